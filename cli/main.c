@@ -1,0 +1,80 @@
+// main.c: the command `gomem`.
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/commands.h"
+
+enum { EXIT_USAGE = 2 };
+
+typedef struct command {
+	const char *name;
+	int (*run)(int argc, char **argv);
+	const char *usage;
+	const char *what;
+} command;
+
+static const command commands[] = {
+	{"replay", gomem_replay_main, "[--json] [--os real|sim] FILE...",
+		"replay recordings and compare every decision with Go's"},
+	{"record", gomem_record_main, "[-o FILE.gmt] [--] PACKAGE [ARGS]",
+		"build a Go program with the recorder in its runtime, and run it"},
+	{"info", gomem_info_main, "FILE...", "what a recording holds: program, Go version, events, how it ended"},
+	{"dump", gomem_dump_main, "FILE", "print the events of a recording, one a line"},
+};
+enum { numCommands = sizeof commands / sizeof commands[0] };
+
+static void usage(FILE *out) {
+	(void)fprintf(out, "gomem: Go's memory allocator in C, and the proof that it is the same allocator\n\nusage:\n");
+	for (size_t i = 0; i < numCommands; i++) {
+		(void)fprintf(out, "  gomem %s %s\n      %s\n", commands[i].name, commands[i].usage, commands[i].what);
+	}
+	(void)fprintf(out,
+		"  gomem help [COMMAND]\n  gomem --version\n\n"
+		"`gomem COMMAND --help` explains a command and all its options.\n"
+		"exit code: 0 all equal or done, 1 a difference was found, 2 bad usage or bad input\n");
+}
+
+static const command *find(const char *name) {
+	for (size_t i = 0; i < numCommands; i++) {
+		if (strcmp(commands[i].name, name) == 0) {
+			return &commands[i];
+		}
+	}
+	return NULL;
+}
+
+static int unknown(const char *name) {
+	(void)fprintf(stderr, "gomem: unknown command %s (gomem --help lists them)\n", name);
+	return EXIT_USAGE;
+}
+
+static int help(int argc, char **argv) {
+	if (argc < 2) {
+		usage(stdout);
+		return 0;
+	}
+	const command *c = find(argv[1]);
+	if (c == NULL) {
+		return unknown(argv[1]);
+	}
+	char option[] = "--help";
+	char *args[] = {argv[1], option, NULL};
+	return c->run(2, args);
+}
+
+int main(int argc, char **argv) {
+	if (argc < 2) {
+		usage(stderr);
+		return EXIT_USAGE;
+	}
+	const char *name = argv[1];
+	if (strcmp(name, "help") == 0 || strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) {
+		return help(argc - 1, argv + 1);
+	}
+	if (strcmp(name, "--version") == 0 || strcmp(name, "version") == 0) {
+		printf("gomem %s (port of the allocator of go1.26)\n", GOMEM_VERSION);
+		return 0;
+	}
+	const command *c = find(name);
+	return c == NULL ? unknown(name) : c->run(argc - 1, argv + 1);
+}

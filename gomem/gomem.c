@@ -1,0 +1,315 @@
+// gomem.c (layer 5): the public interface of gomem.h: making and ending a heap, and thin doors to the layers.
+//
+// Invariants: a heap that is handed out passed mallocinit; what a failed start took is given back.
+#include <errno.h>
+#include <setjmp.h>
+#include <stdlib.h>
+#include <sys/random.h>
+
+#include "gomem/mcache.h"
+
+enum { minPhysPageSize = 4096, defaultSampleRate = 512 << 10 };
+
+// ---- a heap
+
+static const char *checkPageSizes(const gomem_layout *L, const gomem_os *os) {
+	const uintptr_t page = os->physPageSize;
+	if (page < minPhysPageSize || page > L->maxPhysPageSize || (page & (page - 1)) != 0) {
+		return "bad system page size";
+	}
+	return (os->physHugePageSize & (os->physHugePageSize - 1)) != 0 ? "bad system huge page size" : NULL;
+}
+
+static bool envInit(gomem_heap *h, const gomem_config *cfg) {
+	gomem_env *env = &h->env;
+	env->layout = &layout_linux_amd64_go126;
+	const gomem_layout *L = layout_get(env);
+	env->stats = &h->stats;
+	env->lab = cfg->lab;
+	env->throwHook = cfg->throw_hook;
+	env->throwCtx = cfg->throw_ctx;
+	env->greenTea = L->greenTea && !cfg->no_greentea;
+	env->randomizeHeapBase = L->randomizeHeapBase && !cfg->no_randomized_base;
+	h->ownsOS = cfg->os == NULL;
+	env->os = h->ownsOS ? mem_linux_new() : cfg->os;
+	if (env->os == NULL) {
+		return false;
+	}
+	if (checkPageSizes(L, env->os) != NULL) {
+		errno = EINVAL;
+		return false;
+	}
+	env->backed = env->os->backed;
+	env->physPageSize = env->os->physPageSize;
+	// A huge page larger than a chunk is of no use to the scavenger.
+	env->physHugePageSize = env->os->physHugePageSize <= layout_chunkBytes(L) ? env->os->physHugePageSize : 0;
+	env->states = cfg->checked ? memStates_new() : NULL;
+	return !cfg->checked || env->states != NULL;
+}
+
+static bool randInit(gomem_heap *h, uint64_t seed) {
+	if (seed == 0 && getrandom(&seed, sizeof(seed), 0) != (ssize_t)sizeof(seed)) {
+		return false;
+	}
+	h->rand = seed;
+	if (h->env.randomizeHeapBase) {
+		h->heapRandSeed = seed;
+		h->heapRandSeedBitsRemaining = 64;
+	}
+	return true;
+}
+
+static void sampleInit(gomem_heap *h, const gomem_config *cfg) {
+	if (cfg->sample == NULL) {
+		return;
+	}
+	h->sample = cfg->sample;
+	h->sampleCtx = cfg->sample_ctx;
+	h->memProfRate = cfg->sample_rate != 0 ? cfg->sample_rate : defaultSampleRate;
+}
+
+static bool heapInit(gomem_heap *h, const gomem_config *cfg) {
+	if (!envInit(h, cfg) || !randInit(h, cfg->rand_seed)) {
+		return false;
+	}
+	if (cfg->policy != NULL) {
+		h->policy = *cfg->policy;
+	}
+	sampleInit(h, cfg);
+	stackinit(h);
+	return mallocinit(h);
+}
+
+gomem_heap *gomem_heap_new_bare(const gomem_config *cfg) {
+	static const gomem_config native = {0};
+	const size_t size = (size_t)alignUp(sizeof(gomem_heap), cacheLineSize);
+	gomem_heap *h = aligned_alloc(cacheLineSize, size);
+	if (h == NULL) {
+		return NULL;
+	}
+	memset(h, 0, size);
+	errno = 0;
+	if (!heapInit(h, cfg != NULL ? cfg : &native)) {
+		const int err = errno == EINVAL ? EINVAL : ENOMEM;
+		gomem_heap_destroy(h);
+		errno = err;
+		return NULL;
+	}
+	return h;
+}
+
+gomem_heap *gomem_heap_new(const gomem_config *cfg) {
+	gomem_heap *h = gomem_heap_new_bare(cfg);
+	if (h != NULL && !gomem_procresize(h, 1)) {
+		gomem_heap_destroy(h);
+		errno = ENOMEM;
+		return NULL;
+	}
+	return h;
+}
+
+void gomem_heap_destroy(gomem_heap *h) {
+	if (h == NULL) {
+		return;
+	}
+	gomem_os *os = h->env.os;
+	if (os != NULL) {
+		mheap_destroy(h);
+	}
+	if (h->env.states != NULL) {
+		memStates_free(h->env.states);
+	}
+	if (h->ownsOS && os != NULL && os->destroy != NULL) {
+		os->destroy(os);
+	}
+	for (int32_t i = 0; i < h->nallp; i++) {
+		free(h->allp[i]);
+	}
+	free(h->allp);
+	free(h);
+}
+
+bool gomem_procresize(gomem_heap *h, int nprocs) {
+	if (nprocs <= 0 || nprocs > numPsMax) {
+		errno = EINVAL;
+		return false;
+	}
+	if (!procresize(h, nprocs)) {
+		errno = ENOMEM;
+		return false;
+	}
+	return true;
+}
+
+gomem_p *gomem_heap_p(gomem_heap *h, int id) {
+	return id >= 0 && id < h->nallp && p_isAlive(h->allp[id]) ? h->allp[id] : NULL;
+}
+
+// ---- memory
+
+static void *orENOMEM(uintptr_t x) {
+	if (x == 0) {
+		errno = ENOMEM;
+	}
+	return (void *)x;
+}
+
+static bool isStackSize(gomem_heap *h, uintptr_t n) {
+	return n >= layout_get(&h->env)->fixedStack && (n & (n - 1)) == 0;
+}
+
+void *gomem_stackalloc(gomem_heap *h, gomem_p *p, uint32_t n, bool bypass) {
+	if (!isStackSize(h, n)) {
+		errno = EINVAL;
+		return NULL;
+	}
+	return orENOMEM(stackalloc(h, p, n, bypass));
+}
+
+void gomem_stackfree(gomem_heap *h, gomem_p *p, void *stk, uintptr_t n, bool bypass) {
+	if (!isStackSize(h, n)) {
+		gomem_throw(&h->env, "gomem_stackfree: not the size of a stack");
+	}
+	stackfree(h, p, (uintptr_t)stk, n, bypass);
+}
+
+void *gomem_allocManual(gomem_heap *h, gomem_p *p, uintptr_t npages) {
+	if (npages == 0) {
+		errno = EINVAL;
+		return NULL;
+	}
+	const gomem_layout *L = layout_get(&h->env);
+	if (npages > (uintptr_t)1 << (L->heapAddrBits - L->pageShift)) {
+		return orENOMEM(0);
+	}
+	mspan *s = mheap_allocManual(h, p, npages, spanAllocWorkBuf);
+	return orENOMEM(s == NULL ? 0 : mspan_base(s));
+}
+
+void gomem_freeManual(gomem_heap *h, gomem_p *p, void *base) {
+	mspan *s = spanOf(h, (uintptr_t)base);
+	if (s == NULL || mspan_state(s) != mSpanManual || mspan_base(s) != (uintptr_t)base) {
+		gomem_throw(&h->env, "gomem_freeManual: not the base of a manual span");
+	}
+	mheap_freeManual(h, p, s, spanAllocWorkBuf);
+}
+
+uintptr_t gomem_scavenge(gomem_heap *h, gomem_p *p, uintptr_t nbytes, bool force) {
+	return pageAlloc_scavenge(&h->env, &h->pages, nbytes, NULL, NULL, force, heapStats_of(h, p));
+}
+
+// ---- the cycle
+
+void gomem_setGCPhase(gomem_heap *h, uint32_t phase) { setGCPhase(h, phase); }
+
+void gomem_finishsweep(gomem_heap *h, gomem_p *p) { finishsweep_m(h, p); }
+
+void gomem_startsweep(gomem_heap *h) { gcSweep(h); }
+
+void gomem_prepareForSweep(gomem_heap *h, gomem_p *p) { mcache_prepareForSweep(h, p, p->mcache); }
+
+uintptr_t gomem_sweepone(gomem_heap *h, gomem_p *p) { return sweepone(h, p); }
+
+void gomem_freeStackSpans(gomem_heap *h, gomem_p *p) { freeStackSpans(h, p); }
+
+// isAllocated: free slots, and slots taken since marking began, are not. The latter were marked when they were taken.
+static bool isAllocated(const mspan *s, uintptr_t index) {
+	return index < s->freeIndexForScan || (s->allocBits[index / 8] >> index % 8 & 1) != 0;
+}
+
+bool gomem_mark(gomem_heap *h, const void *p) {
+	mspan *s = spanOfHeap(h, (uintptr_t)p);
+	if (s == NULL) {
+		return false;
+	}
+	const uintptr_t objIndex = mspan_objIndex(s, (uintptr_t)p);
+	if (objIndex >= s->nelems) {
+		return false;
+	}
+	if (mspan_isMarked(h, s, objIndex)) {
+		return true;
+	}
+	if (!isAllocated(s, objIndex)) {
+		return false;
+	}
+	mspan_setMarked(h, s, objIndex);
+	return true;
+}
+
+// ---- looking
+
+bool gomem_spanOf(gomem_heap *h, uintptr_t addr, gomem_span_info *out) {
+	mspan *s = spanOf(h, addr);
+	if (s == NULL) {
+		return false;
+	}
+	*out = (gomem_span_info){
+		.base = mspan_base(s),
+		.npages = s->npages,
+		.elemsize = s->elemsize,
+		.nelems = s->nelems,
+		.alloc_count = s->allocCount,
+		.spanclass = s->spanclass,
+		.state = mspan_state(s),
+		.needzero = s->needzero != 0,
+	};
+	return true;
+}
+
+uintptr_t gomem_findObject(gomem_heap *h, uintptr_t addr) {
+	mspan *s = spanOfHeap(h, addr);
+	return s == NULL ? 0 : mspan_base(s) + mspan_objIndex(s, addr) * s->elemsize;
+}
+
+void gomem_readmemstats(gomem_heap *h, gomem_memstats *out) { readmemstats(h, out); }
+
+// ---- checks
+
+static const char *checkCaches(gomem_heap *h) {
+	const char *bad = h->mcache0 != NULL ? mcache_check(h, h->mcache0) : NULL;
+	for (int32_t i = 0; i < h->nallp && bad == NULL; i++) {
+		if (p_isAlive(h->allp[i])) {
+			bad = mcache_check(h, h->allp[i]->mcache);
+		}
+	}
+	return bad;
+}
+
+typedef struct checkCtx {
+	jmp_buf env;
+	const char *msg;
+} checkCtx;
+
+static void checkThrew(void *ctx, const char *msg) {
+	checkCtx *c = ctx;
+	c->msg = msg;
+	longjmp(c->env, 1);
+}
+
+// checkPages: pageAlloc_check throws, so for its time a throw comes back here.
+static const char *checkPages(gomem_heap *h, checkCtx *ctx) {
+	if (setjmp(ctx->env) == 0) {
+		pageAlloc_check(&h->env, &h->pages);
+	}
+	return ctx->msg;
+}
+
+const char *gomem_heap_check(gomem_heap *h) {
+	checkCtx ctx = {.msg = NULL};
+	void (*const throwHook)(void *, const char *) = h->env.throwHook;
+	void *const throwCtx = h->env.throwCtx;
+	h->env.throwHook = checkThrew;
+	h->env.throwCtx = &ctx;
+	lock(&h->env, &h->lock);
+	const char *bad = checkPages(h, &ctx);
+	unlock(&h->env, &h->lock);
+	h->env.throwHook = throwHook;
+	h->env.throwCtx = throwCtx;
+	if (bad == NULL) {
+		bad = mheap_check(h);
+	}
+	if (bad == NULL) {
+		bad = checkCaches(h);
+	}
+	return bad != NULL ? bad : stack_check(h);
+}

@@ -1,0 +1,126 @@
+// gomem.h (layer 0): the public interface of gomem, Go's memory allocator in C.
+//
+// A gomem_heap is one allocator (Go has one to a process, here there may be many). A gomem_p stands for one of Go's Ps: a
+// cache of spans and of pages that one thread at a time allocates from. Memory is freed by sweeping: mark the objects that live, start a
+// cycle, and what is unmarked is handed out again.
+//
+// Threads: calls with different Ps may run at the same time; one P must not be used by two threads at once. Calls marked
+// "world stopped" need that no other call is running on the heap.
+// Errors: out of memory returns NULL (or false) with errno ENOMEM and leaves the heap consistent. An internal
+// inconsistency calls the throw hook of the configuration (default: message on stderr and abort).
+#ifndef GOMEM_GOMEM_H
+#define GOMEM_GOMEM_H
+
+#ifdef GOMEM_VARIANT
+#include "gomem/variant.h"
+#endif
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct gomem_heap gomem_heap;
+typedef struct gomem_p gomem_p;
+struct gomem_os;
+struct gomem_lab;
+struct gomem_policy;
+
+// A type as the allocator sees it (Go: abi.Type). ptr_mask: bit i set if word i of the type holds a pointer, ptr_bytes / word size bits,
+// little endian by byte. The structure must outlive the objects: a malloc header points to it.
+typedef struct gomem_type {
+	uintptr_t size;      // bytes, a multiple of the word size if the type has pointers
+	uintptr_t ptr_bytes; // bytes up to and including the last pointer; 0: no pointers
+	const uint8_t *ptr_mask;
+} gomem_type;
+
+// How a heap is made. Zero is a good value for every field.
+typedef struct gomem_config {
+	struct gomem_os *os;               // memory system; NULL: the process's own (the heap owns it then)
+	const struct gomem_policy *policy; // when things happen (gomem/policy.h); NULL: as Go decides it
+	const struct gomem_lab *lab;       // hooks of a lab build
+	uint64_t rand_seed;                // 64 bits that place the heap in the address space (0: taken from the OS's random source)
+	bool no_randomized_base;           // GOEXPERIMENT=norandomizedheapbase64
+	bool no_greentea;                  // GOEXPERIMENT=nogreenteagc
+	bool checked;                      // check each sysX call against the state table
+	void (*throw_hook)(void *ctx, const char *msg); // must not return
+	void *throw_ctx;
+	void (*sample)(void *ctx, void *obj, uintptr_t size); // called about every sample_rate bytes allocated; NULL: never
+	void *sample_ctx;
+	int64_t sample_rate;               // bytes; 0: 512 KiB
+} gomem_config;
+
+// gomem_heap_new makes a heap with one P (id 0), as Go's mallocinit and first procresize do. NULL and errno on failure.
+gomem_heap *gomem_heap_new(const gomem_config *cfg);
+// gomem_heap_new_bare stops after mallocinit: no P yet, calls are made with p == NULL.
+gomem_heap *gomem_heap_new_bare(const gomem_config *cfg);
+// gomem_heap_destroy gives everything back to the OS. World stopped; objects, Ps and spans are gone.
+void gomem_heap_destroy(gomem_heap *h);
+// gomem_procresize sets the number of Ps (Go: procresize). World stopped. false: out of memory.
+bool gomem_procresize(gomem_heap *h, int nprocs);
+// gomem_heap_p gives P id, or NULL. The heap owns it.
+gomem_p *gomem_heap_p(gomem_heap *h, int id);
+
+// gomem_mallocgc allocates size bytes (Go: mallocgc). typ: NULL for memory without pointers. needzero: the memory must be zero; it
+// always is if typ has pointers. Aligned to 8 bytes at least, and to the largest power of two that divides the
+// size class. Size 0 gives the address of a word of the heap that nobody writes. p may be NULL before the first P exists.
+void *gomem_mallocgc(gomem_heap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, bool needzero);
+
+// A stack of n bytes, a power of two from 2 KiB on (Go: stackalloc, stackfree). NULL p or bypass: without the P's stack cache.
+void *gomem_stackalloc(gomem_heap *h, gomem_p *p, uint32_t n, bool bypass);
+void gomem_stackfree(gomem_heap *h, gomem_p *p, void *stk, uintptr_t n, bool bypass);
+
+// Pages outside the collected heap (Go: allocManual with spanAllocWorkBuf, freeManual). Not zeroed.
+void *gomem_allocManual(gomem_heap *h, gomem_p *p, uintptr_t npages);
+void gomem_freeManual(gomem_heap *h, gomem_p *p, void *base);
+
+// The garbage collection cycle, step by step. The world is stopped in each of them but gomem_sweepone.
+// gomem_setGCPhase: 0 off, 1 mark, 2 mark termination (Go: setGCPhase). While marking, new objects are marked.
+void gomem_setGCPhase(gomem_heap *h, uint32_t phase);
+// gomem_finishsweep sweeps what is left of the last cycle and prepares mark bits (Go: finishsweep_m).
+void gomem_finishsweep(gomem_heap *h, gomem_p *p);
+// gomem_mark marks the object that p points into. Returns false if there is none. May run with the world running.
+bool gomem_mark(gomem_heap *h, const void *p);
+// gomem_startsweep begins a cycle (Go: gcSweep): unmarked objects become free as spans are swept.
+void gomem_startsweep(gomem_heap *h);
+// gomem_prepareForSweep flushes p's caches if a cycle began since (Go: mcache.prepareForSweep). By p's thread, or world stopped.
+void gomem_prepareForSweep(gomem_heap *h, gomem_p *p);
+// gomem_sweepone sweeps one span; returns its pages, 0 if the span stays in use, ~0 if there is none.
+uintptr_t gomem_sweepone(gomem_heap *h, gomem_p *p);
+// gomem_freeStackSpans gives unused stack spans back (Go: freeStackSpans).
+void gomem_freeStackSpans(gomem_heap *h, gomem_p *p);
+
+// gomem_scavenge returns nbytes of free memory to the OS, if there is that much (Go: pageAlloc.scavenge). Returns bytes released.
+uintptr_t gomem_scavenge(gomem_heap *h, gomem_p *p, uintptr_t nbytes, bool force);
+
+// What the heap knows about an address.
+typedef struct gomem_span_info {
+	uintptr_t base, npages, elemsize, nelems, alloc_count;
+	uint8_t spanclass; // size class << 1 | noscan
+	uint8_t state;     // 0 dead, 1 in use, 2 manual
+	bool needzero;
+} gomem_span_info;
+// gomem_spanOf describes the span that covers addr. false: none. The counts are exact when no P allocates from it.
+bool gomem_spanOf(gomem_heap *h, uintptr_t addr, gomem_span_info *out);
+// gomem_findObject gives the base of the object slot that addr points into, 0 if none.
+uintptr_t gomem_findObject(gomem_heap *h, uintptr_t addr);
+
+// gomem_heap_check tests the invariants of all layers. World stopped. NULL if all hold, else which one does not.
+const char *gomem_heap_check(gomem_heap *h);
+
+typedef struct gomem_memstats {
+	uint64_t heap_in_use, heap_free, heap_released, stacks_in_use, work_bufs, mapped_ready;
+	uint64_t mspan_sys, mcache_sys, gc_misc_sys, other_sys;
+	uint64_t total_alloc, total_free, mallocs, frees, tiny_allocs, large_allocs;
+} gomem_memstats;
+// gomem_readmemstats sums the statistics of all Ps. Exact when the world is stopped.
+void gomem_readmemstats(gomem_heap *h, gomem_memstats *out);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

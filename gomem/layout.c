@@ -1,0 +1,135 @@
+// layout.c (layer 0): the equations that a layout must satisfy.
+//
+// layout_check is what stands between a layout given at run time and the code that trusts it: shifts stay below 64,
+// tables fit the arrays that layout.h sizes, and the arena index, the chunk index and the radix tree all cover the same
+// addresses.
+#include "gomem/layout.h"
+
+static bool powerOfTwo(uint64_t x) { return x != 0 && (x & (x - 1)) == 0; }
+
+static const char *checkPages(const gomem_layout *L) {
+	if (L->ptrSize != 4 && L->ptrSize != 8) {
+		return "ptrSize == 4 || ptrSize == 8";
+	}
+	if (L->pageShift < 12 || L->pageShift > 20) {
+		return "12 <= pageShift <= 20";
+	}
+	if (L->heapAddrBits < 32 || L->heapAddrBits > 48) {
+		return "32 <= heapAddrBits <= 48";
+	}
+	if (pallocChunkPages != 1 << logPallocChunkPages) {
+		return "pallocChunkPages == 1 << logPallocChunkPages";
+	}
+	if (!powerOfTwo(L->maxPhysPageSize) || L->maxPhysPageSize < layout_pageSize(L)) {
+		return "maxPhysPageSize is a power of two >= pageSize";
+	}
+	if (L->maxPhysPageSize > layout_pageSize(L) * 64) {
+		return "maxPhysPageSize <= 64 * pageSize";
+	}
+	return NULL;
+}
+
+static const char *checkArenas(const gomem_layout *L) {
+	if (L->logHeapArenaBytes >= L->heapAddrBits || L->heapArenaBytes != (uint64_t)1 << L->logHeapArenaBytes) {
+		return "heapArenaBytes == 1 << logHeapArenaBytes";
+	}
+	if (layout_pagesPerArena(L) == 0 || layout_pagesPerArena(L) % pallocChunkPages != 0) {
+		return "heapArenaBytes / pageSize is a multiple of pallocChunkPages";
+	}
+	if ((unsigned)L->arenaL1Bits + L->arenaL2Bits + L->logHeapArenaBytes != L->heapAddrBits) {
+		return "arenaL1Bits + arenaL2Bits + logHeapArenaBytes == heapAddrBits";
+	}
+	if (L->arenaBaseOffset % L->heapArenaBytes != 0) {
+		return "arenaBaseOffset is a multiple of heapArenaBytes";
+	}
+	return NULL;
+}
+
+static const char *checkTree(const gomem_layout *L) {
+	if (L->summaryLevels < 1 || L->summaryLevels > maxSummaryLevels) {
+		return "1 <= summaryLevels <= maxSummaryLevels";
+	}
+	if (L->summaryL0Bits + (L->summaryLevels - 1u) * L->summaryLevelBits + layout_logChunkBytes(L) != L->heapAddrBits) {
+		return "summaryL0Bits + (summaryLevels - 1) * summaryLevelBits + logPallocChunkBytes == heapAddrBits";
+	}
+	if (layout_logMaxPackedValue(L) > 21) {
+		return "three values of logMaxPackedValue bits fit one word";
+	}
+	if ((unsigned)L->pallocChunksL1Bits + L->pallocChunksL2Bits + layout_logChunkBytes(L) != L->heapAddrBits) {
+		return "pallocChunksL1Bits + pallocChunksL2Bits + logPallocChunkBytes == heapAddrBits";
+	}
+	if (L->scavChunkHiOccPages > pallocChunkPages) {
+		return "scavChunkHiOccPages <= pallocChunkPages";
+	}
+	if (L->pagesPerReclaimerChunk == 0 || layout_pagesPerArena(L) % L->pagesPerReclaimerChunk != 0) {
+		return "pagesPerArena is a multiple of pagesPerReclaimerChunk";
+	}
+	return NULL;
+}
+
+static const char *checkObjects(const gomem_layout *L) {
+	if (L->smallSizeDiv == 0 || L->largeSizeDiv == 0 || L->smallSizeMax % L->smallSizeDiv != 0) {
+		return "smallSizeMax is a multiple of smallSizeDiv";
+	}
+	if (L->maxSmallSize < L->smallSizeMax || (L->maxSmallSize - L->smallSizeMax) % L->largeSizeDiv != 0) {
+		return "maxSmallSize - smallSizeMax is a multiple of largeSizeDiv";
+	}
+	if (L->tinySizeClass == 0 || L->tinySizeClass >= numSizeClasses || !powerOfTwo(L->maxTinySize)) {
+		return "maxTinySize is a power of two and tinySizeClass a size class";
+	}
+	if (L->mallocHeaderSize != 8) {
+		return "mallocHeaderSize == 8";
+	}
+	if (L->minSizeForMallocHeader != (uint64_t)L->ptrSize * L->ptrSize * 8) {
+		return "minSizeForMallocHeader == ptrSize * pointers in one word of heap bits";
+	}
+	if (L->spanInlineMarkBitsSize >= layout_pageSize(L) || L->spanInlineMarkBitsSize % 64 != 0) {
+		return "spanInlineMarkBitsSize is a multiple of 64 below pageSize";
+	}
+	return NULL;
+}
+
+static const char *checkStacksAndMetadata(const gomem_layout *L) {
+	if (L->numStackOrders == 0 || L->numStackOrders > numStackOrdersMax) {
+		return "1 <= numStackOrders <= numStackOrdersMax";
+	}
+	if (!powerOfTwo(L->fixedStack) || !powerOfTwo(L->stackCacheSize)) {
+		return "fixedStack and stackCacheSize are powers of two";
+	}
+	if (L->fixedStack << L->numStackOrders > L->stackCacheSize || L->stackCacheSize % layout_pageSize(L) != 0) {
+		return "fixedStack << numStackOrders <= stackCacheSize, a multiple of pageSize";
+	}
+	if (L->fixAllocChunk > UINT32_MAX || L->fixAllocChunk < 4096) {
+		return "fixAllocChunk fits 32 bits";
+	}
+	if (L->persistentChunkSize < 128 << 10) {
+		return "persistentChunkSize holds every block below 64 KiB, whatever its alignment";
+	}
+	if (L->persistentChunkSize % L->maxPhysPageSize != 0 && L->maxPhysPageSize % L->persistentChunkSize != 0) {
+		return "persistentChunkSize and maxPhysPageSize divide one another";
+	}
+	if (L->fixAllocChunk > L->persistentChunkSize / 2) {
+		return "fixAllocChunk <= persistentChunkSize / 2";
+	}
+	if (!powerOfTwo(L->gcBitsChunkBytes) || L->gcBitsChunkBytes < 4096) {
+		return "gcBitsChunkBytes is a power of two >= 4096";
+	}
+	return NULL;
+}
+
+const char *layout_check(const gomem_layout *L) {
+	const char *(*const checks[])(const gomem_layout *) = {
+		checkPages,
+		checkArenas,
+		checkTree,
+		checkObjects,
+		checkStacksAndMetadata,
+	};
+	for (size_t i = 0; i < sizeof checks / sizeof checks[0]; i++) {
+		const char *broken = checks[i](L);
+		if (broken != NULL) {
+			return broken;
+		}
+	}
+	return NULL;
+}

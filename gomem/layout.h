@@ -1,0 +1,161 @@
+// layout.h (layer 0): every constant of the allocator, as a property of a platform and a Go version.
+//
+// Ports the constants of malloc.go, mheap.go, mpagealloc.go, mpagealloc_64bit.go, mpagecache.go, mgcscavenge.go,
+// mspanset.go, stack.go and internal/runtime/gc/malloc.go. No other file of gomem/ may state one.
+//
+// Words: a *page* is the allocator's (8 KiB); a *physical page* is the OS's; a *chunk* is 512 pages; an *arena* is a
+// naturally aligned piece of address space (64 MiB here) with one heapArena of metadata.
+//
+// Invariants, checked below and by layout_check():
+//   pageSize            == 1 << pageShift
+//   pallocChunkBytes    == pallocChunkPages * pageSize
+//   pagesPerArena       == heapArenaBytes / pageSize, a multiple of pallocChunkPages
+//   1 << (arenaL1Bits + arenaL2Bits + logHeapArenaBytes) == 1 << heapAddrBits
+//   summaryL0Bits + (summaryLevels - 1) * summaryLevelBits + logPallocChunkBytes == heapAddrBits
+//
+// A function reaches the constants through layout_get(env): in a build with a constant layout the compiler folds them,
+// in a build with GOMEM_RUNTIME_LAYOUT they are read from the heap's own table.
+#ifndef GOMEM_LAYOUT_H
+#define GOMEM_LAYOUT_H
+
+#ifdef GOMEM_VARIANT
+#include "gomem/variant.h"
+#endif
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+// Limits that size arrays in structures; a layout may use less, never more.
+enum {
+	numSizeClasses = 68,
+	numSpanClasses = numSizeClasses << 1,
+	maxSummaryLevels = 5,
+	numStackOrdersMax = 4,
+	pallocChunkPages = 512,
+	logPallocChunkPages = 9,
+	pageCachePages = 64,
+	spanSetBlockEntries = 512,
+	spanSetInitSpineCap = 256,
+	cacheLineSize = 64,
+	stackLargeClasses = 48 - 13,
+	mspanCacheLen = 128,
+	tagAddrBits = 48 + 1,  // significant bits of an address in a tagged pointer
+	tagAlignBits = 9,      // what is tagged stands at multiples of tagAlign
+	tagAlign = 1 << tagAlignBits,
+	tagBits = 64 - tagAddrBits + tagAlignBits,
+};
+
+typedef struct gomem_layout {
+	const char *name; // "linux/amd64 go1.26"
+	uint8_t ptrSize;
+	uint8_t pageShift;
+	uint8_t heapAddrBits;
+	uint8_t logHeapArenaBytes;
+	uint8_t arenaL1Bits;
+	uint8_t arenaL2Bits;
+	uint8_t summaryLevels;
+	uint8_t summaryLevelBits;
+	uint8_t summaryL0Bits;
+	uint8_t pallocChunksL1Bits;
+	uint8_t pallocChunksL2Bits;
+	uint8_t numStackOrders;
+	uint8_t tinySizeClass;
+	uint8_t randHeapAddrBits; // bits of a randomized heap base
+	uint8_t numArenaHints;    // places where the heap may begin, heap and user arenas together
+	uint8_t numHeapArenaHints; // the lowest of them are the heap's
+	bool greenTea;            // GOEXPERIMENT=greenteagc: 128 bytes of inline mark bits in small spans
+	bool randomizeHeapBase;   // GOEXPERIMENT=randomizedheapbase64
+	bool physPageAlignedStacks;
+	bool needZeroAfterSysUnused;
+	uint64_t arenaHintBase;   // or'ed into each hint if the heap base is not randomized
+	uint64_t arenaBaseOffset; // subtracted from an address before it is an index
+	uint64_t heapArenaBytes;
+	uint64_t maxTinySize;
+	uint64_t maxSmallSize;          // largest size served from a size class (32768)
+	uint64_t smallSizeDiv;          // 8
+	uint64_t smallSizeMax;          // 1024
+	uint64_t largeSizeDiv;          // 128
+	uint64_t mallocHeaderSize;      // 8
+	uint64_t minSizeForMallocHeader; // ptrSize * 64: from here on an object with pointers has a header
+	uint64_t spanInlineMarkBitsSize; // 128
+	uint64_t stackCacheSize;        // 32 KiB
+	uint64_t fixedStack;            // 2 KiB: the smallest stack
+	uint64_t fixAllocChunk;         // 16 KiB
+	uint64_t persistentChunkSize;   // 256 KiB
+	uint64_t maxPhysPageSize;       // 512 KiB
+	uint64_t gcBitsChunkBytes;      // 64 KiB
+	uint64_t minHeapForMetadataHugePages;
+	uint32_t pagesPerReclaimerChunk;
+	uint32_t scavChunkHiOccPages;   // 0.96875 * pallocChunkPages
+} gomem_layout;
+
+// The host's Go: linux/amd64, go1.26, default experiments. greenTea and randomizeHeapBase may still differ by instance:
+// they are experiments of the recorded program, so functions read them from the environment, not from here.
+static const gomem_layout layout_linux_amd64_go126 = {
+	.name = "linux/amd64 go1.26",
+	.ptrSize = 8,
+	.pageShift = 13,
+	.heapAddrBits = 48,
+	.logHeapArenaBytes = 26,
+	.arenaL1Bits = 0,
+	.arenaL2Bits = 22,
+	.summaryLevels = 5,
+	.summaryLevelBits = 3,
+	.summaryL0Bits = 48 - 22 - 4 * 3,
+	.pallocChunksL1Bits = 13,
+	.pallocChunksL2Bits = 48 - 22 - 13,
+	.numStackOrders = 4,
+	.tinySizeClass = 2,
+	.randHeapAddrBits = 46,
+	.numArenaHints = 0x80,
+	.numHeapArenaHints = 0x40,
+	.greenTea = true,
+	.randomizeHeapBase = true,
+	.physPageAlignedStacks = false,
+	.needZeroAfterSysUnused = false,
+	.arenaHintBase = 0x00c0ull << 32,
+	.arenaBaseOffset = 0xffff800000000000u,
+	.heapArenaBytes = 64u << 20,
+	.maxTinySize = 16,
+	.maxSmallSize = 32768,
+	.smallSizeDiv = 8,
+	.smallSizeMax = 1024,
+	.largeSizeDiv = 128,
+	.mallocHeaderSize = 8,
+	.minSizeForMallocHeader = 512,
+	.spanInlineMarkBitsSize = 128,
+	.stackCacheSize = 32 << 10,
+	.fixedStack = 2048,
+	.fixAllocChunk = 16 << 10,
+	.persistentChunkSize = 256 << 10,
+	.maxPhysPageSize = 512 << 10,
+	.gcBitsChunkBytes = 64 << 10,
+	.minHeapForMetadataHugePages = 1u << 30,
+	.pagesPerReclaimerChunk = 512,
+	.scavChunkHiOccPages = 496,
+};
+
+static inline uint64_t layout_pageSize(const gomem_layout *L) { return (uint64_t)1 << L->pageShift; }
+static inline uint64_t layout_chunkBytes(const gomem_layout *L) { return (uint64_t)pallocChunkPages << L->pageShift; }
+static inline unsigned layout_logChunkBytes(const gomem_layout *L) { return (unsigned)logPallocChunkPages + L->pageShift; }
+static inline uint64_t layout_pagesPerArena(const gomem_layout *L) { return L->heapArenaBytes >> L->pageShift; }
+// The radix tree: level 0 is the root. levelBits: log2 of entries per block; levelShift: log2 of bytes one entry covers;
+// levelLogPages: log2 of pages one entry covers.
+static inline unsigned layout_levelBits(const gomem_layout *L, unsigned level) {
+	return level == 0 ? L->summaryL0Bits : L->summaryLevelBits;
+}
+static inline unsigned layout_levelShift(const gomem_layout *L, unsigned level) {
+	return layout_logChunkBytes(L) + (L->summaryLevels - 1u - level) * L->summaryLevelBits;
+}
+static inline unsigned layout_levelLogPages(const gomem_layout *L, unsigned level) {
+	return layout_levelShift(L, level) - L->pageShift;
+}
+static inline unsigned layout_logMaxPackedValue(const gomem_layout *L) {
+	return (unsigned)logPallocChunkPages + (L->summaryLevels - 1u) * L->summaryLevelBits;
+}
+
+// layout_check gives NULL if all equations hold, else the text of one that does not.
+const char *layout_check(const gomem_layout *L);
+
+#endif

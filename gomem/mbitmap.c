@@ -1,0 +1,208 @@
+// mbitmap.c (layer 4): free slots of a span, mark bits, and which words of an object hold pointers.
+// Ports the allocation half of mbitmap.go and the mark bits of mgcmark_greenteagc.go.
+//
+// Invariants:
+//   allocCache == ~allocBits of the 64 slots that hold freeindex, shifted right by freeindex % 64
+//   a slot is free iff index >= freeindex and its allocBit is 0
+//   the mark of a slot is in the inline marks until the sweep, then in gcmarkBits; where heap memory is not backed, always in gcmarkBits
+#include "gomem/mbitmap.h"
+
+// ---- free slots
+
+void mspan_refillAllocCache(mspan *s, uint16_t whichByte) { s->allocCache = ~loadBits64(s->allocBits + whichByte); }
+
+uint16_t mspan_nextFreeIndex(mheap *h, mspan *s) {
+	uint32_t sfreeindex = s->freeindex;
+	const uint32_t snelems = s->nelems;
+	if (sfreeindex == snelems) {
+		return s->nelems;
+	}
+	if (sfreeindex > snelems) {
+		gomem_throw(&h->env, "s->freeindex > s->nelems");
+	}
+	while (s->allocCache == 0) {
+		sfreeindex = (sfreeindex + 64) & ~63u;
+		if (sfreeindex >= snelems) {
+			s->freeindex = s->nelems;
+			return s->nelems;
+		}
+		mspan_refillAllocCache(s, (uint16_t)(sfreeindex / 8));
+	}
+	const unsigned bitIndex = ctz64(s->allocCache);
+	const uint32_t result = sfreeindex + bitIndex;
+	if (result >= snelems) {
+		s->freeindex = s->nelems;
+		return s->nelems;
+	}
+	s->allocCache = s->allocCache >> bitIndex >> 1;
+	sfreeindex = result + 1;
+	if (sfreeindex % 64 == 0 && sfreeindex != snelems) {
+		mspan_refillAllocCache(s, (uint16_t)(sfreeindex / 8));
+	}
+	s->freeindex = (uint16_t)sfreeindex;
+	return (uint16_t)result;
+}
+
+bool mspan_isFree(const mspan *s, uintptr_t index) {
+	return index >= s->freeindex && (s->allocBits[index / 8] >> index % 8 & 1) == 0;
+}
+
+uintptr_t mspan_objIndex(const mspan *s, uintptr_t p) {
+	return (uintptr_t)((uint64_t)(p - s->startAddr) * s->divMul >> 32);
+}
+
+unsigned mspan_countAlloc(const mspan *s) {
+	unsigned count = 0;
+	for (uintptr_t i = 0; i < ((uintptr_t)s->nelems + 7) / 8; i += 8) {
+		count += popcount64(loadBits64(s->gcmarkBits + i));
+	}
+	return count;
+}
+
+// ---- mark bits
+
+static bool hasInlineMarks(const gomem_env *env, const mspan *s) {
+	return env->backed && gcUsesSpanInlineMarkBits(env, s->elemsize);
+}
+
+static _Atomic(uint8_t) *markByte(const gomem_env *env, const mspan *s, uintptr_t objIndex) {
+	uint8_t *marks = hasInlineMarks(env, s) ? inlineMarks(layout_get(env), mspan_base(s)) : s->gcmarkBits;
+	return (_Atomic(uint8_t) *)(marks + objIndex / 8);
+}
+
+bool mspan_isMarked(mheap *h, mspan *s, uintptr_t objIndex) {
+	uint8_t b = atomic_load_explicit(markByte(&h->env, s, objIndex), memory_order_relaxed);
+	return (b >> objIndex % 8 & 1) != 0;
+}
+
+void mspan_setMarked(mheap *h, mspan *s, uintptr_t objIndex) {
+	const gomem_layout *L = layout_get(&h->env);
+	atomic_fetch_or_explicit(markByte(&h->env, s, objIndex), (uint8_t)(1u << objIndex % 8), memory_order_relaxed);
+	heapArena *arena = heapArenaOf(h, mspan_base(s));
+	const uintptr_t page = (mspan_base(s) >> L->pageShift) % (uintptr_t)layout_pagesPerArena(L);
+	const uint8_t pageMask = (uint8_t)(1u << page % 8);
+	if ((atomic_load_explicit(&arena->pageMarks[page / 8], memory_order_relaxed) & pageMask) == 0) {
+		atomic_fetch_or_explicit(&arena->pageMarks[page / 8], pageMask, memory_order_relaxed);
+	}
+}
+
+static void initInlineMarkBits(const gomem_layout *L, const mspan *s, bool needzero) {
+	if (needzero) {
+		memset(inlineScans(L, mspan_base(s)), 0, L->spanInlineMarkBitsSize);
+	}
+	*inlineClass(L, mspan_base(s)) = s->spanclass;
+}
+
+void mspan_moveInlineMarks(mheap *h, mspan *s) {
+	if (!hasInlineMarks(&h->env, s)) {
+		return;
+	}
+	const gomem_layout *L = layout_get(&h->env);
+	const uint8_t *marks = inlineMarks(L, mspan_base(s));
+	const uintptr_t last = (uintptr_t)L->spanInlineMarkBitsSize / 2 - 8;
+	for (uintptr_t i = 0; i < ((uintptr_t)s->nelems + 7) / 8; i += 8) {
+		uint64_t word = loadBits64(marks + i);
+		if (i == last) {
+			word &= lowBits64(56); // the last byte is the class
+		}
+		storeBits64(s->gcmarkBits + i, loadBits64(s->gcmarkBits + i) | word);
+	}
+	initInlineMarkBits(L, s, true);
+}
+
+// ---- pointer bits
+
+void mspan_initHeapBits(mheap *h, mspan *s) {
+	const gomem_env *env = &h->env;
+	if (!env->backed) {
+		return;
+	}
+	const gomem_layout *L = layout_get(env);
+	if (!spanClass_noscan(s->spanclass) && heapBitsInSpan(L, s->elemsize)) {
+		uintptr_t size;
+		uintptr_t bits = spanHeapBitsRange(env, mspan_base(s), s->npages << L->pageShift, s->elemsize, &size);
+		// An object of one word with a pointer needs no bitmap of its own: all words are pointers.
+		memset((void *)bits, L->ptrSize == 8 && spanClass_sizeclass(s->spanclass) == 1 ? 0xff : 0, size);
+	}
+	if (gcUsesSpanInlineMarkBits(env, s->elemsize)) {
+		initInlineMarkBits(L, s, s->needzero != 0);
+	}
+}
+
+uintptr_t heapSetTypeNoHeader(mheap *h, uintptr_t x, uintptr_t dataSize, const gomem_type *typ, mspan *s) {
+	return writeHeapBitsSmall(&h->env, s, x, dataSize, typ);
+}
+
+uintptr_t heapSetTypeSmallHeader(
+	mheap *h, uintptr_t x, uintptr_t dataSize, const gomem_type *typ, uintptr_t header, mspan *s) {
+	(void)x;
+	(void)dataSize;
+	if (header == 0) {
+		gomem_throw(&h->env, "pointer to heap type header nil?");
+	}
+	if (h->env.backed) {
+		memcpy((void *)header, &typ, sizeof(typ));
+	}
+	return s->elemsize;
+}
+
+// largeType is read by a collector while the world runs.
+static _Atomic(uintptr_t) *largeTypeOf(mspan *s) { return (_Atomic(uintptr_t) *)(void *)&s->largeType; }
+
+uintptr_t heapSetTypeLarge(mheap *h, uintptr_t x, uintptr_t dataSize, const gomem_type *typ, mspan *s) {
+	(void)h;
+	(void)x;
+	(void)dataSize;
+	atomic_store_explicit(largeTypeOf(s), (uintptr_t)typ, memory_order_release);
+	return s->elemsize;
+}
+
+// heapBitsSmallForAddr gives the pointer bits of the object at addr.
+static uint64_t heapBitsSmallForAddr(const gomem_env *env, const mspan *s, uintptr_t addr) {
+	const gomem_layout *L = layout_get(env);
+	uintptr_t size;
+	const uint8_t *bitmap =
+		(const uint8_t *)spanHeapBitsRange(env, mspan_base(s), s->npages << L->pageShift, s->elemsize, &size);
+	const uintptr_t o = (addr - mspan_base(s)) / L->ptrSize;
+	const uintptr_t n = s->elemsize / L->ptrSize;
+	const unsigned j = (unsigned)(o % 64);
+	uint64_t bits = loadBits64(bitmap + o / 64 * 8) >> j;
+	if (j + n > 64) {
+		bits |= loadBits64(bitmap + o / 64 * 8 + 8) << (64 - j);
+	}
+	return bits & lowBits64(n);
+}
+
+// typeHasPointerAt: is there a pointer at offset off of an array of typ?
+static bool typeHasPointerAt(const gomem_layout *L, const gomem_type *typ, uintptr_t off) {
+	off %= typ->size;
+	if (off >= typ->ptr_bytes) {
+		return false;
+	}
+	const uintptr_t word = off / L->ptrSize;
+	return (typ->ptr_mask[word / 8] >> word % 8 & 1) != 0;
+}
+
+bool heapBits_isPointer(mheap *h, uintptr_t addr) {
+	const gomem_env *env = &h->env;
+	const gomem_layout *L = layout_get(env);
+	mspan *s = spanOfHeap(h, addr);
+	if (s == NULL || spanClass_noscan(s->spanclass) || !env->backed) {
+		return false;
+	}
+	const uintptr_t obj = mspan_base(s) + mspan_objIndex(s, addr) * s->elemsize;
+	const uintptr_t off = addr - obj;
+	if (heapBitsInSpan(L, s->elemsize)) {
+		return (heapBitsSmallForAddr(env, s, obj) >> off / L->ptrSize & 1) != 0;
+	}
+	if (spanClass_sizeclass(s->spanclass) == 0) {
+		const gomem_type *typ = (const gomem_type *)atomic_load_explicit(largeTypeOf(s), memory_order_acquire);
+		return typ != NULL && typeHasPointerAt(L, typ, off);
+	}
+	if (off < L->mallocHeaderSize) {
+		return false;
+	}
+	const gomem_type *typ;
+	memcpy(&typ, (const void *)obj, sizeof(typ));
+	return typ != NULL && typeHasPointerAt(L, typ, off - (uintptr_t)L->mallocHeaderSize);
+}

@@ -1,0 +1,93 @@
+// mbitmap.h (layer 4): where a span keeps its pointer bitmap and its inline mark bits, and the write of a pointer bitmap.
+// Ports the hot half of mbitmap.go and the layout of spanInlineMarkBits (mgcmark_greenteagc.go).
+//
+// The end of a span of objects of at most minSizeForMallocHeader bytes, from low to high addresses:
+//   heap bits    spanSize / ptrSize / 8 bytes, bit i for word i of the span (spans with pointers only)
+//   inline marks spanInlineMarkBitsSize bytes (only where gcUsesSpanInlineMarkBits):
+//                scans[n/2 - 1], owned, marks[n/2 - 1], class
+#ifndef GOMEM_MBITMAP_H
+#define GOMEM_MBITMAP_H
+
+#include "gomem/mheap.h"
+
+// The inline mark bits end the first page; spans that have them are one page long.
+static inline uintptr_t inlineMarkBits(const gomem_layout *L, uintptr_t base) {
+	return base + (uintptr_t)(layout_pageSize(L) - L->spanInlineMarkBitsSize);
+}
+static inline uint8_t *inlineScans(const gomem_layout *L, uintptr_t base) { return (uint8_t *)inlineMarkBits(L, base); }
+static inline uint8_t *inlineMarks(const gomem_layout *L, uintptr_t base) {
+	return inlineScans(L, base) + L->spanInlineMarkBitsSize / 2;
+}
+static inline uint8_t *inlineClass(const gomem_layout *L, uintptr_t base) {
+	return inlineScans(L, base) + L->spanInlineMarkBitsSize - 1;
+}
+
+static inline uintptr_t spanHeapBitsRange(
+	const gomem_env *env, uintptr_t spanBase, uintptr_t spanSize, uintptr_t elemsize, uintptr_t *size) {
+	const gomem_layout *L = layout_get(env);
+	*size = spanSize / L->ptrSize / 8;
+	uintptr_t base = spanBase + spanSize - *size;
+	return gcUsesSpanInlineMarkBits(env, elemsize) ? base - (uintptr_t)L->spanInlineMarkBitsSize : base;
+}
+
+static inline uint64_t loadBits64(const uint8_t *p) {
+	uint64_t v;
+	memcpy(&v, p, sizeof(v));
+	return v;
+}
+static inline void storeBits64(uint8_t *p, uint64_t v) { memcpy(p, &v, sizeof(v)); }
+
+static inline uint64_t lowBits64(uintptr_t n) { return n >= 64 ? ~(uint64_t)0 : ((uint64_t)1 << n) - 1; }
+
+// typeMask64 is the pointer mask of a type of at most 64 words.
+static inline uint64_t typeMask64(const gomem_layout *L, const gomem_type *typ) {
+	const uintptr_t words = typ->ptr_bytes / L->ptrSize;
+	uint64_t mask = typ->ptr_mask[0];
+	for (uintptr_t i = 1; i < (words + 7) / 8; i++) {
+		mask |= (uint64_t)typ->ptr_mask[i] << (8 * i);
+	}
+	return mask & lowBits64(words);
+}
+
+// writeHeapBitsAt puts the low n bits of src, all others zero, at bit o of the bitmap.
+static inline void writeHeapBitsAt(uint8_t *bitmap, uintptr_t o, uintptr_t n, uint64_t src) {
+	uint8_t *dst = bitmap + o / 64 * 8;
+	const unsigned j = (unsigned)(o % 64);
+	storeBits64(dst, (loadBits64(dst) & ~(lowBits64(n) << j)) | src << j);
+	if (j + n > 64) {
+		const unsigned bits0 = 64 - j;
+		storeBits64(dst + 8, (loadBits64(dst + 8) & ~lowBits64(n - bits0)) | src >> bits0);
+	}
+}
+
+static inline uintptr_t writeHeapBitsSmall(
+	const gomem_env *env, const mspan *s, uintptr_t x, uintptr_t dataSize, const gomem_type *typ) {
+	const gomem_layout *L = layout_get(env);
+	const uintptr_t ptrSize = L->ptrSize;
+	const uintptr_t lastElem =
+		typ->size >= dataSize || typ->size == ptrSize ? 0 : (dataSize - 1) / typ->size * typ->size;
+	if (env->backed) {
+		const uintptr_t dataWords = dataSize / ptrSize;
+		const uint64_t src0 = typ->size == ptrSize ? ~(uint64_t)0 : typeMask64(L, typ);
+		uint64_t src = src0;
+		for (uintptr_t i = typ->size; i <= lastElem; i += typ->size) {
+			src |= src0 << (i / ptrSize);
+		}
+		uintptr_t bitmapSize;
+		uintptr_t bitmap =
+			spanHeapBitsRange(env, mspan_base(s), (uintptr_t)layout_pageSize(L), s->elemsize, &bitmapSize);
+		writeHeapBitsAt(
+			(uint8_t *)bitmap, (x - mspan_base(s)) / ptrSize, s->elemsize / ptrSize, src & lowBits64(dataWords));
+	}
+	return typ->ptr_bytes + lastElem;
+}
+
+// mspan_setScanned: object objIndex of a span with inline mark bits needs no scan.
+static inline void mspan_setScanned(const gomem_env *env, const mspan *s, uintptr_t objIndex) {
+	if (env->backed && gcUsesSpanInlineMarkBits(env, s->elemsize)) {
+		uint8_t *b = inlineScans(layout_get(env), mspan_base(s)) + objIndex / 8;
+		atomic_fetch_or_explicit((_Atomic(uint8_t) *)b, (uint8_t)(1u << objIndex % 8), memory_order_relaxed);
+	}
+}
+
+#endif

@@ -1,0 +1,72 @@
+// mcache.h (layer 5): a P's cache of spans, the tiny block and the stack cache. Ports mcache.go and the prototypes of malloc.go and stack.go.
+//
+// Invariants: alloc[i] is &h->emptymspan or a span of class i with sweepgen == h->sweepgen + 3 (or + 1 after a cycle began);
+//   tinyoffset <= 16, and tiny == 0 or 16-byte aligned; stackcache[o].size == bytes of the stacks in its list.
+// One user at a time. Keeps Go's fields, order and offsets.
+#ifndef GOMEM_MCACHE_H
+#define GOMEM_MCACHE_H
+
+#include "gomem/mheap.h"
+
+typedef struct stackfreelist {
+	uintptr_t list; // first free stack, linked through its first word
+	uintptr_t size; // bytes
+} stackfreelist;
+
+struct mcache {
+	int64_t nextSample;
+	intptr_t memProfRate;
+	uintptr_t scanAlloc;
+	uintptr_t tiny;
+	uintptr_t tinyoffset;
+	uintptr_t tinyAllocs;
+	mspan *alloc[numSpanClasses];
+	uintptr_t reusableNoscan[numSpanClasses];
+	stackfreelist stackcache[numStackOrdersMax];
+	_Atomic(uint32_t) flushGen;
+};
+_Static_assert(sizeof(void *) != 8 || (offsetof(mcache, tiny) == 24 && offsetof(mcache, alloc) == 48 &&
+	offsetof(mcache, reusableNoscan) == 1136 && offsetof(mcache, stackcache) == 2224 && sizeof(mcache) == 2296), "mcache keeps Go's layout");
+
+mcache *allocmcache(mheap *h);                 // NULL: out of memory
+void freemcache(mheap *h, gomem_p *running, gomem_p *owner, mcache *c);
+// refill replaces the full span of class spc. false: out of memory, the cache has the empty span there.
+bool mcache_refill(mheap *h, gomem_p *p, mcache *c, spanClass spc);
+mspan *mcache_allocLarge(mheap *h, gomem_p *p, mcache *c, uintptr_t size, bool noscan);
+// releaseAll and prepareForSweep: running is the P of the caller, whose stream makes the calls below; c may belong to another P.
+void mcache_releaseAll(mheap *h, gomem_p *running, mcache *c);
+// prepareForSweep: true if there was something to do.
+bool mcache_prepareForSweep(mheap *h, gomem_p *running, mcache *c);
+static inline mcache *getMCache(mheap *h, gomem_p *p) { return p == NULL ? h->mcache0 : p->mcache; }
+// mcache_check tests the invariants at the head of this file. World stopped. NULL if all hold.
+const char *mcache_check(mheap *h, mcache *c);
+
+// ---- malloc.c
+bool mallocinit(mheap *h);
+// mallocgc: see gomem_mallocgc. The address; 0: out of memory.
+uintptr_t mallocgc(mheap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, bool needzero, unsigned *path);
+// roundupsize gives what mallocgc really allocates for size, less metadata (Go: msize.go).
+uintptr_t roundupsize(mheap *h, uintptr_t size, bool noscan);
+// nextSample draws how many bytes may be allocated until the next sample.
+int64_t nextSample(mheap *h);
+int32_t fastexprand(mheap *h, int64_t mean);
+
+// ---- proc.c: the allocator's part of proc.go
+gomem_p *p_init(mheap *h, int32_t id);         // NULL: out of memory. Ps are made in any order and kept in h->allp
+void p_destroy(mheap *h, gomem_p *running, gomem_p *pp);
+static inline bool p_isAlive(const gomem_p *pp) { return pp != NULL && pp->mcache != NULL; }
+bool procresize(mheap *h, int32_t nprocs);     // false: out of memory, the number of Ps is as before
+
+// ---- stack.c
+void stackinit(mheap *h);
+uintptr_t stackalloc(mheap *h, gomem_p *p, uint32_t n, bool bypass); // 0: out of memory
+void stackfree(mheap *h, gomem_p *p, uintptr_t v, uintptr_t n, bool bypass);
+void stackcache_clear(mheap *h, gomem_p *running, mcache *c);
+void freeStackSpans(mheap *h, gomem_p *p);
+// stack_check tests the invariants at the head of stack.c. World stopped. NULL if all hold.
+const char *stack_check(mheap *h);
+
+// ---- mstats.c
+void readmemstats(mheap *h, gomem_memstats *out);
+
+#endif

@@ -1,0 +1,97 @@
+// mem.h (layer 1): memory from the operating system, and the four states of an address range.
+//
+// Ports mem.go. Every range of address space is in one of four states:
+//   None      not reserved, not mapped: the default
+//   Reserved  owned by the heap, access faults
+//   Prepared  reserved and cheap to make ready; access is not defined
+//   Ready     may be accessed
+// The functions below are the only transitions; memTransition[] (mem.c) is the table, applied by checked builds to
+// every call. Sizes and addresses are multiples of the physical page size where the OS needs it.
+//
+// Invariants: sysStat of a range counts its bytes from sysAlloc or sysMap until sysFree; mappedReady counts Ready bytes.
+#ifndef GOMEM_MEM_H
+#define GOMEM_MEM_H
+
+#include "gomem/platform.h"
+
+typedef enum memState { MEM_NONE, MEM_RESERVED, MEM_PREPARED, MEM_READY, MEM_NSTATES } memState;
+typedef enum memCall {
+	MEM_SYSALLOC, MEM_SYSFREE, MEM_SYSRESERVE, MEM_SYSUNRESERVE, MEM_SYSMAP, MEM_SYSUSED, MEM_SYSUNUSED, MEM_SYSFAULT,
+	MEM_SYSHUGEPAGE, MEM_SYSNOHUGEPAGE, MEM_SYSHUGEPAGECOLLAPSE, MEM_SYSUNMAP, MEM_NCALLS
+} memCall;
+// memTransition[call][state]: the state after the call, or MEM_NSTATES where the call is illegal.
+extern const uint8_t memTransition[MEM_NCALLS][MEM_NSTATES];
+
+// What a range of address space is for: simulated systems back metadata with real memory, but not the heap.
+typedef enum memUse { MEM_HEAP, MEM_META } memUse;
+
+// The operating system as a struct of functions, at the level of Go's mem_linux.go (sysAllocOS and so on). All return false or NULL on
+// failure and set errno; none throws.
+struct gomem_os {
+	const char *name;            // "linux", "sim"
+	uintptr_t physPageSize;      // a power of two, 4 KiB to 512 KiB
+	uintptr_t physHugePageSize;  // 0: none
+	bool backed;                 // heap memory handed out can be touched
+	void *(*alloc)(gomem_os *os, uintptr_t n);                            // None -> Ready, zeroed, anywhere
+	void *(*reserve)(gomem_os *os, void *hint, uintptr_t n, memUse use);  // None -> Reserved; may return another address
+	bool (*map)(gomem_os *os, void *v, uintptr_t n);                      // Reserved -> Prepared
+	bool (*used)(gomem_os *os, void *v, uintptr_t n);                     // Prepared -> Ready
+	bool (*unused)(gomem_os *os, void *v, uintptr_t n);                   // Ready -> Prepared
+	bool (*fault)(gomem_os *os, void *v, uintptr_t n);                    // Ready or Prepared -> Reserved
+	bool (*free)(gomem_os *os, void *v, uintptr_t n);                     // any -> None
+	void (*hugePage)(gomem_os *os, void *v, uintptr_t n);
+	void (*noHugePage)(gomem_os *os, void *v, uintptr_t n);
+	bool (*hugePageCollapse)(gomem_os *os, void *v, uintptr_t n);
+	void (*destroy)(gomem_os *os);                                        // may be NULL
+};
+
+// sysAlloc obtains n bytes of zeroed memory, Ready, counted in stat. NULL if the OS has none. Rounded up to physical pages by the OS only.
+void *sysAlloc(gomem_env *env, uintptr_t n, sysMemStat *stat);
+void sysUnused(gomem_env *env, void *v, uintptr_t n);
+// sysUsed: Prepared -> Ready; prepared is how many of the n bytes were Prepared (the others were Ready already). false: out of memory.
+bool sysUsed(gomem_env *env, void *v, uintptr_t n, uintptr_t prepared);
+void sysHugePage(gomem_env *env, void *v, uintptr_t n);
+void sysNoHugePage(gomem_env *env, void *v, uintptr_t n);
+bool sysHugePageCollapse(gomem_env *env, void *v, uintptr_t n);
+// sysFree returns any range, whatever its state, to the OS; stat is lowered by n.
+void sysFree(gomem_env *env, void *v, uintptr_t n, sysMemStat *stat);
+void sysFault(gomem_env *env, void *v, uintptr_t n);
+// sysReserve reserves n bytes, at hint if the OS agrees. NULL if it has none.
+void *sysReserve(gomem_env *env, void *hint, uintptr_t n, memUse use);
+void sysUnreserve(gomem_env *env, void *v, uintptr_t n);
+// sysReserveAligned reserves n bytes at a multiple of align; *size is what was reserved.
+void *sysReserveAligned(gomem_env *env, void *hint, uintptr_t n, uintptr_t align, uintptr_t *size, memUse use);
+// sysMap: Reserved -> Prepared, counted in stat. false: out of memory.
+bool sysMap(gomem_env *env, void *v, uintptr_t n, sysMemStat *stat);
+// sysUnmap takes a sysMap back: Prepared -> Reserved. For callers that run out of memory half way; Go has no such call.
+void sysUnmap(gomem_env *env, void *v, uintptr_t n, sysMemStat *stat);
+
+// The shadow map of checked builds: NULL env->states switches it off.
+gomem_state_map *memStates_new(void);
+void memStates_free(gomem_state_map *m);
+// memStates_get gives the state of the byte at addr.
+memState memStates_get(const gomem_state_map *m, uintptr_t addr);
+
+// mem_linux.c: the process's own memory by mmap, munmap, madvise, mprotect. Page sizes are read from the system.
+gomem_os *mem_linux_new(void);
+// With fixed_noreplace a reservation at a hint is made exactly there or fails (MAP_FIXED_NOREPLACE).
+gomem_os *mem_linux_new_fixed(void);
+
+// mem_sim.c: a simulated system. Heap reservations live in a 48-bit address space of its own; metadata is real memory.
+typedef struct memSimConfig {
+	uintptr_t physPageSize;      // 0: 4096
+	uintptr_t physHugePageSize;  // 0: none
+	bool backed;                 // heap memory is real too, at the simulated addresses' own places (then reserve at hints is real)
+	uint64_t failNth;            // the n-th call that can fail does (1 = first; 0 = never)
+	uint64_t moveNth;            // the n-th reservation is granted elsewhere (0 = never)
+} memSimConfig;
+gomem_os *mem_sim_new(const memSimConfig *cfg);
+// What the simulated system knows: the state of a byte, how many bytes are in a state, and how many calls were made that can fail
+// (alloc, reserve, map and used: what failNth counts).
+memState mem_sim_state(const gomem_os *os, uintptr_t addr);
+uint64_t mem_sim_bytes(const gomem_os *os, memUse use, memState s);
+uint64_t mem_sim_calls(const gomem_os *os);
+// A reserved range is refused from now on, as if somebody else had it.
+bool mem_sim_occupy(gomem_os *os, uintptr_t addr, uintptr_t n);
+
+#endif

@@ -1,0 +1,163 @@
+// mem_linux.c (layer 1): the process's own memory on Linux.
+//
+// Ports mem_linux.go and the page sizes of os_linux.go, with GODEBUG as Go sets it by default: madvdontneed=1 (so
+// memory that was unused comes back zeroed), harddecommit=0, disablethp=0.
+// DEVIATION(D05): mappings carry no name (Go: setVMAName); nothing but /proc/self/maps shows it.
+// DEVIATION(D06): where Go prints and exits (mmap: access denied, too much locked memory) the call fails.
+//
+// Invariants: Reserved is PROT_NONE; Prepared and Ready are readable and writable.
+#include "gomem/mem.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25
+#endif
+#ifndef MAP_FIXED_NOREPLACE
+#define MAP_FIXED_NOREPLACE 0x100000
+#endif
+
+typedef struct linuxOS {
+	gomem_os os;
+	bool fixed; // a heap reservation at a hint is made there or fails
+} linuxOS;
+
+static void *mapAnon(void *v, uintptr_t n, int prot, int flags) {
+	void *p = mmap(v, n, prot, MAP_ANONYMOUS | MAP_PRIVATE | flags, -1, 0);
+	return p == MAP_FAILED ? NULL : p;
+}
+
+static void *linux_alloc(gomem_os *os, uintptr_t n) {
+	(void)os;
+	return mapAnon(NULL, n, PROT_READ | PROT_WRITE, 0);
+}
+
+// reserveAt reserves exactly at hint. Kernels before 4.17 take the flag for a wish.
+static void *reserveAt(void *hint, uintptr_t n) {
+	void *p = mapAnon(hint, n, PROT_NONE, MAP_FIXED_NOREPLACE);
+	if (p != NULL && p != hint) {
+		munmap(p, n);
+		errno = EEXIST;
+		return NULL;
+	}
+	return p;
+}
+
+static void *linux_reserve(gomem_os *os, void *hint, uintptr_t n, memUse use) {
+	const linuxOS *l = (const linuxOS *)os;
+	if (l->fixed && use == MEM_HEAP && hint != NULL) {
+		return reserveAt(hint, n);
+	}
+	return mapAnon(hint, n, PROT_NONE, 0);
+}
+
+static bool linux_map(gomem_os *os, void *v, uintptr_t n) {
+	(void)os;
+	return mapAnon(v, n, PROT_READ | PROT_WRITE, MAP_FIXED) == v;
+}
+
+static bool linux_used(gomem_os *os, void *v, uintptr_t n) {
+	(void)os;
+	(void)v;
+	(void)n;
+	return true;
+}
+
+static bool linux_unused(gomem_os *os, void *v, uintptr_t n) {
+	if ((((uintptr_t)v | n) & (os->physPageSize - 1)) != 0) {
+		errno = EINVAL;
+		return false;
+	}
+	if (madvise(v, n, MADV_DONTNEED) != 0) {
+		mapAnon(v, n, PROT_READ | PROT_WRITE, MAP_FIXED); // madvise is optional since Linux 3.18
+	}
+	return true;
+}
+
+static bool linux_fault(gomem_os *os, void *v, uintptr_t n) {
+	(void)os;
+	bool ok = mprotect(v, n, PROT_NONE) == 0;
+	madvise(v, n, MADV_DONTNEED);
+	return ok;
+}
+
+static bool linux_free(gomem_os *os, void *v, uintptr_t n) {
+	(void)os;
+	return munmap(v, n) == 0;
+}
+
+static void linux_hugePage(gomem_os *os, void *v, uintptr_t n) {
+	if (os->physHugePageSize == 0) {
+		return;
+	}
+	uintptr_t beg = (uintptr_t)alignUp((uintptr_t)v, os->physHugePageSize);
+	uintptr_t end = (uintptr_t)alignDown((uintptr_t)v + n, os->physHugePageSize);
+	if (beg < end) {
+		madvise((unsigned char *)v + (beg - (uintptr_t)v), end - beg, MADV_HUGEPAGE);
+	}
+}
+
+static void linux_noHugePage(gomem_os *os, void *v, uintptr_t n) {
+	(void)os;
+	madvise(v, n, MADV_NOHUGEPAGE);
+}
+
+static bool linux_hugePageCollapse(gomem_os *os, void *v, uintptr_t n) {
+	return os->physHugePageSize != 0 && madvise(v, n, MADV_COLLAPSE) == 0;
+}
+
+static void linux_destroy(gomem_os *os) { free(os); }
+
+// hugePageSize reads the size of transparent huge pages; 0 if the kernel has none or does not tell a power of two.
+static uintptr_t hugePageSize(void) {
+	int fd = open("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size", O_RDONLY | O_CLOEXEC);
+	if (fd < 0) {
+		return 0;
+	}
+	char buf[20];
+	ssize_t n = read(fd, buf, sizeof buf - 1);
+	close(fd);
+	if (n <= 0) {
+		return 0;
+	}
+	buf[n] = 0;
+	unsigned long long v = strtoull(buf, NULL, 10);
+	return (v & (v - 1)) != 0 ? 0 : (uintptr_t)v;
+}
+
+static gomem_os *newLinux(bool fixed) {
+	linuxOS *l = malloc(sizeof *l);
+	if (l == NULL) {
+		errno = ENOMEM;
+		return NULL;
+	}
+	*l = (linuxOS){
+		.os =
+			{
+				.name = "linux",
+				.physPageSize = (uintptr_t)sysconf(_SC_PAGESIZE),
+				.physHugePageSize = hugePageSize(),
+				.backed = true,
+				.alloc = linux_alloc,
+				.reserve = linux_reserve,
+				.map = linux_map,
+				.used = linux_used,
+				.unused = linux_unused,
+				.fault = linux_fault,
+				.free = linux_free,
+				.hugePage = linux_hugePage,
+				.noHugePage = linux_noHugePage,
+				.hugePageCollapse = linux_hugePageCollapse,
+				.destroy = linux_destroy,
+			},
+		.fixed = fixed,
+	};
+	return &l->os;
+}
+
+gomem_os *mem_linux_new(void) { return newLinux(false); }
+gomem_os *mem_linux_new_fixed(void) { return newLinux(true); }

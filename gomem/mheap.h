@@ -1,0 +1,314 @@
+// mheap.h (layer 4): spans, arenas and the page heap. Ports mheap.go, mcentral.go, mgcsweep.go, spanclass and the P's share of runtime2.go.
+//
+//   mspan      a run of pages with one use: objects of one size class, one large object, or manual memory (stacks, work buffers)
+//   heapArena  metadata of 64 MiB of address space: which span each page belongs to, and page bitmaps
+//   mcentral   the spans of one span class: (partial, full) x (swept, unswept) sets, which trade places when sweepgen grows by 2
+//   gomem_p    a P: an mcache (layer 5), a page cache and a cache of mspan structures, used by one thread at a time
+//
+// Invariants of a span in use, tested by mheap_check:
+//   base % pageSize == 0, limit == base + nelems * elemsize (small) or base + size (large), limit <= base + npages * pageSize
+//   freeindex <= nelems, allocCount <= nelems
+//   spans[page] == s for its first and last page, and for all its pages while it is in use
+//   sweepgen == h->sweepgen - 2: needs sweeping; - 1: being swept; + 0: swept; + 1: cached before the cycle began; + 3: swept, then cached
+// mspan, heapArena, mcentral, spanSet and pageCache keep Go's fields, order and offsets.
+#ifndef GOMEM_MHEAP_H
+#define GOMEM_MHEAP_H
+
+#include "gomem/gcbits.h"
+#include "gomem/gomem.h"
+#include "gomem/heapmem.h"
+#include "gomem/mem.h"
+#include "gomem/mfixalloc.h"
+#include "gomem/mpagealloc.h"
+#include "gomem/mspanset.h"
+#include "gomem/persistentalloc.h"
+#include "gomem/policy.h"
+#include "gomem/sizeclasses.h"
+
+typedef struct gomem_heap mheap;
+typedef struct mspan mspan;
+typedef struct mcache mcache; // layer 5
+
+// ---- span class: size class << 1 | noscan
+typedef uint8_t spanClass;
+static inline spanClass makeSpanClass(uint8_t sizeclass, bool noscan) { return (spanClass)(sizeclass << 1 | (noscan ? 1 : 0)); }
+static inline uint8_t spanClass_sizeclass(spanClass c) { return (uint8_t)(c >> 1); }
+static inline bool spanClass_noscan(spanClass c) { return (c & 1) != 0; }
+static inline spanClass tinySpanClass(const gomem_layout *L) { return makeSpanClass(L->tinySizeClass, true); }
+
+typedef struct mSpanList {
+	mspan *first, *last;
+} mSpanList;
+void mSpanList_init(mSpanList *l);
+void mSpanList_remove(gomem_env *env, mSpanList *l, mspan *s);
+static inline bool mSpanList_isEmpty(const mSpanList *l) { return l->first == NULL; }
+void mSpanList_insert(gomem_env *env, mSpanList *l, mspan *s);
+void mSpanList_insertBack(gomem_env *env, mSpanList *l, mspan *s);
+void mSpanList_takeAll(mSpanList *l, mSpanList *other);
+
+enum { mSpanDead = 0, mSpanInUse = 1, mSpanManual = 2 };
+typedef enum spanAllocType { spanAllocHeap, spanAllocStack, spanAllocWorkBuf } spanAllocType;
+static inline bool spanAllocType_manual(spanAllocType t) { return t != spanAllocHeap; }
+
+typedef struct special {
+	struct special *next;
+	uintptr_t offset; // of the object in its span
+	uint8_t kind;
+} special;
+
+struct mspan {
+	mspan *next, *prev;
+	mSpanList *list;
+	uintptr_t startAddr;
+	uintptr_t npages;
+	uintptr_t manualFreeList;  // free stacks of a stack span
+	uint16_t freeindex;        // where the search for a free slot goes on
+	uint16_t nelems;
+	uint16_t freeIndexForScan;
+	uint64_t allocCache;       // ~allocBits from freeindex on
+	gcBits *allocBits;
+	gcBits *gcmarkBits;
+	gcBits *pinnerBits;
+	_Atomic(uint32_t) sweepgen;
+	uint32_t divMul;
+	uint16_t allocCount;
+	spanClass spanclass;
+	_Atomic(uint8_t) state;
+	uint8_t needzero;
+	bool isUserArenaChunk;
+	uint16_t allocCountBeforeCache;
+	uintptr_t elemsize;
+	uintptr_t limit;
+	mutex speciallock;
+	special *specials;
+	addrRange userArenaChunkFree;
+	const gomem_type *largeType;
+};
+_Static_assert(sizeof(void *) != 8 || (sizeof(mspan) == 160 && offsetof(mspan, freeindex) == 48 && offsetof(mspan, allocCache) == 56 &&
+	offsetof(mspan, sweepgen) == 88 && offsetof(mspan, spanclass) == 98 && offsetof(mspan, elemsize) == 104 &&
+	offsetof(mspan, specials) == 128 && offsetof(mspan, largeType) == 152), "mspan keeps Go's layout");
+
+static inline uintptr_t mspan_base(const mspan *s) { return s->startAddr; }
+static inline uint8_t mspan_state(mspan *s) { return atomic_load_explicit(&s->state, memory_order_acquire); }
+
+enum { maxPagesPerArena = 8192 };
+typedef struct heapArena {
+	mspan *spans[maxPagesPerArena];
+	_Atomic(uint8_t) pageInUse[maxPagesPerArena / 8];  // bit of a span's first page: the span is in use
+	_Atomic(uint8_t) pageMarks[maxPagesPerArena / 8];  // ... some object of it is marked
+	_Atomic(uint8_t) pageSpecials[maxPagesPerArena / 8];
+	_Atomic(uint8_t) pageUseSpanInlineMarkBits[maxPagesPerArena / 8];
+	void *checkmarks;
+	_Atomic(uintptr_t) zeroedBase;                     // from here on the arena was never used, so it is zero
+} heapArena;
+
+typedef struct arenaHint {
+	uintptr_t addr;
+	bool down;
+	struct arenaHint *next;
+} arenaHint;
+
+typedef uintptr_t arenaIdx;
+static inline arenaIdx arenaIndex(const gomem_layout *L, uintptr_t p) {
+	return (p - (uintptr_t)L->arenaBaseOffset) >> L->logHeapArenaBytes;
+}
+static inline uintptr_t arenaBase(const gomem_layout *L, arenaIdx i) {
+	return ((uintptr_t)i << L->logHeapArenaBytes) + (uintptr_t)L->arenaBaseOffset;
+}
+static inline uintptr_t arenaIdx_l1(const gomem_layout *L, arenaIdx i) { return L->arenaL1Bits == 0 ? 0 : i >> L->arenaL2Bits; }
+static inline uintptr_t arenaIdx_l2(const gomem_layout *L, arenaIdx i) {
+	return L->arenaL1Bits == 0 ? i : i & (((uintptr_t)1 << L->arenaL2Bits) - 1);
+}
+typedef struct arenaList {
+	arenaIdx *p;
+	intptr_t len, cap;
+} arenaList;
+
+typedef struct mcentral {
+	spanClass spanclass;
+	spanSet partial[2];
+	spanSet full[2];
+} mcentral;
+typedef union centralPadded { // keeps two mcentrals off one cache line
+	mcentral mcentral;
+	uint8_t pad[192];
+} centralPadded;
+
+// sweep.active: how many sweepers run, and whether the unswept sets are drained.
+enum { numSweepClasses = numSpanClasses * 2 };
+static const uint32_t sweepClassDone = ~0u;
+static const uint32_t sweepDrainedMask = 1u << 31;
+typedef struct activeSweep {
+	_Atomic(uint32_t) state; // sweepers | sweepDrainedMask
+} activeSweep;
+typedef struct sweepLocker {
+	uint32_t sweepGen;
+	bool valid;
+} sweepLocker;
+
+typedef struct stackpoolItem {
+	mutex mu;
+	mSpanList span;
+	uint8_t pad[cacheLineSize - sizeof(mutex) - sizeof(mSpanList)];
+} stackpoolItem;
+
+struct gomem_p {
+	mheap *h;
+	int32_t id;
+	mcache *mcache;
+	pageCache pcache;
+	struct {
+		intptr_t len;
+		mspan *buf[mspanCacheLen];
+	} mspancache;
+	heapStatsDelta stats;
+	int64_t gcAssistBytes; // credit of the code that runs on this P
+};
+
+enum { gcOff = 0, gcMark = 1, gcMarkTermination = 2 };
+enum { arenaL1Max = 1 << 6, numPsMax = 1 << 15 };
+
+struct gomem_heap {
+	gomem_env env;
+	gomem_policy policy;
+	mutex lock;
+	pageAlloc pages;
+	uint32_t sweepgen;
+	struct {
+		mspan **p;
+		intptr_t len, cap;
+	} allspans;
+	_Atomic(uintptr_t) pagesInUse;
+	_Atomic(uint64_t) pagesSwept, pagesSweptBasis;
+	uint64_t sweepHeapLiveBasis;
+	double sweepPagesPerByte;
+	_Atomic(uint64_t) reclaimIndex;
+	_Atomic(uintptr_t) reclaimCredit;
+	_Atomic(uintptr_t) arenas[arenaL1Max]; // second level tables: _Atomic(heapArena *)[1 << arenaL2Bits]
+	bool arenasHugePages;
+	linearAlloc heapArenaAlloc;
+	arenaHint *arenaHints;
+	linearAlloc arena;
+	arenaList heapArenas;
+	arenaList sweepArenas;
+	struct {
+		uintptr_t base, end;
+	} curArena;
+	centralPadded central[numSpanClasses];
+	fixalloc spanalloc, cachealloc, arenaHintAlloc;
+	arenaHint *userArenaHints;
+	// beside Go's mheap: what Go keeps in other globals
+	uint64_t heapRandSeed;
+	int heapRandSeedBitsRemaining;
+	gcBitsArenas gcBitsArenas;
+	struct {
+		activeSweep active;
+		_Atomic(uint32_t) centralIndex;
+	} sweep;
+	_Atomic(uint32_t) gcphase;
+	bool gcBlackenEnabled;
+	stackpoolItem stackpool[numStackOrdersMax];
+	struct {
+		mutex lock;
+		mSpanList free[stackLargeClasses];
+	} stackLarge;
+	heapMemSide side;
+	mcache *mcache0;
+	gomem_p **allp;
+	int32_t nallp, gomaxprocs;
+	mspan emptymspan; // what an empty mcache slot points to
+	gomem_stats stats;
+	void (*sample)(void *ctx, void *obj, uintptr_t size);
+	void *sampleCtx;
+	int64_t memProfRate;
+	uint64_t rand;       // state of cheaprand
+	uint64_t zerobase;   // the address of every object of size 0
+	bool ownsOS;
+};
+
+// heapStats_of gives the accumulator of p, or the heap's own for callers without a P.
+static inline heapStatsDelta *heapStats_of(mheap *h, gomem_p *p) { return p != NULL ? &p->stats : &h->stats.heapStats; }
+
+// ---- mheap.c. p is the P of the caller, or NULL.
+bool mheap_init(mheap *h);                                   // mheap.init; false: out of memory
+void mheap_destroy(mheap *h);
+mspan *mheap_alloc(mheap *h, gomem_p *p, uintptr_t npages, spanClass spc);   // NULL: out of memory, as for the next two
+mspan *mheap_allocManual(mheap *h, gomem_p *p, uintptr_t npages, spanAllocType typ);
+mspan *mheap_allocSpan(mheap *h, gomem_p *p, uintptr_t npages, spanAllocType typ, spanClass spc);
+void mheap_freeSpan(mheap *h, gomem_p *p, mspan *s);
+void mheap_freeManual(mheap *h, gomem_p *p, mspan *s, spanAllocType typ);
+void mheap_reclaim(mheap *h, gomem_p *p, uintptr_t npage);   // Go's own rule
+// mheap_reclaimSpan is one step of reclaimChunk, for a policy: try to acquire s and sweep it. Not under the heap lock.
+bool mheap_reclaimSpan(mheap *h, gomem_p *p, mspan *s);
+uintptr_t mheap_grow(mheap *h, uintptr_t npage, bool *ok);
+void *mheap_sysAlloc(mheap *h, uintptr_t n, arenaHint **hintList, arenaList *list, uintptr_t *size);
+bool mheap_allocNeedsZero(mheap *h, uintptr_t base, uintptr_t npage);
+void mheap_enableMetadataHugePages(mheap *h);
+uint64_t mheap_nextHeapRandBits(mheap *h, int bits);
+mspan *spanOf(mheap *h, uintptr_t p);          // any span whose pages cover p, dead ones too; NULL: none
+mspan *spanOfUnchecked(mheap *h, uintptr_t p); // p is known to lie in the heap
+mspan *spanOfHeap(mheap *h, uintptr_t p);      // a span in use with base <= p < limit
+heapArena *heapArenaOf(mheap *h, uintptr_t p);
+heapArena *mheap_arenaAt(mheap *h, arenaIdx ai);
+void spanHasSpecials(mheap *h, mspan *s);
+void spanHasNoSpecials(mheap *h, mspan *s);
+void addspecial(mheap *h, gomem_p *p, mspan *s, special *sp); // sorted by offset, then kind
+const char *mheap_check(mheap *h);
+// setID of a spanSet in events: spanClass * 4 + {partial[0], partial[1], full[0], full[1]}
+static inline uint32_t mcentral_setID(spanClass spc, bool full, unsigned which) { return (uint32_t)spc * 4 + (full ? 2u : 0u) + which; }
+
+// ---- mcentral.c
+void mcentral_init(mcentral *c, spanClass spc);
+spanSet *mcentral_partialUnswept(mcentral *c, uint32_t sweepgen);
+spanSet *mcentral_partialSwept(mcentral *c, uint32_t sweepgen);
+spanSet *mcentral_fullUnswept(mcentral *c, uint32_t sweepgen);
+spanSet *mcentral_fullSwept(mcentral *c, uint32_t sweepgen);
+mspan *mcentral_cacheSpan(mheap *h, gomem_p *p, mcentral *c); // a span with a free slot; NULL: out of memory
+bool mcentral_uncacheSpan(mheap *h, gomem_p *p, mcentral *c, mspan *s);
+mspan *mcentral_grow(mheap *h, gomem_p *p, mcentral *c);
+bool mcentral_pushPartialSwept(mheap *h, mcentral *c, mspan *s);
+bool mcentral_pushFullSwept(mheap *h, mcentral *c, mspan *s);
+
+// ---- mgcsweep.c
+sweepLocker activeSweep_begin(mheap *h);
+// activeSweep_beginGiven begins a step of which the policy, if there is one, said that sweeping was active.
+sweepLocker activeSweep_beginGiven(mheap *h);
+void activeSweep_end(mheap *h, sweepLocker sl);
+bool activeSweep_markDrained(mheap *h);
+bool activeSweep_isDone(mheap *h);
+bool isSweepDone(mheap *h);
+// sweepLocker_tryAcquire takes the right to sweep s. reason: as in EV_ACQUIRE.
+bool sweepLocker_tryAcquire(mheap *h, sweepLocker sl, mspan *s, unsigned reason);
+uintptr_t sweepone(mheap *h, gomem_p *p);                    // ~0: nothing left
+mspan *mheap_nextSpanForSweep(mheap *h);
+bool mspan_sweep(mheap *h, gomem_p *p, mspan *s, bool preserve); // true: the span was freed
+void mspan_ensureSwept(mheap *h, gomem_p *p, mspan *s);
+void deductSweepCredit(mheap *h, gomem_p *p, uintptr_t spanBytes, uintptr_t callerSweepPages); // Go's own rule
+void gcPaceSweeper(mheap *h, uint64_t trigger);
+void finishsweep_m(mheap *h, gomem_p *p);
+void finishsweep_reset(mheap *h);                            // its second half: all unswept sets are empty
+void gcSweep(mheap *h);                                      // begins a cycle
+void setGCPhase(mheap *h, uint32_t phase);
+
+// ---- mbitmap.c (layer 4)
+static inline bool heapBitsInSpan(const gomem_layout *L, uintptr_t userSize) { return userSize <= L->minSizeForMallocHeader; }
+static inline bool gcUsesSpanInlineMarkBits(const gomem_env *env, uintptr_t size) {
+	return env->greenTea && size >= 16 && heapBitsInSpan(layout_get(env), size);
+}
+void mspan_initHeapBits(mheap *h, mspan *s);
+uint16_t mspan_nextFreeIndex(mheap *h, mspan *s);
+void mspan_refillAllocCache(mspan *s, uint16_t whichByte);
+bool mspan_isFree(const mspan *s, uintptr_t index);
+uintptr_t mspan_objIndex(const mspan *s, uintptr_t p);
+unsigned mspan_countAlloc(const mspan *s);                   // set bits of gcmarkBits
+bool mspan_isMarked(mheap *h, mspan *s, uintptr_t objIndex);
+void mspan_setMarked(mheap *h, mspan *s, uintptr_t objIndex); // atomic; also pageMarks
+void mspan_moveInlineMarks(mheap *h, mspan *s);              // into gcmarkBits
+// heapSetType*: write the pointer bitmap or header of a new object; return bytes that a scan has to look at.
+uintptr_t heapSetTypeNoHeader(mheap *h, uintptr_t x, uintptr_t dataSize, const gomem_type *typ, mspan *s);
+uintptr_t heapSetTypeSmallHeader(mheap *h, uintptr_t x, uintptr_t dataSize, const gomem_type *typ, uintptr_t header, mspan *s);
+uintptr_t heapSetTypeLarge(mheap *h, uintptr_t x, uintptr_t dataSize, const gomem_type *typ, mspan *s);
+// heapBits_isPointer: does word addr of an object with pointers hold one? For collectors and tests.
+bool heapBits_isPointer(mheap *h, uintptr_t addr);
+
+#endif

@@ -1,0 +1,219 @@
+// mpallocbits.c (layer 3): the bitmaps of one chunk of 512 pages. Ports mpallocbits.go.
+//
+// Invariants:
+//   pallocBits_summarize(b) == (free pages before the first used one, longest free run, free pages after the last
+//     used one)
+//   pallocBits_find(b, n, s) is the lowest i with pages i..i+n-1 free, if the pages of s's block below s are in use
+#include "gomem/mpagealloc.h"
+
+enum { pageBitsWords = pallocChunkPages / 64 };
+static const unsigned none = ~0u;
+
+// lowMask gives n ones, 1 <= n <= 64.
+static inline uint64_t lowMask(unsigned n) { return ~(uint64_t)0 >> (64 - n); }
+
+void pageBits_setRange(pageBits *b, unsigned i, unsigned n) {
+	const unsigned j = i + n - 1, wi = i / 64, wj = j / 64;
+	if (wi == wj) {
+		b->x[wi] |= lowMask(n) << (i % 64);
+		return;
+	}
+	b->x[wi] |= ~(uint64_t)0 << (i % 64);
+	for (unsigned k = wi + 1; k < wj; k++) {
+		b->x[k] = ~(uint64_t)0;
+	}
+	b->x[wj] |= lowMask(j % 64 + 1);
+}
+
+void pageBits_setAll(pageBits *b) { memset(b->x, 0xff, sizeof b->x); }
+
+void pageBits_clearRange(pageBits *b, unsigned i, unsigned n) {
+	const unsigned j = i + n - 1, wi = i / 64, wj = j / 64;
+	if (wi == wj) {
+		b->x[wi] &= ~(lowMask(n) << (i % 64));
+		return;
+	}
+	b->x[wi] &= ~(~(uint64_t)0 << (i % 64));
+	for (unsigned k = wi + 1; k < wj; k++) {
+		b->x[k] = 0;
+	}
+	b->x[wj] &= ~lowMask(j % 64 + 1);
+}
+
+void pageBits_clearAll(pageBits *b) { memset(b->x, 0, sizeof b->x); }
+
+unsigned pageBits_popcntRange(const pageBits *b, unsigned i, unsigned n) {
+	const unsigned j = i + n - 1, wi = i / 64, wj = j / 64;
+	if (wi == wj) {
+		return popcount64(b->x[wi] >> (i % 64) & lowMask(n));
+	}
+	unsigned s = popcount64(b->x[wi] >> (i % 64));
+	for (unsigned k = wi + 1; k < wj; k++) {
+		s += popcount64(b->x[k]);
+	}
+	return s + popcount64(b->x[wj] & lowMask(j % 64 + 1));
+}
+
+// isOneRun: no zero stands between two ones of x, which has bit 0 set or is 0.
+static inline bool isOneRun(uint64_t x) { return (x & (x + 1)) == 0; }
+
+// longestInnerRun gives the longest run of zeros between two ones of x if it is longer than most, else most. Every
+// run of zeros is shrunk by `most`; one that survives is measured, and the others are shrunk by what it was longer.
+static inline unsigned longestInnerRun(uint64_t x, unsigned most) {
+	x >>= ctz64(x) & 63;
+	if (isOneRun(x)) {
+		return most;
+	}
+	unsigned shrink = most;
+	unsigned width = 1; // every run of ones is at least this wide, so that a shift by as much leaves no gap
+	for (;;) {
+		while (shrink > 0) {
+			const unsigned by = shrink < width ? shrink : width;
+			x |= x >> by;
+			if (isOneRun(x)) {
+				return most;
+			}
+			shrink -= by;
+			width += by;
+		}
+		x >>= ctz64(~x) & 63;
+		const unsigned more = ctz64(x) & 63;
+		x >>= more;
+		most += more;
+		if (isOneRun(x)) {
+			return most;
+		}
+		shrink = more;
+	}
+}
+
+pallocSum pallocBits_summarize(const gomem_layout *L, const pallocBits *b) {
+	unsigned start = none, most = 0, cur = 0;
+	for (unsigned i = 0; i < pageBitsWords; i++) {
+		const uint64_t x = b->b.x[i];
+		if (x == 0) {
+			cur += 64;
+			continue;
+		}
+		cur += (unsigned)__builtin_ctzll(x);
+		if (start == none) {
+			start = cur;
+		}
+		most = cur > most ? cur : most;
+		cur = (unsigned)__builtin_clzll(x);
+	}
+	if (start == none) {
+		return packPallocSum(L, pallocChunkPages, pallocChunkPages, pallocChunkPages);
+	}
+	most = cur > most ? cur : most;
+	if (most < 64 - 2) { // else no run between two ones of a word can be longer
+		for (unsigned i = 0; i < pageBitsWords; i++) {
+			most = longestInnerRun(b->b.x[i], most);
+		}
+	}
+	return packPallocSum(L, start, most, cur);
+}
+
+unsigned pallocBits_find(const pallocBits *b, uintptr_t npages, unsigned searchIdx, unsigned *newSearchIdx) {
+	if (npages == 1) {
+		*newSearchIdx = pallocBits_find1(b, searchIdx);
+		return *newSearchIdx;
+	}
+	if (npages <= 64) {
+		return pallocBits_findSmallN(b, npages, searchIdx, newSearchIdx);
+	}
+	return pallocBits_findLargeN(b, npages, searchIdx, newSearchIdx);
+}
+
+unsigned pallocBits_find1(const pallocBits *b, unsigned searchIdx) {
+	for (unsigned i = searchIdx / 64; i < pageBitsWords; i++) {
+		const uint64_t x = ~b->b.x[i];
+		if (x != 0) {
+			return i * 64 + (unsigned)__builtin_ctzll(x);
+		}
+	}
+	return none;
+}
+
+unsigned pallocBits_findSmallN(const pallocBits *b, uintptr_t npages, unsigned searchIdx, unsigned *newSearchIdx) {
+	unsigned end = 0; // free pages at the end of the word before
+	*newSearchIdx = none;
+	for (unsigned i = searchIdx / 64; i < pageBitsWords; i++) {
+		const uint64_t x = b->b.x[i];
+		if (x == ~(uint64_t)0) {
+			end = 0;
+			continue;
+		}
+		if (*newSearchIdx == none) {
+			*newSearchIdx = i * 64 + (unsigned)__builtin_ctzll(~x);
+		}
+		if (end + ctz64(x) >= npages) {
+			return i * 64 - end;
+		}
+		const unsigned j = findBitRange64(~x, (unsigned)npages);
+		if (j < 64) {
+			return i * 64 + j;
+		}
+		end = clz64(x);
+	}
+	return none;
+}
+
+unsigned pallocBits_findLargeN(const pallocBits *b, uintptr_t npages, unsigned searchIdx, unsigned *newSearchIdx) {
+	unsigned start = none, size = 0;
+	*newSearchIdx = none;
+	for (unsigned i = searchIdx / 64; i < pageBitsWords; i++) {
+		const uint64_t x = b->b.x[i];
+		if (x == ~(uint64_t)0) {
+			size = 0;
+			continue;
+		}
+		if (*newSearchIdx == none) {
+			*newSearchIdx = i * 64 + (unsigned)__builtin_ctzll(~x);
+		}
+		const unsigned s = ctz64(x);
+		if (size != 0 && s + size >= npages) {
+			return start;
+		}
+		if (size != 0 && s == 64) {
+			size += 64;
+			continue;
+		}
+		size = clz64(x);
+		start = i * 64 + 64 - size;
+	}
+	return size < npages ? none : start;
+}
+
+void pallocBits_allocRange(pallocBits *b, unsigned i, unsigned n) { pageBits_setRange(&b->b, i, n); }
+void pallocBits_allocAll(pallocBits *b) { pageBits_setAll(&b->b); }
+void pallocBits_free(pallocBits *b, unsigned i, unsigned n) { pageBits_clearRange(&b->b, i, n); }
+void pallocBits_freeAll(pallocBits *b) { pageBits_clearAll(&b->b); }
+
+// Each run of ones in c is cut at its top by n-1 ones; the lowest that is left is where a run of n begins.
+unsigned findBitRange64(uint64_t c, unsigned n) {
+	unsigned cut = n - 1;
+	unsigned width = 1; // every run of zeros is at least this wide
+	while (cut > width) {
+		c &= c >> (width & 63);
+		if (c == 0) {
+			return 64;
+		}
+		cut -= width;
+		width *= 2;
+	}
+	if (cut > 0) {
+		c &= c >> (cut & 63);
+	}
+	return ctz64(c);
+}
+
+void pallocData_allocRange(pallocData *m, unsigned i, unsigned n) {
+	pallocBits_allocRange(&m->pallocBits, i, n);
+	pageBits_clearRange(&m->scavenged, i, n);
+}
+
+void pallocData_allocAll(pallocData *m) {
+	pallocBits_allocAll(&m->pallocBits);
+	pageBits_clearAll(&m->scavenged);
+}

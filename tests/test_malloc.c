@@ -1,0 +1,518 @@
+// test_malloc.c: mallocgc's paths against the rules that define them, where the heap begins, sampling, and its calls to the policy.
+#include "heaptest.h"
+
+#include "gomem/mbitmap.h"
+
+static uintptr_t mallocPath(heapFix *f, uintptr_t size, const gomem_type *typ, unsigned wantPath) {
+	unsigned path;
+	uintptr_t x = mallocgc(f->h, f->p, size, typ, true, &path);
+	assert_true(x != 0);
+	assert_int_equal(path, wantPath);
+	return x;
+}
+
+// ---- tiny
+
+// Two of sixteen one-byte objects at least share 8 bytes.
+static void TestTinyAlloc(void **state) {
+	(void)state;
+	heapFix f;
+	heapFix_init(&f);
+	enum { n = 16 };
+	uintptr_t chunks[n];
+	unsigned distinct = 0;
+	for (int i = 0; i < n; i++) {
+		chunks[i] = (uintptr_t)gomem_mallocgc(f.h, f.p, 1, NULL, true) & ~(uintptr_t)7;
+		bool seen = false;
+		for (int k = 0; k < i; k++) {
+			seen |= chunks[k] == chunks[i];
+		}
+		distinct += !seen;
+	}
+	assert_int_equal(distinct, 2);
+	heapFix_done(&f);
+}
+
+// On 64-bit platforms a 12-byte object is aligned to 4 bytes only, and so fits behind a 4-byte one.
+static void TestTinyAllocIssue37262(void **state) {
+	(void)state;
+	heapFix f;
+	heapFix_init(&f);
+	uintptr_t x = 0;
+	for (int i = 0; i < 16; i++) {
+		x = (uintptr_t)gomem_mallocgc(f.h, f.p, 1, NULL, true);
+		if ((x & 15) == 15) {
+			break;
+		}
+	}
+	assert_int_equal(x & 15, 15);
+	x = (uintptr_t)gomem_mallocgc(f.h, f.p, 4, NULL, true);
+	assert_int_equal(x & 15, 0);
+	assert_int_equal(gomem_mallocgc(f.h, f.p, 12, NULL, true), x + 4);
+	heapFix_done(&f);
+}
+
+// The tiny rule in plain words, replayed beside the allocator.
+static void test_tinyRule(void **state) {
+	(void)state;
+	heapFix f;
+	heapFix_init(&f);
+	uint64_t rnd = 5;
+	uintptr_t block = 0, used = 0;
+	for (int i = 0; i < 20000; i++) {
+		const uintptr_t size = 1 + nextRand(&rnd) % 15;
+		uintptr_t align = 1;
+		while (align < 8 && size % (align * 2) == 0) {
+			align *= 2;
+		}
+		unsigned path;
+		const uintptr_t x = mallocgc(f.h, f.p, size, NULL, false, &path);
+		const uintptr_t at = (used + align - 1) / align * align;
+		if (block != 0 && at + size <= 16) {
+			assert_int_equal(path, GOMEM_PATH_TINY_HIT);
+			assert_int_equal(x, block + at);
+			used = at + size;
+		} else {
+			assert_int_equal(path, GOMEM_PATH_TINY_NEW);
+			assert_int_equal(x % 16, 0);
+			assert_int_equal(((uint64_t *)x)[0] | ((uint64_t *)x)[1], 0);
+			if (block == 0 || size < used) {
+				block = x;
+				used = size;
+			}
+		}
+		memset((void *)x, 0xff, size);
+	}
+	heapFix_checked(&f);
+	heapFix_done(&f);
+}
+
+// ---- small and large
+
+static void test_zeroSize(void **state) {
+	(void)state;
+	heapFix f;
+	heapFix_init(&f);
+	assert_ptr_equal(gomem_mallocgc(f.h, f.p, 0, NULL, true), &f.h->zerobase);
+	const gomem_type t = pointersType(8);
+	assert_ptr_equal(gomem_mallocgc(f.h, NULL, 0, &t, true), &f.h->zerobase);
+	heapFix_done(&f);
+}
+
+static void test_paths(void **state) {
+	(void)state;
+	heapFix f;
+	heapFix_init(&f);
+	const gomem_type ptrs = pointersType(8);
+	const gomem_type none = {.size = 64};
+	mallocPath(&f, 15, NULL, GOMEM_PATH_TINY_NEW);
+	mallocPath(&f, 1, &none, GOMEM_PATH_TINY_HIT);
+	mallocPath(&f, 16, NULL, GOMEM_PATH_NOSCAN);
+	mallocPath(&f, 32760, &none, GOMEM_PATH_NOSCAN);
+	mallocPath(&f, 32761, NULL, GOMEM_PATH_LARGE);
+	mallocPath(&f, 8, &ptrs, GOMEM_PATH_SCAN);
+	mallocPath(&f, 512, &ptrs, GOMEM_PATH_SCAN);
+	mallocPath(&f, 520, &ptrs, GOMEM_PATH_SCAN_HEADER);
+	mallocPath(&f, 32760, &ptrs, GOMEM_PATH_SCAN_HEADER);
+	mallocPath(&f, 32768, &ptrs, GOMEM_PATH_LARGE);
+	heapFix_done(&f);
+}
+
+static unsigned classOf(uintptr_t size) {
+	unsigned c = 1;
+	while (class_to_size[c] < size) {
+		c++;
+	}
+	return c;
+}
+
+static uintptr_t powerOfTwoIn(uintptr_t n) { return n & (~n + 1); }
+
+// Every small size: the smallest class that holds it, aligned as the class is; roundupsize says the same.
+static void test_everySize(void **state) {
+	(void)state;
+	heapFix f;
+	heapFix_init(&f);
+	const gomem_type ptrs = pointersType(8);
+	for (uintptr_t size = 16; size <= 32760; size++) {
+		uintptr_t x = mallocPath(&f, size, NULL, GOMEM_PATH_NOSCAN);
+		const mspan *s = spanOf(f.h, x);
+		const unsigned c = classOf(size);
+		if (s->spanclass != makeSpanClass((uint8_t)c, true) || x % powerOfTwoIn(class_to_size[c]) % 8192 != 0) {
+			fail_msg("size %lu: class %d address %lx", (unsigned long)size, s->spanclass / 2, (unsigned long)x);
+		}
+		assert_int_equal(roundupsize(f.h, size, true), class_to_size[c]);
+		if (size % 8 != 0) {
+			continue;
+		}
+		const uintptr_t header = size > 512 ? 8 : 0;
+		x = mallocPath(&f, size, &ptrs, header != 0 ? GOMEM_PATH_SCAN_HEADER : GOMEM_PATH_SCAN);
+		assert_int_equal(spanOf(f.h, x)->spanclass, makeSpanClass((uint8_t)classOf(size + header), false));
+		assert_int_equal((x - header - mspan_base(spanOf(f.h, x))) % class_to_size[classOf(size + header)], 0);
+		assert_int_equal(roundupsize(f.h, size, false), class_to_size[classOf(size + header)] - header);
+	}
+	assert_int_equal(roundupsize(f.h, 32761, true), 32768);
+	assert_int_equal(roundupsize(f.h, 32769, true), 40960);
+	assert_int_equal(roundupsize(f.h, 8192 * 5, false), 8192 * 5);
+	assert_int_equal(roundupsize(f.h, ~(uintptr_t)0 - 5, true), ~(uintptr_t)0 - 5);
+	heapFix_checked(&f);
+	heapFix_done(&f);
+}
+
+static void test_large(void **state) {
+	(void)state;
+	heapFix f;
+	heapFix_init(&f);
+	const gomem_type t = pointersType(40000);
+	uintptr_t x = mallocPath(&f, 40000, &t, GOMEM_PATH_LARGE);
+	mspan *s = spanOf(f.h, x);
+	assert_int_equal(mspan_base(s), x);
+	assert_int_equal(s->spanclass, 0);
+	assert_int_equal(s->npages, 5);
+	assert_int_equal(s->limit, x + 40000);
+	assert_ptr_equal(s->largeType, &t);
+	assert_int_equal(s->freeindex, 1);
+	assert_int_equal(s->freeIndexForScan, 1);
+	assert_int_equal(s->allocCount, 1);
+	assert_int_equal(f.p->mcache->scanAlloc, 40960);
+	x = mallocPath(&f, 40000, NULL, GOMEM_PATH_LARGE);
+	assert_null(spanOf(f.h, x)->largeType);
+	heapFix_done(&f);
+}
+
+static void test_header(void **state) {
+	(void)state;
+	heapFix f;
+	heapFix_init(&f);
+	const gomem_type t = pointersType(1000);
+	uintptr_t x = mallocPath(&f, 1000, &t, GOMEM_PATH_SCAN_HEADER);
+	assert_ptr_equal(*(const gomem_type **)(x - 8), &t);
+	assert_int_equal(f.p->mcache->scanAlloc, 1024);
+	heapFix_done(&f);
+}
+
+// Dirty slots and spans come back zero: all kinds of objects are filled, freed and taken again.
+static void test_zeroing(void **state) {
+	(void)state;
+	heapFix f;
+	heapFix_init(&f);
+	static const uintptr_t sizes[] = {8, 16, 48, 512, 520, 1024, 9000, 32760, 40000, 300000};
+	for (int round = 0; round < 3; round++) {
+		for (size_t k = 0; k < sizeof sizes / sizeof sizes[0]; k++) {
+			const gomem_type t = pointersType(8);
+			for (int i = 0; i < 40; i++) {
+				const gomem_type *typ = i % 2 == 0 ? &t : NULL;
+				uint8_t *x = gomem_mallocgc(f.h, f.p, sizes[k], typ, true);
+				for (uintptr_t b = 0; b < sizes[k]; b++) {
+					if (x[b] != 0) {
+						fail_msg("round %d size %lu typ %d byte %lu", round, (unsigned long)sizes[k], typ != NULL,
+							(unsigned long)b);
+					}
+				}
+				memset(x, 0xa5, sizes[k]);
+			}
+		}
+		gcCycle(&f, 1, markNothing, NULL);
+		heapFix_checked(&f);
+	}
+	heapFix_done(&f);
+}
+
+// Without needzero dirty memory may come back, and does: nothing is cleared for nothing.
+static void test_needzeroFalse(void **state) {
+	(void)state;
+	heapFix f;
+	heapFix_init(&f);
+	uint8_t *x = gomem_mallocgc(f.h, f.p, 4096, NULL, false);
+	memset(x, 0xa5, 4096);
+	gcCycle(&f, 1, markNothing, NULL);
+	assert_ptr_equal(gomem_mallocgc(f.h, f.p, 4096, NULL, false), x);
+	assert_int_equal(x[17], 0xa5);
+	heapFix_done(&f);
+}
+
+// ---- marking
+
+static void test_blackAllocation(void **state) {
+	(void)state;
+	heapFix f;
+	heapFix_init(&f);
+	const gomem_type ptrs = pointersType(8);
+	uintptr_t white = mallocPath(&f, 48, &ptrs, GOMEM_PATH_SCAN);
+	mspan *s = spanOf(f.h, white);
+	assert_int_equal(s->freeIndexForScan, 1);
+	gomem_setGCPhase(f.h, gcMark);
+	uintptr_t black = mallocPath(&f, 48, &ptrs, GOMEM_PATH_SCAN);
+	assert_ptr_equal(spanOf(f.h, black), s);
+	assert_false(mspan_isMarked(f.h, s, 0));
+	assert_true(mspan_isMarked(f.h, s, 1));
+	assert_int_equal(*inlineScans(layout_get(&f.h->env), mspan_base(s)), 2); // not to be scanned either
+	assert_int_equal(s->freeIndexForScan, 1);
+	uintptr_t header = mallocPath(&f, 2000, &ptrs, GOMEM_PATH_SCAN_HEADER);
+	assert_true(mspan_isMarked(f.h, spanOf(f.h, header), 0));
+	uintptr_t large = mallocPath(&f, 100000, NULL, GOMEM_PATH_LARGE);
+	assert_true(mspan_isMarked(f.h, spanOf(f.h, large), 0));
+	assert_int_equal(spanOf(f.h, large)->freeIndexForScan, 0);
+	uintptr_t tiny = mallocPath(&f, 3, NULL, GOMEM_PATH_TINY_NEW);
+	assert_true(mspan_isMarked(f.h, spanOf(f.h, tiny), 0));
+	gomem_setGCPhase(f.h, gcMarkTermination);
+	black = mallocPath(&f, 48, &ptrs, GOMEM_PATH_SCAN);
+	assert_true(mspan_isMarked(f.h, s, 2));
+	gomem_setGCPhase(f.h, gcOff);
+	white = mallocPath(&f, 48, &ptrs, GOMEM_PATH_SCAN);
+	assert_int_equal(white, black + 48);
+	assert_false(mspan_isMarked(f.h, s, 3));
+	assert_int_equal(s->freeIndexForScan, 4);
+	heapFix_done(&f);
+}
+
+// ---- the policy
+
+typedef struct calls {
+	int triggers, assists, credits;
+	uintptr_t lastAssist, lastCredit, lastPages;
+} calls;
+
+static void onTrigger(void *ctx, gomem_heap *h, gomem_p *p) {
+	assert_true(h != NULL && p != NULL);
+	((calls *)ctx)->triggers++;
+}
+
+static void onAssist(void *ctx, gomem_heap *h, gomem_p *p, uintptr_t size) {
+	assert_true(h != NULL && p != NULL);
+	((calls *)ctx)->assists++;
+	((calls *)ctx)->lastAssist = size;
+}
+
+static void onCredit(void *ctx, gomem_heap *h, gomem_p *p, uintptr_t spanBytes, uintptr_t callerSweepPages) {
+	assert_true(h != NULL && p != NULL);
+	((calls *)ctx)->credits++;
+	((calls *)ctx)->lastCredit = spanBytes;
+	((calls *)ctx)->lastPages = callerSweepPages;
+}
+
+static void mallocOne(heapFix *f) { gomem_mallocgc(f->h, f->p, 100, NULL, true); }
+
+static void test_policy(void **state) {
+	(void)state;
+	calls c = {0};
+	const gomem_policy policy = {.ctx = &c, .gcTrigger = onTrigger, .assist = onAssist, .deductSweepCredit = onCredit};
+	heapFix f;
+	heapFix_with(&f, (memSimConfig){.backed = true}, (gomem_config){.policy = &policy});
+	for (int i = 0; i < 8; i++) {
+		mallocOne(&f); // the first of a class refills
+	}
+	assert_int_equal(c.triggers, 1);
+	assert_int_equal(c.credits, 1);
+	assert_int_equal(c.lastCredit, 8192);
+	assert_int_equal(c.lastPages, 0);
+	gomem_mallocgc(f.h, f.p, 100000, NULL, true);
+	assert_int_equal(c.triggers, 2);
+	assert_int_equal(c.lastCredit, 13 * 8192);
+	assert_int_equal(c.lastPages, 13);
+	assert_int_equal(c.assists, 0);
+	assert_int_equal(f.p->gcAssistBytes, 0);
+	gomem_setGCPhase(f.h, gcMark);
+	mallocOne(&f);
+	assert_int_equal(c.assists, 1);
+	assert_int_equal(c.lastAssist, 100);
+	assert_int_equal(f.p->gcAssistBytes, -112); // with what rounding up took
+	gomem_setGCPhase(f.h, gcOff);
+	heapFix_done(&f);
+}
+
+// ---- sampling
+
+// What Go's fastexprand answers from cheaprand's state 42.
+static void test_fastexprand(void **state) {
+	(void)state;
+	heapFix f;
+	heapFix_init(&f);
+	static const int32_t want[] = {
+		75529, 750095, 928385, 855672, 1493587, 974650, 479298, 328916, 228174, 411980, 14486, 205349};
+	f.h->rand = 42;
+	for (size_t i = 0; i < sizeof want / sizeof want[0]; i++) {
+		assert_int_equal(fastexprand(f.h, 512 << 10), want[i]);
+	}
+	assert_int_equal(fastexprand(f.h, 1 << 30), 89706342);
+	assert_int_equal(fastexprand(f.h, 1000), 472);
+	assert_int_equal(fastexprand(f.h, 2), 3);
+	assert_int_equal(fastexprand(f.h, 0), 0);
+	assert_true(nextSample(f.h) == INT64_MAX);
+	f.h->memProfRate = 1;
+	assert_int_equal(nextSample(f.h), 0);
+	heapFix_done(&f);
+}
+
+typedef struct samples {
+	uint64_t n, bytes;
+} samples;
+
+static void onSample(void *ctx, void *obj, uintptr_t size) {
+	assert_non_null(obj);
+	((samples *)ctx)->n++;
+	((samples *)ctx)->bytes += size;
+}
+
+static void test_sampleEach(void **state) {
+	(void)state;
+	samples s = {0};
+	heapFix f;
+	heapFix_with(
+		&f, (memSimConfig){.backed = true}, (gomem_config){.sample = onSample, .sample_ctx = &s, .sample_rate = 1});
+	const gomem_type ptrs = pointersType(8);
+	gomem_mallocgc(f.h, f.p, 17, NULL, true);
+	gomem_mallocgc(f.h, f.p, 8, &ptrs, true);
+	gomem_mallocgc(f.h, f.p, 600, &ptrs, true);
+	gomem_mallocgc(f.h, f.p, 40000, NULL, true);
+	assert_int_equal(s.n, 4);
+	assert_int_equal(s.bytes, 24 + 8 + 640 + 40960);
+	gomem_mallocgc(f.h, f.p, 3, NULL, true);
+	assert_int_equal(s.n, 5);
+	gomem_mallocgc(f.h, f.p, 3, NULL, true); // in the same block
+	assert_int_equal(s.n, 5);
+	heapFix_done(&f);
+}
+
+static void test_sampleMean(void **state) {
+	(void)state;
+	samples s = {0};
+	heapFix f;
+	heapFix_with(
+		&f, (memSimConfig){.backed = true}, (gomem_config){.sample = onSample, .sample_ctx = &s, .sample_rate = 4096});
+	for (int i = 0; i < 200000; i++) {
+		gomem_mallocgc(f.h, f.p, 64, NULL, false);
+	}
+	const uint64_t want = 200000 * 64 / 4096;
+	assert_true(s.n > want * 9 / 10 && s.n < want * 11 / 10);
+	heapFix_done(&f);
+}
+
+// ---- where the heap begins
+
+static uintptr_t hintAt(const arenaHint *hint, unsigned i) {
+	while (i-- > 0) {
+		assert_non_null(hint);
+		hint = hint->next;
+	}
+	assert_non_null(hint);
+	assert_false(hint->down);
+	return hint->addr;
+}
+
+static unsigned countHints(const arenaHint *hint) { return hint == NULL ? 0 : 1 + countHints(hint->next); }
+
+// Computed with the arithmetic of Go's mallocinit: hints 0, 1, 2, 63 of the heap, 0 and 63 of user arenas.
+static void test_arenaHints(void **state) {
+	(void)state;
+	static const struct {
+		uint64_t seed;
+		uintptr_t want[6];
+	} golden[] = {
+		{0x123456789abcdef0,
+			{0x48d14000000, 0x4cd14000000, 0x58d14000000, 0x14cd14000000, 0x148d14000000, 0x24cd14000000}},
+		{0xffffffffffffffff,
+			{0x3ffffc000000, 0xfffc000000, 0xfffc000000, 0xffffc000000, 0xffffc000000, 0x1ffffc000000}},
+		{0xfedcba9876543210,
+			{0x3fb72c000000, 0x3ff72c000000, 0xb72c000000, 0xff72c000000, 0xfb72c000000, 0x1ff72c000000}},
+	};
+	for (size_t k = 0; k < sizeof golden / sizeof golden[0]; k++) {
+		heapFix f;
+		heapFix_with(&f, (memSimConfig){.backed = false}, (gomem_config){.rand_seed = golden[k].seed});
+		const gomem_heap *h = f.h;
+		assert_int_equal(h->heapRandSeedBitsRemaining, 64 - 20);
+		assert_int_equal(h->heapRandSeed, golden[k].seed << 20);
+		const uintptr_t got[] = {hintAt(h->arenaHints, 0), hintAt(h->arenaHints, 1), hintAt(h->arenaHints, 2),
+			hintAt(h->arenaHints, 63), hintAt(h->userArenaHints, 0), hintAt(h->userArenaHints, 63)};
+		assert_memory_equal(got, golden[k].want, sizeof got);
+		assert_int_equal(countHints(h->arenaHints), 64);
+		assert_int_equal(countHints(h->userArenaHints), 64);
+		heapFix_done(&f);
+	}
+}
+
+static void test_arenaHintsNotRandom(void **state) {
+	(void)state;
+	heapFix f;
+	heapFix_with(&f, (memSimConfig){.backed = false}, (gomem_config){.no_randomized_base = true});
+	for (unsigned i = 0; i < 64; i++) {
+		assert_int_equal(hintAt(f.h->arenaHints, i), (uintptr_t)i << 40 | 0xc000000000);
+		assert_int_equal(hintAt(f.h->userArenaHints, i), (uintptr_t)(i + 64) << 40 | 0xc000000000);
+	}
+	assert_int_equal(gomem_mallocgc(f.h, f.p, 16, NULL, true), 0xc000000000);
+	heapFix_done(&f);
+}
+
+// Somebody else holds the next hints, one after the other: the heap goes on elsewhere and never into what is not its own.
+static void TestArenaCollision(void **state) {
+	(void)state;
+	heapFix f;
+	heapFix_with(&f, (memSimConfig){.backed = false}, (gomem_config){0});
+	arenaHint *hint = f.h->arenaHints;
+	hint->next->next->next = NULL;
+	uintptr_t disallowed[5][2];
+	for (int i = 0; i < 5; i++) {
+		hint = f.h->arenaHints;
+		assert_non_null(hint);
+		const uintptr_t start = hint->down ? hint->addr - (64 << 20) : hint->addr;
+		disallowed[i][0] = start;
+		disallowed[i][1] = start + (64 << 20);
+		if (!mem_sim_occupy(f.os, start, 64 << 20)) {
+			fail_msg("cannot occupy %lx", (unsigned long)start);
+		}
+		while (f.h->arenaHints == hint) {
+			const uintptr_t x = (uintptr_t)gomem_mallocgc(f.h, f.p, 1 << 20, NULL, false);
+			assert_true(x != 0);
+			for (int k = 0; k <= i; k++) {
+				assert_false(disallowed[k][0] <= x && x < disallowed[k][1]);
+			}
+		}
+	}
+	heapFix_checked(&f);
+	heapFix_done(&f);
+}
+
+static void mallocBare(void *arg) { gomem_mallocgc(arg, NULL, 8, NULL, true); }
+
+static void test_withoutP(void **state) {
+	(void)state;
+	heapFix f = {0};
+	f.os = mem_sim_new(&(memSimConfig){.backed = true});
+	const gomem_config cfg = {.os = f.os, .rand_seed = 1, .throw_hook = heapFix_thrown, .throw_ctx = &f};
+	f.h = gomem_heap_new_bare(&cfg);
+	assert_non_null(f.h);
+	assert_null(gomem_heap_p(f.h, 0));
+	const uintptr_t x = (uintptr_t)gomem_mallocgc(f.h, NULL, 48, NULL, true);
+	assert_true(x != 0);
+	assert_true(gomem_procresize(f.h, 2));
+	// P 0 goes on where callers without a P were.
+	assert_ptr_equal(gomem_mallocgc(f.h, gomem_heap_p(f.h, 0), 48, NULL, true), x + 48);
+	assert_true(heapFix_throws(&f, mallocBare, f.h));
+	assert_string_equal(f.msg, "mallocgc called without a P or outside bootstrapping");
+	heapFix_done(&f);
+}
+
+int main(void) {
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(TestTinyAlloc),
+		cmocka_unit_test(TestTinyAllocIssue37262),
+		cmocka_unit_test(test_tinyRule),
+		cmocka_unit_test(test_zeroSize),
+		cmocka_unit_test(test_paths),
+		cmocka_unit_test(test_everySize),
+		cmocka_unit_test(test_large),
+		cmocka_unit_test(test_header),
+		cmocka_unit_test(test_zeroing),
+		cmocka_unit_test(test_needzeroFalse),
+		cmocka_unit_test(test_blackAllocation),
+		cmocka_unit_test(test_policy),
+		cmocka_unit_test(test_fastexprand),
+		cmocka_unit_test(test_sampleEach),
+		cmocka_unit_test(test_sampleMean),
+		cmocka_unit_test(test_arenaHints),
+		cmocka_unit_test(test_arenaHintsNotRandom),
+		cmocka_unit_test(TestArenaCollision),
+		cmocka_unit_test(test_withoutP),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

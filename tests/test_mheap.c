@@ -1,0 +1,623 @@
+// test_mheap.c: spans, arenas, growth, the central lists and sweeping, on a simulated OS.
+#include "heaptest.h"
+
+enum { pageBytes = 8192, arenaBytes = 64 << 20, chunkPages = 512 };
+
+static const spanClass spc1024 = 32 << 1 | 1; // 8 slots of 1024 bytes, noscan
+
+static mspan *manual(heapFix *f, uintptr_t npages) { return mheap_allocManual(f->h, f->p, npages, spanAllocWorkBuf); }
+
+static mspan *large(heapFix *f, uintptr_t npages) { return mheap_alloc(f->h, f->p, npages, makeSpanClass(0, true)); }
+
+static uintptr_t alloc(heapFix *f, uintptr_t size) {
+	unsigned path;
+	return mallocgc(f->h, f->p, size, NULL, false, &path);
+}
+
+static void startCycle(heapFix *f) {
+	finishsweep_m(f->h, f->p);
+	gcSweep(f->h);
+	mcache_prepareForSweep(f->h, f->p, f->p->mcache);
+}
+
+// ---- span classes and the arena index
+
+static void test_spanClass(void **state) {
+	(void)state;
+	for (unsigned c = 0; c < numSizeClasses; c++) {
+		for (int noscan = 0; noscan < 2; noscan++) {
+			spanClass spc = makeSpanClass((uint8_t)c, noscan == 1);
+			assert_int_equal(spanClass_sizeclass(spc), c);
+			assert_int_equal(spanClass_noscan(spc), noscan);
+			assert_int_equal(spc, c * 2 + (unsigned)noscan);
+		}
+	}
+}
+
+static void test_arenaIndexBorders(void **state) {
+	(void)state;
+	const gomem_layout *L = &layout_linux_amd64_go126;
+	const uintptr_t low = (uintptr_t)L->arenaBaseOffset;
+	assert_int_equal(arenaIndex(L, low), 0);
+	assert_int_equal(arenaIndex(L, low + arenaBytes - 1), 0);
+	assert_int_equal(arenaIndex(L, low + arenaBytes), 1);
+	assert_int_equal(arenaIndex(L, 0), (uintptr_t)1 << 21);
+	assert_int_equal(arenaIndex(L, 0x00007fffffffffff), ((uintptr_t)1 << 22) - 1);
+	for (arenaIdx i = 0; i < (arenaIdx)1 << 22; i += 4099) {
+		assert_int_equal(arenaIndex(L, arenaBase(L, i)), i);
+		assert_int_equal(arenaIdx_l1(L, i), 0);
+		assert_int_equal(arenaIdx_l2(L, i), i);
+	}
+}
+
+static void test_spanOf(void **state) {
+	(void)state;
+	heapFix f;
+	heapFix_init(&f);
+	mspan *s = large(&f, 3);
+	const uintptr_t base = mspan_base(s), end = base + 3 * pageBytes;
+	assert_ptr_equal(spanOf(f.h, base), s);
+	assert_ptr_equal(spanOf(f.h, end - 1), s);
+	assert_ptr_not_equal(spanOf(f.h, end), s);
+	assert_ptr_not_equal(spanOf(f.h, base - 1), s);
+	assert_ptr_equal(spanOfHeap(f.h, base), s);
+	s->limit = base + 5000;
+	assert_null(spanOfHeap(f.h, base + 5000)); // beyond the object
+	assert_null(spanOf(f.h, 4096));
+	assert_null(spanOf(f.h, 0));
+	assert_null(spanOf(f.h, ~(uintptr_t)0));
+	assert_null(spanOf(f.h, (uintptr_t)1 << 50)); // outside the address space
+	mspan *m = manual(&f, 2);
+	assert_ptr_equal(spanOf(f.h, mspan_base(m)), m);
+	assert_null(spanOfHeap(f.h, mspan_base(m)));
+	heapFix_done(&f);
+}
+
+// ---- lists
+
+static void test_mSpanList(void **state) {
+	(void)state;
+	heapFix f;
+	heapFix_init(&f);
+	gomem_env *env = &f.h->env;
+	mspan s[4] = {0};
+	mSpanList a, b;
+	mSpanList_init(&a);
+	mSpanList_init(&b);
+	assert_true(mSpanList_isEmpty(&a));
+	mSpanList_insert(env, &a, &s[0]);
+	mSpanList_insert(env, &a, &s[1]);
+	mSpanList_insertBack(env, &a, &s[2]);
+	assert_ptr_equal(a.first, &s[1]);
+	assert_ptr_equal(a.last, &s[2]);
+	mSpanList_remove(env, &a, &s[0]); // from the middle
+	assert_ptr_equal(s[1].next, &s[2]);
+	assert_null(s[0].list);
+	mSpanList_insert(env, &b, &s[3]);
+	mSpanList_takeAll(&b, &a);
+	assert_true(mSpanList_isEmpty(&a));
+	assert_ptr_equal(b.first, &s[1]);
+	assert_ptr_equal(b.last, &s[3]);
+	assert_ptr_equal(s[1].list, &b);
+	mSpanList_takeAll(&a, &b); // into an empty list
+	assert_ptr_equal(a.last, &s[3]);
+	heapFix_done(&f);
+}
+
+static void removeForeign(void *arg) {
+	heapFix *f = arg;
+	mSpanList l = {0};
+	mspan s = {0};
+	mSpanList_remove(&f->h->env, &l, &s);
+}
+
+static void insertTwice(void *arg) {
+	heapFix *f = arg;
+	static mSpanList l;
+	static mspan s;
+	mSpanList_init(&l);
+	memset(&s, 0, sizeof s);
+	mSpanList_insert(&f->h->env, &l, &s);
+	mSpanList_insertBack(&f->h->env, &l, &s);
+}
+
+static void test_mSpanListMisuse(void **state) {
+	(void)state;
+	heapFix f;
+	heapFix_init(&f);
+	assert_true(heapFix_throws(&f, removeForeign, &f));
+	assert_true(heapFix_throws(&f, insertTwice, &f));
+	heapFix_done(&f);
+}
+
+// ---- growth and arenas
+
+static void test_growByChunks(void **state) {
+	(void)state;
+	heapFix f;
+	heapFix_with(&f, (memSimConfig){0}, (gomem_config){.no_randomized_base = true});
+	mspan *s = manual(&f, 1);
+	assert_int_equal(mspan_base(s), 0xc000000000); // the first hint
+	assert_int_equal(f.h->curArena.base, 0xc000000000 + (uintptr_t)chunkPages * pageBytes);
+	assert_int_equal(f.h->curArena.end, 0xc000000000 + arenaBytes);
+	assert_int_equal(f.h->heapArenas.len, 1);
+	// 600 pages do not fit in what is left of the first chunk: the heap grows by two.
+	mspan *t = manual(&f, 600);
+	assert_int_equal(mspan_base(t), 0xc000000000 + pageBytes);
+	assert_int_equal(f.h->curArena.base, 0xc000000000 + 3 * (uintptr_t)chunkPages * pageBytes);
+	// An arena and a bit: the second arena is adjacent, and the first is used up.
+	mspan *u = manual(&f, 8192);
+	assert_int_equal(f.h->heapArenas.len, 2);
+	assert_int_equal(mspan_base(u), mspan_base(t) + 600 * pageBytes);
+	assert_ptr_equal(spanOf(f.h, mspan_base(u) + 8191 * (uintptr_t)pageBytes), u); // across the border
+	heapFix_checked(&f);
+	heapFix_done(&f);
+}
+
+static void test_randomizedBase(void **state) {
+	(void)state;
+	for (uint64_t seed = 1; seed < 200; seed += 7) {
+		heapFix f;
+		uint64_t r = seed;
+		const uint64_t bits = nextRand(&r);
+		heapFix_with(&f, (memSimConfig){0}, (gomem_config){.rand_seed = bits});
+		// 20 bits placed the hints (46 - 26), 4 choose the chunk in the arena, 22 the padding.
+		const uint64_t left = bits << 20;
+		const uintptr_t hint = f.h->arenaHints->addr;
+		mspan *s = manual(&f, 1);
+		const uintptr_t chunk = hint + (uintptr_t)(left >> 60 << 22);
+		const uintptr_t pad = (uintptr_t)(left << 4 >> 42 >> 13);
+		assert_int_equal(mspan_base(s), chunk + pad * pageBytes);
+		assert_int_equal(f.h->heapRandSeedBitsRemaining, 64 - 20 - 4 - 22);
+		heapFix_checked(&f);
+		heapFix_done(&f);
+	}
+}
+
+static void test_hintRefused(void **state) {
+	(void)state;
+	heapFix f;
+	heapFix_with(&f, (memSimConfig){0}, (gomem_config){.no_randomized_base = true});
+	// Somebody else has what the first two hints name.
+	assert_true(mem_sim_occupy(f.os, 0xc000000000, arenaBytes));
+	assert_true(mem_sim_occupy(f.os, 0x1c000000000, arenaBytes));
+	mspan *s = manual(&f, 1);
+	assert_int_equal(mspan_base(s), 0x2c000000000);
+	assert_int_equal(f.h->arenaHints->addr, 0x2c000000000 + arenaBytes); // the refused ones are gone
+	heapFix_checked(&f);
+	heapFix_done(&f);
+}
+
+static void test_discontiguousArenas(void **state) {
+	(void)state;
+	heapFix f;
+	heapFix_with(&f, (memSimConfig){0}, (gomem_config){.no_randomized_base = true});
+	mspan *s = manual(&f, 1);
+	assert_int_equal(mspan_base(s), 0xc000000000);
+	assert_true(mem_sim_occupy(f.os, 0xc000000000 + arenaBytes, arenaBytes));
+	// The rest of the first arena is handed out, the new arena lies elsewhere, and first fit still begins below.
+	mspan *big = manual(&f, 8192);
+	assert_int_equal(mspan_base(big), 0x1c000000000);
+	mspan *t = manual(&f, 8191);
+	assert_int_equal(mspan_base(t), 0xc000000000 + pageBytes);
+	heapFix_checked(&f);
+	heapFix_done(&f);
+}
+
+static void test_noHintLeft(void **state) {
+	(void)state;
+	heapFix f;
+	heapFix_with(&f, (memSimConfig){0}, (gomem_config){.no_randomized_base = true});
+	while (f.h->arenaHints != NULL) {
+		assert_true(mem_sim_occupy(f.os, f.h->arenaHints->addr, arenaBytes));
+		arenaHint *hint = f.h->arenaHints;
+		f.h->arenaHints = hint->next;
+		fixalloc_free(&f.h->env, &f.h->arenaHintAlloc, hint);
+	}
+	mspan *s = manual(&f, 1);
+	assert_non_null(s);
+	assert_int_equal(mspan_base(s) % arenaBytes, 0);
+	// Two new hints: upwards first, then downwards.
+	assert_non_null(f.h->arenaHints);
+	assert_false(f.h->arenaHints->down);
+	assert_true(f.h->arenaHints->next->down);
+	assert_int_equal(f.h->arenaHints->next->addr, mspan_base(s));
+	heapFix_checked(&f);
+	heapFix_done(&f);
+}
+
+static void test_movedReservation(void **state) {
+	(void)state;
+	// The OS grants every one of the first reservations somewhere else; the hints are dropped one by one.
+	for (uint64_t n = 1; n < 12; n++) {
+		memSimConfig sim = {.moveNth = n};
+		gomem_os *os = mem_sim_new(&sim);
+		gomem_config cfg = {.os = os, .rand_seed = 7, .checked = true};
+		gomem_heap *h = gomem_heap_new(&cfg);
+		assert_non_null(h);
+		assert_non_null(gomem_mallocgc(h, gomem_heap_p(h, 0), 100, NULL, true));
+		assert_null(gomem_heap_check(h));
+		gomem_heap_destroy(h);
+		os->destroy(os);
+	}
+}
+
+// ---- zeroing
+
+static void test_needzero(void **state) {
+	(void)state;
+	heapFix f;
+	heapFix_with(&f, (memSimConfig){0}, (gomem_config){.no_randomized_base = true});
+	mspan *s = large(&f, 20);
+	assert_int_equal(s->needzero, 0); // nobody was here before
+	const uintptr_t base = mspan_base(s);
+	assert_int_equal(heapArenaOf(f.h, base)->zeroedBase, 20 * pageBytes);
+	mheap_freeSpan(f.h, f.p, s);
+	s = large(&f, 20);
+	assert_int_equal(mspan_base(s), base);
+	assert_int_equal(s->needzero, 1);
+	mheap_freeSpan(f.h, f.p, s);
+	s = large(&f, 30); // 20 old pages, 10 new ones
+	assert_int_equal(mspan_base(s), base);
+	assert_int_equal(s->needzero, 1);
+	mspan *t = large(&f, 20);
+	assert_int_equal(t->needzero, 0);
+	// Pages that are all back at the OS come zeroed, a mix does not.
+	mheap_freeSpan(f.h, f.p, s);
+	assert_int_equal(pageAlloc_scavenge(&f.h->env, &f.h->pages, 30 * pageBytes, NULL, NULL, true, &f.p->stats) >= 30 * pageBytes, 1);
+	s = large(&f, 30);
+	assert_int_equal(mspan_base(s), base);
+	assert_int_equal(s->needzero, 0);
+	heapFix_checked(&f);
+	heapFix_done(&f);
+}
+
+static void test_needzeroAcrossArenas(void **state) {
+	(void)state;
+	heapFix f;
+	heapFix_with(&f, (memSimConfig){0}, (gomem_config){.no_randomized_base = true});
+	mspan *s = large(&f, 8192 + 100);
+	const uintptr_t base = mspan_base(s);
+	assert_int_equal(heapArenaOf(f.h, base)->zeroedBase, arenaBytes);
+	assert_int_equal(heapArenaOf(f.h, base + arenaBytes)->zeroedBase, 100 * pageBytes);
+	heapFix_done(&f);
+}
+
+// ---- structures of spans
+
+static void test_mspanCache(void **state) {
+	(void)state;
+	heapFix f;
+	heapFix_init(&f);
+	mspan *s = manual(&f, 1);
+	// The first one took half a cache full; the last of them is used first.
+	assert_int_equal(f.p->mspancache.len, mspanCacheLen / 2 - 1);
+	mheap_freeManual(f.h, f.p, s, spanAllocWorkBuf);
+	assert_int_equal(f.p->mspancache.len, mspanCacheLen / 2);
+	assert_ptr_equal(manual(&f, 1), s); // last in, first out
+	mspan *t = mheap_allocManual(f.h, NULL, 1, spanAllocWorkBuf); // without a P
+	assert_int_equal(f.p->mspancache.len, mspanCacheLen / 2 - 1);
+	mheap_freeManual(f.h, NULL, t, spanAllocWorkBuf);
+	assert_ptr_equal(mheap_allocManual(f.h, NULL, 1, spanAllocWorkBuf), t);
+	heapFix_done(&f);
+}
+
+static void freeTwice(void *arg) {
+	heapFix *f = arg;
+	mspan *s = manual(f, 1);
+	mheap_freeManual(f->h, f->p, s, spanAllocWorkBuf);
+	mheap_freeManual(f->h, f->p, s, spanAllocWorkBuf);
+}
+
+static void freeUsed(void *arg) {
+	heapFix *f = arg;
+	mspan *s = large(f, 1);
+	s->allocCount = 1;
+	mheap_freeSpan(f->h, f->p, s);
+}
+
+static void test_invalidFrees(void **state) {
+	(void)state;
+	heapFix f;
+	heapFix_init(&f);
+	assert_true(heapFix_throws(&f, freeTwice, &f));
+	assert_string_equal(f.msg, "mheap_freeSpanLocked: invalid span state");
+	heapFix_done(&f);
+	heapFix_init(&f);
+	assert_true(heapFix_throws(&f, freeUsed, &f));
+	assert_string_equal(f.msg, "mheap_freeSpanLocked: invalid free");
+	heapFix_done(&f);
+}
+
+static void test_nelemsGreenTea(void **state) {
+	(void)state;
+	// size, noscan, with Green Tea, without
+	static const struct {
+		uintptr_t size;
+		bool noscan;
+		uint16_t greenTea, plain;
+	} cases[] = {
+		{8, true, 1024, 1024}, {8, false, 1008, 1008}, {16, true, 504, 512}, {16, false, 496, 504}, {24, false, 330, 336},
+		{32, true, 252, 256}, {32, false, 248, 252}, {48, false, 165, 168}, {64, true, 126, 128}, {64, false, 124, 126},
+		{512, true, 15, 16}, {512, false, 15, 15}, {576, true, 14, 14}, {1024, false, 8, 8}, {32768, true, 1, 1},
+	};
+	for (int greenTea = 0; greenTea < 2; greenTea++) {
+		heapFix f;
+		heapFix_with(&f, (memSimConfig){0}, (gomem_config){.no_greentea = greenTea == 0});
+		for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+			uint8_t c = 1;
+			while (class_to_size[c] < cases[i].size) {
+				c++;
+			}
+			mspan *s = mheap_alloc(f.h, f.p, class_to_allocnpages[c], makeSpanClass(c, cases[i].noscan));
+			assert_int_equal(s->nelems, greenTea == 1 ? cases[i].greenTea : cases[i].plain);
+		}
+		heapFix_done(&f);
+	}
+}
+
+// ---- central lists and sweeping
+
+static void test_cacheSpanOrder(void **state) {
+	(void)state;
+	heapFix f;
+	heapFix_init(&f);
+	mcentral *c = &f.h->central[spc1024].mcentral;
+	mspan *a = mcentral_cacheSpan(f.h, f.p, c);
+	mspan *b = mcentral_cacheSpan(f.h, f.p, c);
+	a->allocCount = 1;
+	b->allocCount = 1;
+	assert_true(mcentral_uncacheSpan(f.h, f.p, c, a));
+	assert_true(mcentral_uncacheSpan(f.h, f.p, c, b));
+	assert_ptr_equal(mcentral_cacheSpan(f.h, f.p, c), a); // first in, first out
+	b = mcentral_cacheSpan(f.h, f.p, c);
+	b->allocCount = b->nelems;
+	assert_true(mcentral_uncacheSpan(f.h, f.p, c, b));
+	assert_int_equal(spanSet_len(mcentral_fullSwept(c, f.h->sweepgen)), 1);
+	heapFix_done(&f);
+}
+
+static void test_cacheSpanSweeps(void **state) {
+	(void)state;
+	heapFix f;
+	heapFix_init(&f);
+	uintptr_t x[24];
+	for (int i = 0; i < 24; i++) {
+		x[i] = alloc(&f, 1024);
+	}
+	finishsweep_m(f.h, f.p);
+	setGCPhase(f.h, gcMark);
+	for (int i = 0; i < 24; i++) {
+		if (i / 8 != 1 || i == 9) { // of the second span one object lives, of the others all
+			assert_true(gomem_mark(f.h, (void *)x[i]));
+		}
+	}
+	setGCPhase(f.h, gcOff);
+	gcSweep(f.h);
+	mcache_prepareForSweep(f.h, f.p, f.p->mcache);
+	mcentral *c = &f.h->central[spc1024].mcentral;
+	mspan *s = mcentral_cacheSpan(f.h, f.p, c);
+	assert_int_equal(mspan_base(s), x[8]); // the first span was found full and pushed back
+	assert_int_equal(s->allocCount, 1);
+	assert_int_equal(s->needzero, 1);
+	assert_int_equal(mspan_nextFreeIndex(f.h, s), 0);
+	assert_int_equal(mspan_nextFreeIndex(f.h, s), 2); // slot 1 lives
+	heapFix_done(&f);
+}
+
+static void test_cacheSpanBudget(void **state) {
+	(void)state;
+	heapFix f;
+	heapFix_init(&f);
+	for (int i = 0; i < 8 * 150; i++) {
+		alloc(&f, 1024);
+	}
+	finishsweep_m(f.h, f.p);
+	setGCPhase(f.h, gcMark);
+	for (intptr_t i = 0; i < f.h->allspans.len; i++) {
+		mspan *s = f.h->allspans.p[i];
+		for (uintptr_t k = 0; mspan_state(s) == mSpanInUse && k < s->nelems; k++) {
+			mspan_setMarked(f.h, s, k);
+		}
+	}
+	setGCPhase(f.h, gcOff);
+	gcSweep(f.h);
+	mcache_prepareForSweep(f.h, f.p, f.p->mcache);
+	// All 150 spans are full; after 101 of them cacheSpan asks for a fresh one.
+	mcentral *c = &f.h->central[spc1024].mcentral;
+	const uint32_t unswept = spanSet_len(mcentral_fullUnswept(c, f.h->sweepgen));
+	mspan *s = mcentral_cacheSpan(f.h, f.p, c);
+	assert_int_equal(s->allocCount, 0);
+	assert_int_equal(unswept - spanSet_len(mcentral_fullUnswept(c, f.h->sweepgen)), 101);
+	heapFix_done(&f);
+}
+
+static void test_sweepFrees(void **state) {
+	(void)state;
+	heapFix f;
+	heapFix_init(&f);
+	for (int i = 0; i < 100; i++) {
+		alloc(&f, 1024);
+		alloc(&f, 100000);
+	}
+	const uintptr_t inUse = f.h->pagesInUse;
+	assert_true(inUse > 100);
+	startCycle(&f);
+	while (sweepone(f.h, f.p) != ~(uintptr_t)0) {
+	}
+	assert_true(isSweepDone(f.h));
+	assert_int_equal(f.h->pagesInUse, 0);
+	assert_int_equal(sweepone(f.h, f.p), ~(uintptr_t)0);
+	heapFix_checked(&f);
+	heapFix_done(&f);
+}
+
+static void test_tryAcquireOnce(void **state) {
+	(void)state;
+	heapFix f;
+	heapFix_init(&f);
+	alloc(&f, 100000);
+	startCycle(&f);
+	mspan *s = NULL;
+	for (intptr_t i = 0; i < f.h->allspans.len; i++) {
+		if (mspan_state(f.h->allspans.p[i]) == mSpanInUse) {
+			s = f.h->allspans.p[i];
+		}
+	}
+	sweepLocker sl = activeSweep_begin(f.h);
+	assert_true(sl.valid);
+	assert_true(sweepLocker_tryAcquire(f.h, sl, s, 1));
+	assert_false(sweepLocker_tryAcquire(f.h, sl, s, 1));
+	assert_true(mspan_sweep(f.h, f.p, s, false));
+	activeSweep_end(f.h, sl);
+	heapFix_done(&f);
+}
+
+static void test_ensureSwept(void **state) {
+	(void)state;
+	heapFix f;
+	heapFix_init(&f);
+	const uintptr_t x = alloc(&f, 100000);
+	finishsweep_m(f.h, f.p);
+	setGCPhase(f.h, gcMark);
+	gomem_mark(f.h, (void *)x);
+	setGCPhase(f.h, gcOff);
+	gcSweep(f.h);
+	mspan *s = spanOf(f.h, x);
+	assert_int_equal(s->sweepgen, f.h->sweepgen - 2);
+	mspan_ensureSwept(f.h, f.p, s);
+	assert_int_equal(s->sweepgen, f.h->sweepgen);
+	mspan_ensureSwept(f.h, f.p, s); // nothing to do
+	heapFix_done(&f);
+}
+
+static void sweepZombie(void *arg) {
+	heapFix *f = arg;
+	const uintptr_t x = alloc(f, 1024);
+	mspan *s = spanOf(f->h, x);
+	finishsweep_m(f->h, f->p);
+	mspan_setMarked(f->h, s, 5); // was never allocated
+	gcSweep(f->h);
+	mcache_prepareForSweep(f->h, f->p, f->p->mcache);
+}
+
+static void test_zombie(void **state) {
+	(void)state;
+	heapFix f;
+	heapFix_init(&f);
+	assert_true(heapFix_throws(&f, sweepZombie, &f));
+	assert_string_equal(f.msg, "found pointer to free object");
+	heapFix_done(&f);
+}
+
+static bool reviveAll(void *ctx, gomem_heap *h, mspan *s, uintptr_t objIndex) {
+	(void)h;
+	(void)s;
+	*(uintptr_t *)ctx = objIndex;
+	return true;
+}
+
+static void test_specialsRevive(void **state) {
+	(void)state;
+	for (int revive = 0; revive < 2; revive++) {
+		uintptr_t asked = 99;
+		gomem_policy policy = {.ctx = &asked, .reviveSpecial = revive == 1 ? reviveAll : NULL};
+		heapFix f;
+		heapFix_with(&f, (memSimConfig){.backed = true}, (gomem_config){.policy = &policy});
+		uintptr_t x = 0;
+		for (int i = 0; i < 8; i++) {
+			x = alloc(&f, 1024);
+		}
+		mspan *s = spanOf(f.h, x);
+		special sp = {.offset = 3 * 1024, .kind = 2};
+		addspecial(f.h, f.p, s, &sp);
+		startCycle(&f);
+		while (sweepone(f.h, f.p) != ~(uintptr_t)0) {
+		}
+		assert_int_equal(mspan_state(s), revive == 1 ? mSpanInUse : mSpanDead);
+		if (revive == 1) {
+			assert_int_equal(asked, 3);
+			assert_int_equal(s->allocCount, 1);
+			assert_ptr_equal(s->specials, &sp);
+		}
+		heapFix_done(&f);
+	}
+}
+
+static void test_reclaim(void **state) {
+	(void)state;
+	heapFix f;
+	heapFix_with(&f, (memSimConfig){0}, (gomem_config){.no_randomized_base = true});
+	mspan *s[64];
+	for (int i = 0; i < 64; i++) {
+		s[i] = spanOf(f.h, alloc(&f, 100 << 10));
+	}
+	startCycle(&f);
+	// Twenty pages are asked for: spans are reclaimed in address order until as many are free.
+	mheap_reclaim(f.h, f.p, 20);
+	int freed = 0;
+	for (int i = 0; i < 64; i++) {
+		freed += mspan_state(s[i]) == mSpanDead;
+	}
+	// A reclaimer works by chunks of 512 pages, so it finds more, and the rest is credit.
+	assert_true(freed >= 2);
+	assert_int_equal(f.h->reclaimCredit, (uintptr_t)freed * 13 - 20);
+	const uintptr_t credit = f.h->reclaimCredit;
+	mheap_reclaim(f.h, f.p, 5);
+	assert_int_equal(f.h->reclaimCredit, credit - 5);
+	heapFix_checked(&f);
+	heapFix_done(&f);
+}
+
+static void test_deductSweepCredit(void **state) {
+	(void)state;
+	heapFix f;
+	heapFix_init(&f);
+	for (int i = 0; i < 400; i++) {
+		alloc(&f, 40 << 10);
+	}
+	startCycle(&f);
+	gcPaceSweeper(f.h, f.h->stats.heapLive + (4 << 20));
+	assert_true(f.h->sweepPagesPerByte > 0);
+	const uint64_t before = f.h->pagesSwept;
+	deductSweepCredit(f.h, f.p, 1 << 20, 0);
+	const uint64_t swept = f.h->pagesSwept - before;
+	assert_true((double)swept >= f.h->sweepPagesPerByte * (1 << 20) - 1);
+	assert_true(swept < 400 * 5);
+	deductSweepCredit(f.h, f.p, 64 << 20, 0); // more than there is
+	assert_true(isSweepDone(f.h));
+	assert_true(f.h->sweepPagesPerByte == 0);
+	heapFix_done(&f);
+}
+
+int main(void) {
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_spanClass),
+		cmocka_unit_test(test_arenaIndexBorders),
+		cmocka_unit_test(test_spanOf),
+		cmocka_unit_test(test_mSpanList),
+		cmocka_unit_test(test_mSpanListMisuse),
+		cmocka_unit_test(test_growByChunks),
+		cmocka_unit_test(test_randomizedBase),
+		cmocka_unit_test(test_hintRefused),
+		cmocka_unit_test(test_discontiguousArenas),
+		cmocka_unit_test(test_noHintLeft),
+		cmocka_unit_test(test_movedReservation),
+		cmocka_unit_test(test_needzero),
+		cmocka_unit_test(test_needzeroAcrossArenas),
+		cmocka_unit_test(test_mspanCache),
+		cmocka_unit_test(test_invalidFrees),
+		cmocka_unit_test(test_nelemsGreenTea),
+		cmocka_unit_test(test_cacheSpanOrder),
+		cmocka_unit_test(test_cacheSpanSweeps),
+		cmocka_unit_test(test_cacheSpanBudget),
+		cmocka_unit_test(test_sweepFrees),
+		cmocka_unit_test(test_tryAcquireOnce),
+		cmocka_unit_test(test_ensureSwept),
+		cmocka_unit_test(test_zombie),
+		cmocka_unit_test(test_specialsRevive),
+		cmocka_unit_test(test_reclaim),
+		cmocka_unit_test(test_deductSweepCredit),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

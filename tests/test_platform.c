@@ -1,0 +1,135 @@
+// test_platform.c: locks exclude each other and wake sleepers; throw reaches the hook.
+#include "memtest.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <time.h>
+
+enum { threads = 8, rounds = 200000 };
+
+typedef struct counter {
+	gomem_env *env;
+	mutex m;
+	uint64_t n, inside;
+} counter;
+
+static void *countUp(void *arg) {
+	counter *c = arg;
+	for (int i = 0; i < rounds; i++) {
+		lock(c->env, &c->m);
+		c->inside++;
+		if (c->inside != 1) {
+			return NULL;
+		}
+		c->n++;
+		if (i % 1000 == 0) {
+			sched_yield(); // so that others come to sleep on the lock
+		}
+		c->inside--;
+		unlock(c->env, &c->m);
+	}
+	return c;
+}
+
+static void TestLockExcludes(void **state) {
+	(void)state;
+	gomem_env env = {0};
+	counter c = {.env = &env};
+	void *args[threads];
+	for (int i = 0; i < threads; i++) {
+		args[i] = &c;
+	}
+	assert_true(memFix_runThreads(countUp, args, threads));
+	assert_int_equal(c.n, threads * rounds);
+	assert_int_equal(c.m.key, 0);
+}
+
+static void *lockOnce(void *arg) {
+	counter *c = arg;
+	lock(c->env, &c->m);
+	c->n++;
+	unlock(c->env, &c->m);
+	return c;
+}
+
+// Sleepers cost no processor time and are all woken.
+static void TestLockSleeps(void **state) {
+	(void)state;
+	gomem_env env = {0};
+	counter c = {.env = &env};
+	pthread_t t[threads];
+	struct timespec before, after, nap = {.tv_nsec = 100000000};
+	lock(&env, &c.m);
+	assert_int_equal(c.m.key, 1);
+	for (int i = 0; i < threads; i++) {
+		assert_int_equal(pthread_create(&t[i], NULL, lockOnce, &c), 0);
+	}
+	nanosleep(&nap, NULL);
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &before);
+	nanosleep(&nap, NULL);
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &after);
+	assert_int_equal(c.m.key, 2);
+	double used = (double)(after.tv_sec - before.tv_sec) + (double)(after.tv_nsec - before.tv_nsec) / 1e9;
+	assert_true(used < 0.05);
+	unlock(&env, &c.m);
+	for (int i = 0; i < threads; i++) {
+		pthread_join(t[i], NULL);
+	}
+	assert_int_equal(c.n, threads);
+	assert_int_equal(c.m.key, 0);
+}
+
+static void unlockFree(void *arg) {
+	memFix *f = arg;
+	mutex m = {0};
+	unlock(&f->env, &m);
+}
+
+static void TestUnlockOfUnlocked(void **state) {
+	(void)state;
+	memFix f;
+	memFix_initSim(&f, (memSimConfig){0});
+	assert_true(memFix_throws(&f, unlockFree, &f));
+	assert_string_equal(f.msg, "unlock of unlocked lock");
+	memFix_done(&f);
+}
+
+static void TestMutexIsGos(void **state) {
+	(void)state;
+	assert_int_equal(sizeof(mutex), sizeof(uintptr_t));
+}
+
+#if GOMEM_LAB
+static void busy(void *ctx, const char *name) { memFix_thrown(ctx, name); }
+static void lockTwice(void *arg) {
+	memFix *f = arg;
+	lock(&f->env, &f->env.globalAllocLock);
+	lock(&f->env, &f->env.globalAllocLock);
+}
+
+static void TestLabBusy(void **state) {
+	(void)state;
+	memFix f;
+	memFix_initSim(&f, (memSimConfig){0});
+	gomem_lab lab = {.ctx = &f, .busy = busy};
+	f.env.lab = &lab;
+	assert_true(memFix_throws(&f, lockTwice, &f));
+	assert_string_equal(f.msg, "globalAlloc");
+	f.env.lab = NULL;
+	unlock(&f.env, &f.env.globalAllocLock);
+	memFix_done(&f);
+}
+#endif
+
+int main(void) {
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(TestLockExcludes),
+		cmocka_unit_test(TestLockSleeps),
+		cmocka_unit_test(TestUnlockOfUnlocked),
+		cmocka_unit_test(TestMutexIsGos),
+#if GOMEM_LAB
+		cmocka_unit_test(TestLabBusy),
+#endif
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

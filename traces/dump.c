@@ -1,0 +1,320 @@
+// dump.c: `gomem dump` and `gomem info`: what a recording holds, as text.
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/commands.h"
+#include "traces/gmt.h"
+
+enum { EXIT_BAD = 2 };
+
+static const char dumpUsage[] =
+	"usage: gomem dump [--from N] [--count N] FILE.gmt\n"
+	"\n"
+	"Prints the events of a recording, one a line: number, stream (P3: P number 3; M1: the second M without a P), kind,\n"
+	"fields. docs/FORMAT.md explains them. Events are numbered from 0.\n"
+	"\n"
+	"  --from N    begin with event N\n"
+	"  --count N   print N events at most\n"
+	"\n"
+	"Exit status: 0 done, 2 bad usage or bad input.\n";
+
+static const char infoUsage[] =
+	"usage: gomem info [--verify] FILE.gmt...\n"
+	"\n"
+	"Prints what recordings hold: program, Go version, how it ended, events by kind.\n"
+	"\n"
+	"  --verify   read all events as well: each hash and count is checked\n"
+	"\n"
+	"Exit status: 0 done, 2 bad usage or bad input.\n";
+
+// How the fields of each kind are printed: for each of a..d a list of parts "name:form" or "name:form<bits", lowest bits first; a field
+// without a name is not printed. Forms: d number, x address or bits, s span, f malloc flags, p malloc path.
+static const char *const forms[EV_MAX][4] = {
+	[EV_MALLOC] = {"size:d", "flags:f", "path:p", "address:x"},
+	[EV_MALLOCBEGIN] = {"size:d", "flags:f"},
+	[EV_STACKALLOC] = {"bytes:d", "bypass:d"},
+	[EV_STACKFREE] = {"address:x", "bytes:d", "bypass:d"},
+	[EV_ALLOCMANUAL] = {"npages:d"},
+	[EV_FREEMANUAL] = {"base:x"},
+	[EV_ENSURESWEPT] = {"base:x"},
+	[EV_RECLAIM] = {"base:x"},
+	[EV_SWEEPACTIVE] = {"active:d"},
+	[EV_SCAVENGE] = {"bytes:d", "force:d"},
+	[EV_PREPARESWEEP] = {"p:d"},
+	[EV_FLUSHMCACHE] = {"p:d"},
+	[EV_FLUSHPCACHE] = {"p:d"},
+	[EV_GCPHASE] = {"phase:d"},
+	[EV_SWEEPGEN] = {"sweepgen:d"},
+	[EV_PINIT] = {"p:d"},
+	[EV_PDESTROY] = {"p:d"},
+	[EV_FREEGC] = {"address:x", "size:d", "noscan:d"},
+	[EV_MALLOCEND] = {"path:p", "address:x"},
+	[EV_STACKEND] = {"address:x"},
+	[EV_REFILL] = {"class:d", "old:s"},
+	[EV_REFILLEND] = {"class:d<8 freeindex:d", "span:s", "cache:x", "count:d<16 nelems:d"},
+	[EV_PUSH] = {"set:d<10 slot:d", "span:s"},
+	[EV_POP] = {"set:d<10 slot:d", "span:s"},
+	[EV_SCLOAD] = {"class:d"},
+	[EV_SCUPDATE] = {"class:d"},
+	[EV_ACQUIRE] = {"ok:d", "span:s", "reason:d"},
+	[EV_SWEEP] = {"preserve:d<1 nelems:d<16 count:d<16 freeindex:d", "span:s", "base:x", "npages:d<32 live:d"},
+	[EV_PCREFILL] = {"base:x", "cache:x", "scav:x"},
+	[EV_PALLOC] = {"npages:d", "base:x", "scav:d", "search:x"},
+	[EV_MSPANALLOC] = {NULL, "span:s"},
+	[EV_PCALLOC] = {"npages:d", "base:x", "scav:d"},
+	[EV_PCFLUSH] = {"p:d", "base:x", "cache:x", "scav:x"},
+	[EV_NEEDZERO] = {"base:x", "npages:d", "needzero:d"},
+	[EV_SPANINIT] = {"type:d<2 class:d<8 needzero:d<1 nelems:d", "span:s", "base:x", "npages:d<32 scavpages:d"},
+	[EV_SPANFREE] = {"type:d", "span:s", "base:x", "npages:d"},
+	[EV_RESERVE] = {"asked:x", "size:d", "aligned:d", "granted:x"},
+	[EV_ARENA] = {"address:x", "size:d", "asked:d"},
+	[EV_PGROW] = {"base:x", "size:d"},
+	[EV_RANDPAD] = {"base:x", "npages:d"},
+	[EV_SCAVFIND] = {"chunk:d", "page:d"},
+	[EV_SCAVBEGIN] = {"base:x", "npages:d"},
+	[EV_SCAVEND] = {"base:x", "npages:d"},
+	[EV_SCAVEMPTY] = {"chunk:d"},
+	[EV_SPOOLALLOC] = {"order:d", "address:x"},
+	[EV_SPOOLFREE] = {"order:d<8 phase:d", "address:x"},
+	[EV_STACKSCAN] = {"order:d"},
+	[EV_SLARGEPOP] = {"log2:d", "address:x"},
+	[EV_SLARGEPUSH] = {"log2:d", "address:x"},
+	[EV_HINT] = {"list:d", "address:x"},
+};
+
+static const char *path_name(uint64_t path) {
+	static const char *const names[] = {"tiny-hit", "tiny-new", "noscan", "scan", "scan-header", "large", "reuse"};
+	return path < sizeof(names) / sizeof(names[0]) ? names[path] : "?";
+}
+
+static void print_value(char form, uint64_t v) {
+	static const char *const flags[] = {"-", "noscan", "zero", "noscan,zero"};
+	switch (form) {
+	case 'x':
+		printf("0x%" PRIx64, v);
+		return;
+	case 's':
+		if (v == 0) {
+			printf("none");
+			return;
+		}
+		printf("#%" PRIu64, v);
+		return;
+	case 'p':
+		printf("%s", path_name(v));
+		return;
+	case 'f':
+		printf("%s", v < 4 ? flags[v] : "?");
+		return;
+	default:
+		printf("%" PRIu64, v);
+	}
+}
+
+// print_field prints one of a..d by its form.
+static void print_field(const char *form, uint64_t v) {
+	while (form != NULL && *form != 0) {
+		size_t name = strcspn(form, ":");
+		char how = form[name + 1];
+		const char *rest = form + name + 2;
+		uint64_t part = v;
+		if (*rest == '<') {
+			char *end = NULL;
+			unsigned bits = (unsigned)strtoul(rest + 1, &end, 10) & 63;
+			part = v & (((uint64_t)1 << bits) - 1);
+			v >>= bits;
+			rest = end;
+		}
+		printf(" %.*s=", (int)name, form);
+		print_value(how, part);
+		form = rest + strspn(rest, " ");
+	}
+}
+
+static void print_event(uint64_t number, const gmt_block *b, const gmt_event *e) {
+	bool m = e->stream >= GMT_STREAM_M;
+	printf("%" PRIu64 " %c%u %s", number, m ? 'M' : 'P', m ? e->stream - GMT_STREAM_M : e->stream, gmt_kind((gomem_ev)e->kind)->name);
+	const uint64_t fields[4] = {e->a, e->b, e->c, e->d};
+	for (unsigned i = 0; i < 4; i++) {
+		print_field(forms[e->kind][i], fields[i]);
+	}
+	for (unsigned i = 0; i < e->nmarks; i++) {
+		printf("%s%016" PRIx64, i == 0 ? " marks=" : ",", b->marks[e->mark_index + i]);
+	}
+	(void)putchar('\n');
+}
+
+static bool parse_number(const char *text, uint64_t *to) {
+	char *end = NULL;
+	errno = 0;
+	*to = strtoull(text, &end, 0);
+	return errno == 0 && end != text && *end == 0 && strchr(text, '-') == NULL;
+}
+
+static int complain(const char *command, const char *text) {
+	(void)fprintf(stderr, "gomem %s: %s\n", command, text);
+	return EXIT_BAD;
+}
+
+static bool is_help(int argc, char **argv) { return argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0); }
+
+// print_events prints count events of r, which stands at a block that holds event from.
+static int print_events(gmt_reader *r, uint64_t from, uint64_t count, gmt_error *err) {
+	gmt_block b;
+	int got = 1;
+	while (count > 0 && !ferror(stdout) && (got = gmt_next(r, &b, err)) > 0) {
+		for (uint32_t i = from > b.first ? (uint32_t)(from - b.first) : 0; i < b.n && count > 0; i++, count--) {
+			print_event(b.first + i, &b, &b.events[i]);
+		}
+	}
+	return got < 0 ? -1 : 0;
+}
+
+int gomem_dump_main(int argc, char **argv) {
+	uint64_t from = 0;
+	uint64_t count = UINT64_MAX;
+	const char *file = NULL;
+	if (is_help(argc, argv)) {
+		(void)fputs(dumpUsage, stdout);
+		return 0;
+	}
+	for (int i = 1; i < argc; i++) {
+		bool is_from = strcmp(argv[i], "--from") == 0;
+		if (is_from || strcmp(argv[i], "--count") == 0) {
+			if (i + 1 == argc || !parse_number(argv[i + 1], is_from ? &from : &count)) {
+				return complain("dump", "--from and --count need a number");
+			}
+			i++;
+		} else if (file == NULL && argv[i][0] != '-') {
+			file = argv[i];
+		} else {
+			(void)fputs(dumpUsage, stderr);
+			return EXIT_BAD;
+		}
+	}
+	if (file == NULL) {
+		(void)fputs(dumpUsage, stderr);
+		return EXIT_BAD;
+	}
+	gmt_error err;
+	gmt_reader *r = gmt_open(file, &err);
+	if (r == NULL) {
+		return complain("dump", err.text);
+	}
+	int result = from == 0 ? 0 : gmt_seek(r, from, &err);
+	result = result == 0 ? print_events(r, from, count, &err) : result;
+	gmt_close(r);
+	if (fflush(stdout) != 0 && result == 0) {
+		return complain("dump", "cannot write");
+	}
+	return result == 0 ? 0 : complain("dump", err.text);
+}
+
+static void print_end(const gmt_reader *r) {
+	uint64_t value = 0;
+	switch (gmt_reader_end(r, &value)) {
+	case GMT_END_EXIT:
+		printf("end         the program exited with code %" PRIu64 "\n", value);
+		return;
+	case GMT_END_SIGNAL:
+		printf("end         signal %" PRIu64 " (%s)\n", value, value < NSIG ? strsignal((int)value) : "?");
+		return;
+	case GMT_END_DISK:
+		printf("end         recording stopped: the disk was full (%s)\n", value < 4096 ? strerror((int)value) : "?");
+		return;
+	case GMT_END_ERROR:
+		printf("end         recording stopped: %s\n", value < 4096 ? strerror((int)value) : "?");
+		return;
+	default:
+		printf("end         the program replaced itself by another (exec)\n");
+	}
+}
+
+// print_text prints a string of a file: control characters would reach the terminal.
+static void print_text(const char *label, const char *text) {
+	printf("%-11s ", label);
+	for (; *text != 0; text++) {
+		(void)putchar((unsigned char)*text < ' ' || *text == 127 ? '?' : *text);
+	}
+	(void)putchar('\n');
+}
+
+static void print_info(const gmt_reader *r) {
+	const gmt_header *h = gmt_reader_header(r);
+	print_text("program", h->command);
+	print_text("Go", h->goversion);
+	char platform[sizeof(h->goos) + sizeof(h->goarch)];
+	(void)snprintf(platform, sizeof(platform), "%s/%s", h->goos, h->goarch);
+	print_text("platform", platform);
+	print_text("experiments", h->goexperiment[0] != 0 ? h->goexperiment : "none");
+	print_text("GODEBUG", h->godebug[0] != 0 ? h->godebug : "none");
+	printf("GOMAXPROCS  %" PRIu32 "\n", h->gomaxprocs);
+	printf("pages       %" PRIu64 ", physical %" PRIu64 ", huge %" PRIu64 "; arenas %" PRIu64 "\n", h->page_size, h->phys_page_size,
+		h->phys_huge_page_size, h->arena_bytes);
+	printf("settings    randomized heap base %s, Green Tea %s, size-specialized malloc %s, runtime freegc %s\n",
+		h->randomize_heap_base ? "on" : "off", h->green_tea ? "on" : "off", h->size_specialized_malloc ? "on" : "off",
+		h->runtime_freegc ? "on" : "off");
+	printf("seed        0x%016" PRIx64 "\n", h->rand_seed);
+	print_end(r);
+	printf("events      %" PRIu64 "\n", gmt_reader_events(r));
+	printf("spans       %" PRIu64 "\n", gmt_reader_spans(r));
+	for (unsigned i = 0; i < EV_MAX; i++) {
+		uint64_t n = gmt_reader_count(r, (gomem_ev)i);
+		if (n != 0) {
+			printf("  %-22s %12" PRIu64 "\n", gmt_kind((gomem_ev)i)->name, n);
+		}
+	}
+	for (unsigned i = 0; i <= GOMEM_PATH_REUSE; i++) {
+		if (gmt_reader_path_count(r, i) != 0) {
+			printf("  malloc %-15s %12" PRIu64 "\n", path_name(i), gmt_reader_path_count(r, i));
+		}
+	}
+}
+
+static int info_file(const char *file, bool verify) {
+	gmt_error err;
+	gmt_reader *r = gmt_open(file, &err);
+	if (r == NULL) {
+		return complain("info", err.text);
+	}
+	print_text("file", file);
+	print_info(r);
+	gmt_block b;
+	int got = 0;
+	while (verify && (got = gmt_next(r, &b, &err)) > 0) {
+	}
+	gmt_close(r);
+	if (got < 0) {
+		return complain("info", err.text);
+	}
+	if (verify) {
+		printf("verified    all hashes and counts\n");
+	}
+	return 0;
+}
+
+int gomem_info_main(int argc, char **argv) {
+	bool verify = argc > 1 && strcmp(argv[1], "--verify") == 0;
+	int first = verify ? 2 : 1;
+	if (is_help(argc, argv)) {
+		(void)fputs(infoUsage, stdout);
+		return 0;
+	}
+	if (argc == first || argv[first][0] == '-') {
+		(void)fputs(infoUsage, stderr);
+		return EXIT_BAD;
+	}
+	int result = 0;
+	for (int i = first; i < argc; i++) {
+		if (i > first) {
+			(void)putchar('\n');
+		}
+		int bad = info_file(argv[i], verify);
+		result = bad != 0 ? bad : result;
+	}
+	return fflush(stdout) != 0 ? complain("info", "cannot write") : result;
+}

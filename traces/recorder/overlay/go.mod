@@ -1,0 +1,3 @@
+module gomem/traces/recorder/overlay
+
+go 1.24

@@ -1,0 +1,441 @@
+// verdict.c: `gomem replay`: runs replays and says what came out, for people and as JSON.
+#include <cjson/cJSON.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cli/commands.h"
+#include "traces/replay.h"
+
+static const char usageText[] =
+	"usage: gomem replay [--json] [--os sim|real] [--plain] [--quiet] FILE.gmt...\n"
+	"\n"
+	"Replays recordings of Go programs: the port is given what the program asked for, and each decision that it\n"
+	"makes is compared with the one that Go's allocator made.\n"
+	"\n"
+	"  --os sim    simulated memory (default): needs no more memory than metadata\n"
+	"  --os real   map arenas at the recorded addresses, and check that zeroed objects are zero\n"
+	"  --plain     use the library without yield points (recordings with GOMAXPROCS=1)\n"
+	"  --json      print one JSON object a file\n"
+	"  --quiet     print one line a file\n"
+	"\n"
+	"Exit status: 0 all decisions equal, 1 a difference was found, 2 usage or bad input.\n";
+
+typedef struct verdict_options {
+	replay_options replay;
+	bool json, quiet;
+} verdict_options;
+
+// with_commas writes n in groups of three digits.
+static const char *with_commas(uint64_t n, char buf[32]) {
+	char digits[24];
+	int len = snprintf(digits, sizeof(digits), "%" PRIu64, n);
+	int out = 0;
+	for (int i = 0; i < len; i++) {
+		if (i > 0 && (len - i) % 3 == 0) {
+			buf[out++] = ',';
+		}
+		buf[out++] = digits[i];
+	}
+	buf[out] = 0;
+	return buf;
+}
+
+static uint64_t peak_kib(void) {
+	struct rusage ru;
+	getrusage(RUSAGE_SELF, &ru);
+	return (uint64_t)ru.ru_maxrss;
+}
+
+// ---- sums
+
+typedef struct tally {
+	uint64_t total, equal, tainted, differ;
+} tally;
+
+static void tally_add(tally *t, const replay_count *c) {
+	t->total += c->total;
+	t->equal += c->equal;
+	t->tainted += c->tainted;
+	t->differ += c->differ;
+}
+
+static bool shown(const verdict_options *opt, int k) { return !opt->replay.plain || replay_infos[k].plain; }
+
+static tally tally_all(const verdict_options *opt, const replay_result *res) {
+	tally t = {0};
+	for (int k = 0; k < RK_MAX; k++) {
+		if (shown(opt, k)) {
+			tally_add(&t, &res->kinds[k]);
+		}
+	}
+	return t;
+}
+
+// The headline: objects by address, spans, arenas.
+static void tally_headline(const replay_result *res, tally *objects, tally *spans, tally *arenas) {
+	memset(objects, 0, sizeof(*objects));
+	for (int k = RK_TINY_HIT; k <= RK_LARGE; k++) {
+		tally_add(objects, &res->kinds[k]);
+	}
+	memset(spans, 0, sizeof(*spans));
+	tally_add(spans, &res->kinds[RK_SPAN_BASE]);
+	memset(arenas, 0, sizeof(*arenas));
+	tally_add(arenas, &res->kinds[RK_ARENA]);
+}
+
+// ---- given, not checked
+
+typedef struct given_info {
+	gomem_ev kind;
+	const char *name;
+} given_info;
+
+static const given_info givens[] = {
+	{EV_MALLOC, "allocations (size, pointers or not, zeroed or not)"},
+	{EV_STACKALLOC, "stacks asked for"},
+	{EV_STACKFREE, "stacks given back"},
+	{EV_ALLOCMANUAL, "work buffers taken"},
+	{EV_FREEMANUAL, "work buffers given back"},
+	{EV_SWEEPONE, "calls of sweepone"},
+	{EV_SWEEPACTIVE, "sweeping active or not"},
+	{EV_RECLAIM, "reclaim targets"},
+	{EV_ENSURESWEPT, "ensureSwept"},
+	{EV_SCAVENGE, "scavenge requests"},
+	{EV_PREPARESWEEP, "cache flushes"},
+	{EV_GCPHASE, "GC phases"},
+	{EV_SWEEPGEN, "cycles"},
+	{EV_PINIT, "Ps begun"},
+};
+enum { NGIVENS = sizeof(givens) / sizeof(givens[0]) };
+
+static uint64_t given_count(const replay_result *res, gomem_ev k) {
+	uint64_t n = res->given[k];
+	if (k == EV_MALLOC) {
+		n += res->given[EV_MALLOCBEGIN];
+	}
+	if (k == EV_PREPARESWEEP) {
+		n += res->given[EV_FLUSHMCACHE] + res->given[EV_FLUSHPCACHE];
+	}
+	return n;
+}
+
+// ---- text
+
+static void print_kind(const replay_info *info, const replay_count *c) {
+	char n[32], m[32];
+	const char *mark = c->equal == c->total ? " " : "*";
+	printf("%s %-43s %11s of %-11s", mark, info->name, with_commas(c->equal, n), with_commas(c->total, m));
+}
+
+static void print_kinds(const verdict_options *opt, const replay_result *res) {
+	int list[RK_MAX], n = 0;
+	for (int k = 0; k < RK_MAX; k++) {
+		if (shown(opt, k) && res->kinds[k].total != 0) {
+			list[n++] = k;
+		}
+	}
+	int rows = (n + 1) / 2;
+	for (int i = 0; i < rows; i++) {
+		printf(" ");
+		print_kind(&replay_infos[list[i]], &res->kinds[list[i]]);
+		if (i + rows < n) {
+			printf(" ");
+			print_kind(&replay_infos[list[i + rows]], &res->kinds[list[i + rows]]);
+		}
+		printf("\n");
+	}
+}
+
+static void print_differences(const replay_result *res) {
+	for (int k = 0; k < RK_MAX; k++) {
+		const replay_count *c = &res->kinds[k];
+		if (c->differ != 0) {
+			printf("\n  %s: %" PRIu64 " differ. First: %s\n", replay_infos[k].name, c->differ, c->first);
+		}
+	}
+	if (res->stopped) {
+		printf("\n  stopped: %s\n  What follows event %" PRIu64 " was not compared.\n", res->error, res->stopped_at);
+	}
+}
+
+static void print_given(const replay_result *res) {
+	printf("given, not checked:");
+	const char *sep = " ";
+	char n[32];
+	for (int i = 0; i < NGIVENS; i++) {
+		uint64_t count = given_count(res, givens[i].kind);
+		if (count != 0) {
+			printf("%s%s %s", sep, with_commas(count, n), givens[i].name);
+			sep = ", ";
+		}
+	}
+	printf("%s%s mark bitmaps\n", sep, with_commas(res->given_marks, n));
+}
+
+static const char *end_text(gmt_end_kind end, uint64_t value, char buf[96]) {
+	switch (end) {
+	case GMT_END_EXIT: snprintf(buf, 96, "exit %" PRIu64, value); break;
+	case GMT_END_SIGNAL: snprintf(buf, 96, "killed by signal %" PRIu64, value); break;
+	case GMT_END_DISK: snprintf(buf, 96, "the recording stopped early: no space on disk"); break;
+	case GMT_END_ERROR: snprintf(buf, 96, "the recording stopped early: error %" PRIu64, value); break;
+	case GMT_END_EXEC: snprintf(buf, 96, "the program replaced itself by exec"); break;
+	default: snprintf(buf, 96, "unknown"); break;
+	}
+	return buf;
+}
+
+static void print_head(const char *path, gmt_reader *r) {
+	const gmt_header *h = gmt_reader_header(r);
+	uint64_t value;
+	gmt_end_kind end = gmt_reader_end(r, &value);
+	char n[32], ended[96];
+	printf("%s\n", path);
+	printf("program    %s\n", h->command);
+	printf("recorded   %s %s/%s, GOMAXPROCS %u, %sgreenteagc, %srandomizedheapbase64%s\n", h->goversion, h->goos, h->goarch, h->gomaxprocs,
+		h->green_tea ? "" : "no", h->randomize_heap_base ? "" : "no", h->size_specialized_malloc ? ", sizespecializedmalloc" : "");
+	printf("events     %s; %s\n", with_commas(gmt_reader_events(r), n), end_text(end, value, ended));
+}
+
+static const char *headline(const verdict_options *opt, const replay_result *res, const tally *all) {
+	(void)opt;
+	if (res->status == REPLAY_BAD_INPUT) {
+		return "not replayed";
+	}
+	return res->status == REPLAY_EQUAL && all->equal == all->total ? "every decision equal" : "NOT EQUAL";
+}
+
+static void print_tally(const char *name, const tally *t) {
+	char n[32], m[32];
+	printf("  %s %s of %s", name, with_commas(t->equal, n), with_commas(t->total, m));
+}
+
+static void print_text(const verdict_options *opt, const char *path, gmt_reader *r, const replay_result *res) {
+	tally all = tally_all(opt, res), objects, spans, arenas;
+	tally_headline(res, &objects, &spans, &arenas);
+	char n[32];
+	if (opt->quiet) {
+		printf("%s: %s:", path, headline(opt, res, &all));
+		print_tally("decisions", &all);
+		printf("  %s events, %.2f s\n", with_commas(res->events, n), res->seconds);
+		return;
+	}
+	print_head(path, r);
+	printf("verdict    %s:", headline(opt, res, &all));
+	print_tally("objects", &objects);
+	if (!opt->replay.plain) {
+		print_tally("spans", &spans);
+		print_tally("arenas", &arenas);
+	}
+	print_tally("all decisions", &all);
+	printf("\n\n");
+	print_kinds(opt, res);
+	print_differences(res);
+	if (all.tainted != 0) {
+		printf("\n  tainted: %s decisions equal, but after the first difference\n", with_commas(all.tainted, n));
+	}
+	printf("\n");
+	print_given(res);
+	if (opt->replay.plain) {
+		printf("without yield points: only what a caller sees is compared\n");
+	}
+	if (opt->replay.real_os) {
+		printf("real memory: %s objects were to be zero", with_commas(res->zero_checked, n));
+		printf(" and were (%s bytes)\n", with_commas(res->zero_bytes, n));
+	}
+	double rate = res->seconds > 0 ? (double)res->events / res->seconds / 1e6 : 0;
+	printf("%.2f s, %.1f million events a second, peak memory %s KiB\n", res->seconds, rate, with_commas(peak_kib(), n));
+}
+
+// ---- JSON
+
+static void json_tally(cJSON *to, const tally *t) {
+	cJSON_AddNumberToObject(to, "total", (double)t->total);
+	cJSON_AddNumberToObject(to, "equal", (double)t->equal);
+	cJSON_AddNumberToObject(to, "tainted", (double)t->tainted);
+	cJSON_AddNumberToObject(to, "differ", (double)t->differ);
+}
+
+static void json_kinds(const verdict_options *opt, const replay_result *res, cJSON *kinds) {
+	for (int k = 0; k < RK_MAX; k++) {
+		if (!shown(opt, k)) {
+			continue;
+		}
+		cJSON *one = cJSON_AddObjectToObject(kinds, replay_infos[k].key);
+		tally t = {0};
+		tally_add(&t, &res->kinds[k]);
+		json_tally(one, &t);
+		if (res->kinds[k].first[0] != 0) {
+			cJSON_AddStringToObject(one, "first", res->kinds[k].first);
+		}
+	}
+}
+
+static void print_json(const verdict_options *opt, const char *path, const gmt_header *h, const replay_result *res) {
+	static const char *const statuses[] = {"equal", "differs", "bad input"};
+	tally all = tally_all(opt, res), objects, spans, arenas;
+	tally_headline(res, &objects, &spans, &arenas);
+	cJSON *o = cJSON_CreateObject();
+	cJSON_AddStringToObject(o, "file", path);
+	cJSON_AddStringToObject(o, "status", statuses[res->status]);
+	if (res->error[0] != 0) {
+		cJSON_AddStringToObject(o, "error", res->error);
+	}
+	if (h != NULL) {
+		cJSON_AddStringToObject(o, "program", h->command);
+		cJSON_AddStringToObject(o, "goversion", h->goversion);
+		cJSON_AddNumberToObject(o, "gomaxprocs", h->gomaxprocs);
+	}
+	cJSON_AddNumberToObject(o, "events", (double)res->events);
+	cJSON_AddNumberToObject(o, "decisions", (double)all.total);
+	cJSON_AddNumberToObject(o, "equal", (double)all.equal);
+	cJSON_AddNumberToObject(o, "tainted", (double)all.tainted);
+	cJSON_AddNumberToObject(o, "differ", (double)all.differ);
+	json_tally(cJSON_AddObjectToObject(o, "objects"), &objects);
+	json_tally(cJSON_AddObjectToObject(o, "spans"), &spans);
+	json_tally(cJSON_AddObjectToObject(o, "arenas"), &arenas);
+	json_kinds(opt, res, cJSON_AddObjectToObject(o, "kinds"));
+	cJSON *given = cJSON_AddObjectToObject(o, "given");
+	for (int k = 0; k < EV_MAX; k++) {
+		if (res->given[k] != 0) {
+			cJSON_AddNumberToObject(given, gmt_kind((gomem_ev)k)->name, (double)res->given[k]);
+		}
+	}
+	cJSON_AddNumberToObject(given, "marks", (double)res->given_marks);
+	if (res->stopped) {
+		cJSON_AddNumberToObject(o, "stopped_at", (double)res->stopped_at);
+	}
+	if (opt->replay.real_os) {
+		cJSON_AddNumberToObject(o, "zero_checked", (double)res->zero_checked);
+	}
+	cJSON_AddNumberToObject(o, "seconds", res->seconds);
+	cJSON_AddNumberToObject(o, "peak_kib", (double)peak_kib());
+	char *text = cJSON_PrintUnformatted(o);
+	puts(text != NULL ? text : "{}");
+	cJSON_free(text);
+	cJSON_Delete(o);
+}
+
+// ---- progress, on a terminal only
+
+static void show_progress(void *ctx, uint64_t done, uint64_t total) {
+	struct timespec *last = ctx, now;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	double since = (double)(now.tv_sec - last->tv_sec) + (double)(now.tv_nsec - last->tv_nsec) / 1e9;
+	if (since < 0.2) {
+		return;
+	}
+	*last = now;
+	fprintf(stderr, "\r%3d %%", total == 0 ? 100 : (int)(done * 100 / total));
+}
+
+// ---- one file
+
+static replay_status verdict_bad(const verdict_options *opt, const char *path, const char *why) {
+	if (opt->json) {
+		replay_result none = {.status = REPLAY_BAD_INPUT};
+		snprintf(none.error, sizeof(none.error), "%s", why);
+		print_json(opt, path, NULL, &none);
+	}
+	fprintf(stderr, "gomem replay: %s\n", why);
+	return REPLAY_BAD_INPUT;
+}
+
+static replay_status verdict_file(const verdict_options *opt, const char *path) {
+	gmt_error err;
+	gmt_reader *r = gmt_open(path, &err);
+	if (r == NULL) {
+		return verdict_bad(opt, path, err.text);
+	}
+	replay_result *res = calloc(1, sizeof(*res));
+	if (res == NULL) {
+		gmt_close(r);
+		return verdict_bad(opt, path, "out of memory");
+	}
+	struct timespec shownAt = {0};
+	replay_options run = opt->replay;
+	if (isatty(STDERR_FILENO)) {
+		run.progress = show_progress;
+		run.progress_ctx = &shownAt;
+	}
+	(run.plain ? replay_run_plain : replay_run_lab)(r, &run, res);
+	if (shownAt.tv_sec != 0) {
+		fprintf(stderr, "\r     \r");
+	}
+	tally all = tally_all(opt, res);
+	// Not all compared is not equal, whatever the reason.
+	if (res->status == REPLAY_EQUAL && all.equal != all.total) {
+		res->status = REPLAY_DIFFERS;
+	}
+	replay_status status = res->status;
+	if (opt->json) {
+		print_json(opt, path, gmt_reader_header(r), res);
+	} else if (status != REPLAY_BAD_INPUT) {
+		print_text(opt, path, r, res);
+	}
+	if (status == REPLAY_BAD_INPUT) {
+		bool named = strstr(res->error, path) != NULL;
+		fprintf(stderr, "gomem replay: %s%s%s\n", named ? "" : path, named ? "" : ": ", res->error);
+	}
+	free(res);
+	gmt_close(r);
+	return status;
+}
+
+// parse_options reads the options; returns the index of the first file, 0 to end with *status.
+static int parse_options(int argc, char **argv, verdict_options *opt, int *status) {
+	int i = 1;
+	*status = REPLAY_BAD_INPUT;
+	for (; i < argc && argv[i][0] == '-'; i++) {
+		const char *a = argv[i];
+		if (strcmp(a, "--") == 0) {
+			i++;
+			break;
+		}
+		if (strcmp(a, "--json") == 0) {
+			opt->json = true;
+		} else if (strcmp(a, "--quiet") == 0) {
+			opt->quiet = true;
+		} else if (strcmp(a, "--plain") == 0) {
+			opt->replay.plain = true;
+		} else if (strcmp(a, "--os") == 0 && i + 1 < argc && (strcmp(argv[i + 1], "sim") == 0 || strcmp(argv[i + 1], "real") == 0)) {
+			opt->replay.real_os = strcmp(argv[++i], "real") == 0;
+		} else if (strcmp(a, "--help") == 0 || strcmp(a, "-h") == 0) {
+			fputs(usageText, stdout);
+			*status = 0;
+			return 0;
+		} else {
+			fprintf(stderr, "gomem replay: unknown option or missing value: %s\n%s", a, usageText);
+			return 0;
+		}
+	}
+	if (i >= argc) {
+		fprintf(stderr, "gomem replay: no recording given\n%s", usageText);
+		return 0;
+	}
+	return i;
+}
+
+int gomem_replay_main(int argc, char **argv) {
+	verdict_options opt = {0};
+	int status;
+	int i = parse_options(argc, argv, &opt, &status);
+	if (i == 0) {
+		return status;
+	}
+	status = REPLAY_EQUAL;
+	for (int first = i; i < argc; i++) {
+		if (i > first && !opt.json && !opt.quiet) {
+			printf("\n");
+		}
+		replay_status one = verdict_file(&opt, argv[i]);
+		status = (int)one > status ? (int)one : status;
+		fflush(stdout);
+	}
+	return status;
+}
