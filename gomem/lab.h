@@ -59,7 +59,7 @@ typedef enum gomem_ev {
 	EV_PCALLOC,       // a=npages b=base (0: none) c=scav bytes
 	EV_PCFLUSH,       // turn: a=P id b=base c=cache d=scav
 	EV_NEEDZERO,      // turn: a=base b=npages c=needzero (zeroedBase section)
-	EV_SPANINIT,      // a=type|spc<<2|needzero<<10|nelems<<11 b=span c=base d=npages | scav pages << 32
+	EV_SPANINIT,      // turn: a=type|spc<<2|needzero<<10|nelems<<11 b=span c=base d=npages | scav pages << 32
 	EV_SPANFREE,      // turn: a=type b=span c=base d=npages
 	EV_RESERVE,       // turn: a=address asked b=size c=0, or for sysReserveAligned the size granted; given: c, d=address granted (0: none)
 	EV_ARENA,         // turn: a=address b=size c=asked

@@ -20,6 +20,10 @@
 #include <zstd.h>
 
 #include "traces/gmt_format.h"
+#include "traces/mutate.h"
+
+enum { FROZEN_EVENTS = 70000 };
+#define FROZEN_SUM 0xb8789b8c659cb2bdu
 
 static char dir[] = "/tmp/gomem-test-gmt-XXXXXX";
 
@@ -94,7 +98,8 @@ static uint64_t any_span(made *m) {
 static void random_event(made *m, gmt_event *e, unsigned kind, unsigned streams) {
 	const gmt_kind_info *info = gmt_kind((gomem_ev)kind);
 	uint64_t *f[4] = {&e->a, &e->b, &e->c, &e->d};
-	*e = (gmt_event){.kind = (uint8_t)kind, .stream = (uint16_t)(below(4) == 0 ? 65535 - below(streams) : below(streams))};
+	*e = (gmt_event){
+		.kind = (uint8_t)kind, .stream = (uint16_t)(below(4) == 0 ? 65535 - below(streams) : below(streams))};
 	for (unsigned i = 0; i < info->nargs; i++) {
 		*f[i] = any_value();
 	}
@@ -172,9 +177,10 @@ static void assert_block(const made *m, const gmt_block *b) {
 	for (uint32_t i = 0; i < b->n; i++) {
 		const gmt_event *x = &m->events[b->first + i];
 		const gmt_event *y = &b->events[i];
-		if (x->kind != y->kind || x->stream != y->stream || x->a != y->a || x->b != y->b || x->c != y->c || x->d != y->d ||
-			x->nmarks != y->nmarks) {
-			fail_msg("event %llu of kind %s differs", (unsigned long long)(b->first + i), gmt_kind((gomem_ev)x->kind)->name);
+		if (x->kind != y->kind || x->stream != y->stream || x->a != y->a || x->b != y->b || x->c != y->c ||
+			x->d != y->d || x->nmarks != y->nmarks) {
+			fail_msg(
+				"event %llu of kind %s differs", (unsigned long long)(b->first + i), gmt_kind((gomem_ev)x->kind)->name);
 		}
 		if (x->nmarks != 0) {
 			assert_memory_equal(m->marks + x->mark_index, b->marks + y->mark_index, 8u * x->nmarks);
@@ -228,9 +234,10 @@ typedef struct bytes {
 
 static bytes load(const char *path) {
 	int fd = open(path, O_RDONLY);
-	struct stat st;
+	struct stat st = {0};
 	assert_true(fd >= 0 && fstat(fd, &st) == 0);
-	bytes b = {malloc((size_t)st.st_size + 1), (size_t)st.st_size};
+	bytes b = {calloc((size_t)st.st_size + 1, 1), (size_t)st.st_size};
+	assert_non_null(b.p);
 	assert_int_equal(read(fd, b.p, b.n), (ssize_t)b.n);
 	(void)close(fd);
 	return b;
@@ -727,6 +734,180 @@ static void test_disk_full(void **state) {
 	made_free(&m);
 }
 
+// ---- the frozen format
+
+// The file was written by the first version of this program. It holds each kind, extreme values and several streams and blocks.
+static void test_version_1_is_frozen(void **state) {
+	(void)state;
+	gmt_error err = {""};
+	gmt_reader *r = gmt_open("tests/data/format-v1.gmt", &err);
+	if (r == NULL) {
+		fail_msg("%s", err.text);
+	}
+	gmt_block b;
+	int got;
+	uint64_t sum = 0;
+	while ((got = gmt_next(r, &b, &err)) > 0) {
+		for (uint32_t i = 0; i < b.n; i++) {
+			const gmt_event *e = &b.events[i];
+			const uint64_t words[] = {e->kind | (uint64_t)e->stream << 8, e->a, e->b, e->c, e->d};
+			sum = XXH64(words, sizeof(words), sum);
+			sum = e->nmarks != 0 ? XXH64(b.marks + e->mark_index, 8u * e->nmarks, sum) : sum;
+		}
+	}
+	assert_int_equal(got, 0);
+	assert_int_equal(gmt_reader_events(r), FROZEN_EVENTS);
+	if (sum != FROZEN_SUM) {
+		fail_msg("the events' sum is 0x%016llx", (unsigned long long)sum);
+	}
+	gmt_close(r);
+}
+
+// ---- negative controls
+
+// events_of reads a recording of one block.
+static made events_of(const char *path) {
+	gmt_error err = {""};
+	gmt_reader *r = gmt_open(path, &err);
+	gmt_block b = {0};
+	if (r == NULL || gmt_next(r, &b, &err) != 1) {
+		fail_msg("%s", err.text);
+	}
+	made m = {
+		calloc(b.n + 1u, sizeof(gmt_event)), calloc(b.nmarks + 1, 8), b.n, (uint32_t)b.nmarks, gmt_reader_spans(r)};
+	memcpy(m.events, b.events, b.n * sizeof(gmt_event));
+	memcpy(m.marks, b.marks, b.nmarks * 8);
+	assert_int_equal(gmt_next(r, &b, &err), 0);
+	gmt_close(r);
+	return m;
+}
+
+// How many events differ, if none was dropped.
+static uint32_t differences(const made *x, const made *y) {
+	uint32_t n = 0;
+	assert_int_equal(x->n, y->n);
+	for (uint32_t i = 0; i < x->n; i++) {
+		const gmt_event *a = &x->events[i];
+		const gmt_event *b = &y->events[i];
+		bool same = a->kind == b->kind && a->stream == b->stream && a->a == b->a && a->b == b->b && a->c == b->c &&
+			a->d == b->d && a->nmarks == b->nmarks &&
+			memcmp(x->marks + a->mark_index, y->marks + b->mark_index, 8u * a->nmarks) == 0;
+		n += same ? 0 : 1;
+	}
+	return n;
+}
+
+static uint64_t count_kind(const made *m, unsigned kind) {
+	uint64_t n = 0;
+	for (uint32_t i = 0; i < m->n; i++) {
+		n += m->events[i].kind == kind;
+	}
+	return n;
+}
+
+// A recording like a program's: each span is named by its birth first.
+static made plausible_events(void) {
+	made m = make_events(3000, 2, false);
+	for (uint32_t i = 0; i < m.n; i++) {
+		if (gmt_kind((gomem_ev)m.events[i].kind)->span_field == 'b') {
+			m.events[i].b = i < 1000 ? m.events[i].b : 1 + i % 7;
+		}
+	}
+	m.spans = 0;
+	for (uint32_t i = 0; i < m.n; i++) {
+		gmt_event *e = &m.events[i];
+		bool span = gmt_kind((gomem_ev)e->kind)->span_field == 'b';
+		e->b = span && e->b > m.spans + 1 ? m.spans + 1 : e->b;
+		m.spans = span && e->b > m.spans ? e->b : m.spans;
+	}
+	return m;
+}
+
+static void test_rewrite(void **state) {
+	(void)state;
+	const char *in = file_name("mutate.gmt");
+	made m = plausible_events();
+	write_recording(in, &m, 1, GMT_END_SIGNAL, 15);
+	for (unsigned kind = EV_NONE + 1; kind < EV_MAX; kind++) {
+		const gmt_kind_info *info = gmt_kind((gomem_ev)kind);
+		char out[128];
+		(void)snprintf(out, sizeof(out), "%s/mutated.gmt", dir);
+		gmt_error err = {""};
+		gmt_edit drop = {.op = GMT_EDIT_DROP, .kind = (gomem_ev)kind, .n = count_kind(&m, kind) - 1};
+		(void)unlink(out);
+		if (gmt_rewrite(in, out, &drop, &err) != 0) {
+			fail_msg("%s", err.text);
+		}
+		made got = events_of(out);
+		assert_int_equal(got.n, m.n - 1);
+		assert_int_equal(count_kind(&got, kind), count_kind(&m, kind) - 1);
+		made_free(&got);
+		for (unsigned f = 0; f < info->nargs; f++) {
+			gmt_edit add = {
+				.op = GMT_EDIT_ADD, .kind = (gomem_ev)kind, .n = drop.n / 2, .field = (char)('a' + f), .delta = 1};
+			(void)unlink(out);
+			if (kind == EV_MSPANALLOC && f == 0) {
+				assert_int_equal(gmt_rewrite(in, out, &add, &err), -1);
+				continue;
+			}
+			int result = gmt_rewrite(in, out, &add, &err);
+			if (result != 0 && kind != EV_SWEEP) {
+				fail_msg("%s", err.text);
+			}
+			if (result == 0 && info->span_field != 'a' + f) {
+				got = events_of(out);
+				assert_int_equal(differences(&m, &got), 1);
+				made_free(&got);
+			}
+		}
+		gmt_edit late = {.op = GMT_EDIT_DROP, .kind = (gomem_ev)kind, .n = drop.n + 1};
+		(void)unlink(out);
+		assert_int_equal(gmt_rewrite(in, out, &late, &err), -1);
+		assert_non_null(strstr(err.text, "there is no such event"));
+		assert_int_equal(access(out, F_OK), -1);
+	}
+	made_free(&m);
+}
+
+static void test_rewrite_marks(void **state) {
+	(void)state;
+	const char *in = file_name("mutate.gmt");
+	const char *out = file_name("mutated.gmt");
+	made m = plausible_events();
+	write_recording(in, &m, 1, GMT_END_EXIT, 0);
+	gmt_error err = {""};
+	gmt_edit copy = {.op = GMT_EDIT_NONE};
+	(void)unlink(out);
+	assert_int_equal(gmt_rewrite(in, out, &copy, &err), 0);
+	made got = events_of(out);
+	assert_int_equal(differences(&m, &got), 0);
+	made_free(&got);
+	uint64_t n = 0;
+	for (uint32_t i = 0; i < m.n; i++) {
+		if (m.events[i].nmarks == 0) {
+			continue;
+		}
+		unsigned nelems = (unsigned)(m.events[i].a >> 1) & 0xffff;
+		gmt_edit flip = {.op = GMT_EDIT_FLIP, .n = n++, .bit = nelems - 1};
+		(void)unlink(out);
+		assert_int_equal(gmt_rewrite(in, out, &flip, &err), 0);
+		got = events_of(out);
+		assert_int_equal(differences(&m, &got), 1);
+		uint32_t word = m.events[i].mark_index + flip.bit / 64;
+		uint32_t other = got.events[i].mark_index + flip.bit / 64;
+		assert_true((m.marks[word] ^ got.marks[other]) == (uint64_t)1 << flip.bit % 64);
+		made_free(&got);
+		flip.bit = nelems;
+		(void)unlink(out);
+		assert_int_equal(gmt_rewrite(in, out, &flip, &err), -1);
+		if (n == 10) {
+			break;
+		}
+	}
+	assert_int_equal(n, 10);
+	made_free(&m);
+}
+
 static int setup(void **state) {
 	(void)state;
 	return mkdtemp(dir) == NULL ? -1 : 0;
@@ -734,9 +915,9 @@ static int setup(void **state) {
 
 static int teardown(void **state) {
 	(void)state;
-	static const char *const names[] = {"header.gmt", "none.gmt", "kinds.gmt", "blocks.gmt", "levels.gmt", "counts.gmt", "seek.gmt",
-		"flip.gmt", "cut.gmt", "future.gmt", "bomb.gmt", "fields.gmt", "hostile.gmt", "hostile2.gmt", "refused.gmt", "mutate.gmt",
-		"mutated.gmt"};
+	static const char *const names[] = {"header.gmt", "none.gmt", "kinds.gmt", "blocks.gmt", "levels.gmt", "counts.gmt",
+		"seek.gmt", "flip.gmt", "cut.gmt", "future.gmt", "bomb.gmt", "fields.gmt", "hostile.gmt", "hostile2.gmt",
+		"refused.gmt", "mutate.gmt", "mutated.gmt"};
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		(void)unlink(file_name(names[i]));
 	}
@@ -762,6 +943,9 @@ int main(void) {
 		cmocka_unit_test(test_hostile_columns),
 		cmocka_unit_test(test_writer_refuses),
 		cmocka_unit_test(test_disk_full),
+		cmocka_unit_test(test_version_1_is_frozen),
+		cmocka_unit_test(test_rewrite),
+		cmocka_unit_test(test_rewrite_marks),
 	};
 	return cmocka_run_group_tests_name("gmt", tests, setup, teardown);
 }

@@ -34,7 +34,7 @@ static uint64_t next_random(void) {
 typedef struct log {
 	uint8_t *p;
 	size_t chunks;
-	size_t at[SHARED + 1];      // of each stream: next word of the file, 0: no chunk
+	size_t at[SHARED + 1]; // of each stream: next word of the file, 0: no chunk
 	uint64_t ordinal[SHARED + 1];
 	uint64_t turn;
 } log;
@@ -114,7 +114,8 @@ static size_t add2(log *l, unsigned stream, unsigned kind, uint64_t a, uint64_t 
 	return add(l, stream, kind, 2, (const uint64_t[]){a, b}, 0);
 }
 
-static size_t add_malloc(log *l, unsigned stream, unsigned kind, uint64_t size, unsigned flags, uint64_t address, uint64_t m) {
+static size_t add_malloc(
+	log *l, unsigned stream, unsigned kind, uint64_t size, unsigned flags, uint64_t address, uint64_t m) {
 	bool shared = stream == SHARED;
 	bool big = size >> 32 != 0;
 	size_t all = 1 + (size_t)(kind == EV_MALLOC) + (big ? 1 : 0) + (shared ? 2 : 0);
@@ -127,8 +128,8 @@ static size_t add_malloc(log *l, unsigned stream, unsigned kind, uint64_t size, 
 		put(l, w += 8, size);
 	}
 	if (shared) {
-		put(l, w += 8, m);
-		put(l, w += 8, l->turn++);
+		put(l, w + 8, m);
+		put(l, w + 16, l->turn++);
 		put(l, 48, l->turn);
 	}
 	put(l, at, kind | all << 8 | (uint64_t)(flags | (big ? 32u : 0u)) << 16 | size << 32);
@@ -193,7 +194,8 @@ static void assert_bad(const log *l, size_t offset, const char *why) {
 	char at[64];
 	(void)snprintf(at, sizeof(at), "offset %zu: ", offset);
 	assert_int_equal(import(l, log_size(l)), -1);
-	if (strncmp(lastError.text, rawPath, strlen(rawPath)) != 0 || strstr(lastError.text, why) == NULL || strstr(lastError.text, at) == NULL) {
+	if (strncmp(lastError.text, rawPath, strlen(rawPath)) != 0 || strstr(lastError.text, why) == NULL ||
+		strstr(lastError.text, at) == NULL) {
 		fail_msg("the message is: %s (wanted: %s%s)", lastError.text, at, why);
 	}
 	assert_int_equal(access(outPath, F_OK), -1);
@@ -226,8 +228,9 @@ static void test_turns_order_streams(void **state) {
 	add1(&l, 2, EV_ALLOCMANUAL, 5);
 	add1(&l, 0, EV_ALLOCMANUAL, 6);
 	events e = imported(&l);
-	assert_order(&e, "2:alloc-manual=2 2:gc-phase=10 0:alloc-manual=1 0:alloc-manual=3 0:gc-phase=11 0:gc-phase=12 2:alloc-manual=4 "
-					 "2:gc-phase=13 0:alloc-manual=6 2:alloc-manual=5");
+	assert_order(&e,
+		"2:alloc-manual=2 2:gc-phase=10 0:alloc-manual=1 0:alloc-manual=3 0:gc-phase=11 0:gc-phase=12 2:alloc-manual=4 "
+		"2:gc-phase=13 0:alloc-manual=6 2:alloc-manual=5");
 	assert_false(found.cut);
 	assert_int_equal(found.turns, 4);
 	free(e.e);
@@ -248,7 +251,8 @@ static void test_header_and_end(void **state) {
 	assert_int_equal(e.header.arena_bytes, 64 << 20);
 	assert_true(e.header.rand_seed == 0x123456789abcdef0);
 	assert_int_equal(e.header.gomaxprocs, 4);
-	assert_true(e.header.randomize_heap_base && e.header.green_tea && !e.header.size_specialized_malloc && !e.header.runtime_freegc);
+	assert_true(e.header.randomize_heap_base && e.header.green_tea && !e.header.size_specialized_malloc &&
+		!e.header.runtime_freegc);
 	assert_int_equal(e.end, GMT_END_EXIT);
 	assert_int_equal(e.value, 3);
 	free(e.e);
@@ -348,16 +352,17 @@ static void test_positions(void **state) {
 	log l = new_log();
 	add1(&l, 1, EV_ALLOCMANUAL, 1);
 	uint64_t before = position(&l, 1);
-	add2(&l, 0, EV_PREPARESWEEP, 1, before); // P 1's cache, flushed by P 0
+	add2(&l, 0, EV_PREPARESWEEP, 1, before);          // P 1's cache, flushed by P 0
 	add2(&l, 0, EV_PREPARESWEEP, 0, position(&l, 0)); // its own
-	add2(&l, 0, EV_FLUSHMCACHE, 3, 0); // a P that logged nothing
+	add2(&l, 0, EV_FLUSHMCACHE, 3, 0);                // a P that logged nothing
 	add1(&l, 1, EV_ALLOCMANUAL, 2);
 	add2(&l, 0, POSITION, 1, position(&l, 1));
 	add1(&l, 0, EV_SWEEPGEN, 4);
 	add1(&l, 1, EV_ALLOCMANUAL, 3);
 	events e = imported(&l);
-	assert_order(&e, "1:alloc-manual=1 0:prepare-for-sweep=1 0:prepare-for-sweep=0 0:flush-mcache=3 1:alloc-manual=2 0:sweepgen=4 "
-					 "1:alloc-manual=3");
+	assert_order(&e,
+		"1:alloc-manual=1 0:prepare-for-sweep=1 0:prepare-for-sweep=0 0:flush-mcache=3 1:alloc-manual=2 0:sweepgen=4 "
+		"1:alloc-manual=3");
 	free(e.e);
 	// A position behind a later turn contradicts the turns.
 	size_t at = add2(&l, 0, POSITION, 1, position(&l, 1) + 2 + 3);
@@ -373,8 +378,9 @@ static void test_positions(void **state) {
 	put(&l, (l.at[1] - 3) * 8, 0);
 	e = imported(&l);
 	assert_true(found.cut);
-	assert_order(&e, "1:alloc-manual=1 0:prepare-for-sweep=1 0:prepare-for-sweep=0 0:flush-mcache=3 1:alloc-manual=2 0:sweepgen=4 "
-					 "1:alloc-manual=3 1:alloc-manual=4");
+	assert_order(&e,
+		"1:alloc-manual=1 0:prepare-for-sweep=1 0:prepare-for-sweep=0 0:flush-mcache=3 1:alloc-manual=2 0:sweepgen=4 "
+		"1:alloc-manual=3 1:alloc-manual=4");
 	free(e.e);
 	free_log(&l);
 }
@@ -434,8 +440,8 @@ static void test_many_chunks(void **state) {
 
 static size_t common_prefix(const events *a, const events *b) {
 	size_t i = 0;
-	while (i < a->n && i < b->n && a->e[i].kind == b->e[i].kind && a->e[i].stream == b->e[i].stream && a->e[i].a == b->e[i].a &&
-		a->e[i].b == b->e[i].b && a->e[i].d == b->e[i].d) {
+	while (i < a->n && i < b->n && a->e[i].kind == b->e[i].kind && a->e[i].stream == b->e[i].stream &&
+		a->e[i].a == b->e[i].a && a->e[i].b == b->e[i].b && a->e[i].d == b->e[i].d) {
 		i++;
 	}
 	return i;
@@ -515,7 +521,8 @@ static void test_scribbled_log(void **state) {
 		for (uint64_t k = 1 + next_random() % 3; k > 0; k--) {
 			size_t at = next_random() % 4 == 0 ? next_random() % 64 * 8 : next_random() % (all / 8) * 8;
 			uint64_t old = gmt_get64(l.p + at);
-			put(&l, at, next_random() % 2 != 0 ? next_random() >> next_random() % 64 : old ^ (uint64_t)1 << next_random() % 64);
+			put(&l, at,
+				next_random() % 2 != 0 ? next_random() >> next_random() % 64 : old ^ (uint64_t)1 << next_random() % 64);
 		}
 		if (import(&l, all) == 0) {
 			events e = read_back();

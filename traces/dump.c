@@ -22,14 +22,13 @@ static const char dumpUsage[] =
 	"\n"
 	"Exit status: 0 done, 2 bad usage or bad input.\n";
 
-static const char infoUsage[] =
-	"usage: gomem info [--verify] FILE.gmt...\n"
-	"\n"
-	"Prints what recordings hold: program, Go version, how it ended, events by kind.\n"
-	"\n"
-	"  --verify   read all events as well: each hash and count is checked\n"
-	"\n"
-	"Exit status: 0 done, 2 bad usage or bad input.\n";
+static const char infoUsage[] = "usage: gomem info [--verify] FILE.gmt...\n"
+								"\n"
+								"Prints what recordings hold: program, Go version, how it ended, events by kind.\n"
+								"\n"
+								"  --verify   read all events as well: each hash and count is checked\n"
+								"\n"
+								"Exit status: 0 done, 2 bad usage or bad input.\n";
 
 // How the fields of each kind are printed: for each of a..d a list of parts "name:form" or "name:form<bits", lowest bits first; a field
 // without a name is not printed. Forms: d number, x address or bits, s span, f malloc flags, p malloc path.
@@ -137,7 +136,8 @@ static void print_field(const char *form, uint64_t v) {
 
 static void print_event(uint64_t number, const gmt_block *b, const gmt_event *e) {
 	bool m = e->stream >= GMT_STREAM_M;
-	printf("%" PRIu64 " %c%u %s", number, m ? 'M' : 'P', m ? e->stream - GMT_STREAM_M : e->stream, gmt_kind((gomem_ev)e->kind)->name);
+	printf("%" PRIu64 " %c%u %s", number, m ? 'M' : 'P', m ? e->stream - GMT_STREAM_M : e->stream,
+		gmt_kind((gomem_ev)e->kind)->name);
 	const uint64_t fields[4] = {e->a, e->b, e->c, e->d};
 	for (unsigned i = 0; i < 4; i++) {
 		print_field(forms[e->kind][i], fields[i]);
@@ -160,7 +160,9 @@ static int complain(const char *command, const char *text) {
 	return EXIT_BAD;
 }
 
-static bool is_help(int argc, char **argv) { return argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0); }
+static bool is_help(int argc, char **argv) {
+	return argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0);
+}
 
 // print_events prints count events of r, which stands at a block that holds event from.
 static int print_events(gmt_reader *r, uint64_t from, uint64_t count, gmt_error *err) {
@@ -253,8 +255,8 @@ static void print_info(const gmt_reader *r) {
 	print_text("experiments", h->goexperiment[0] != 0 ? h->goexperiment : "none");
 	print_text("GODEBUG", h->godebug[0] != 0 ? h->godebug : "none");
 	printf("GOMAXPROCS  %" PRIu32 "\n", h->gomaxprocs);
-	printf("pages       %" PRIu64 ", physical %" PRIu64 ", huge %" PRIu64 "; arenas %" PRIu64 "\n", h->page_size, h->phys_page_size,
-		h->phys_huge_page_size, h->arena_bytes);
+	printf("pages       %" PRIu64 ", physical %" PRIu64 ", huge %" PRIu64 "; arenas %" PRIu64 "\n", h->page_size,
+		h->phys_page_size, h->phys_huge_page_size, h->arena_bytes);
 	printf("settings    randomized heap base %s, Green Tea %s, size-specialized malloc %s, runtime freegc %s\n",
 		h->randomize_heap_base ? "on" : "off", h->green_tea ? "on" : "off", h->size_specialized_malloc ? "on" : "off",
 		h->runtime_freegc ? "on" : "off");

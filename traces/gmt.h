@@ -15,9 +15,9 @@
 enum {
 	GMT_VERSION = 1,
 	GMT_MAX_STREAMS = 65536,
-	GMT_STREAM_M = 0x8000,      // streams from here on are Ms without a P
+	GMT_STREAM_M = 0x8000, // streams from here on are Ms without a P
 	GMT_MAX_BLOCK_EVENTS = 65536,
-	GMT_MAX_MARK_WORDS = 16,    // 1024 objects: the most a small span holds
+	GMT_MAX_MARK_WORDS = 16, // 1024 objects: the most a small span holds
 	GMT_MAX_STRING = 4096,
 	GMT_MAX_SPANS = 1 << 28,
 };
@@ -33,30 +33,30 @@ typedef enum gmt_end_kind {
 
 // What the recorded program was given. Everything here is an input of a replay.
 typedef struct gmt_header {
-	char goversion[64];      // "go1.26.8"
-	char goexperiment[256];  // as go env GOEXPERIMENT prints it
+	char goversion[64];     // "go1.26.8"
+	char goexperiment[256]; // as go env GOEXPERIMENT prints it
 	char goos[16], goarch[16];
 	char command[GMT_MAX_STRING];
-	char godebug[256];       // the settings that the allocator reads, as "name=value,..."
+	char godebug[256]; // the settings that the allocator reads, as "name=value,..."
 	uint64_t page_size, phys_page_size, phys_huge_page_size, arena_bytes;
-	uint64_t rand_seed;      // the 64 bits that mallocinit drew
+	uint64_t rand_seed; // the 64 bits that mallocinit drew
 	bool randomize_heap_base, green_tea, size_specialized_malloc, runtime_freegc;
-	uint32_t gomaxprocs;     // at the start
+	uint32_t gomaxprocs; // at the start
 } gmt_header;
 
 // One event. a..d as in gomem/lab.h; a field that names a span holds its number: 1 + the order of first appearance of its mspan
 // structure in the recording (0: none). marks: only with EV_SWEEP, (nelems + 63) / 64 words where 0 < nalloc < nelems, else none.
 typedef struct gmt_event {
 	uint8_t kind;
-	uint8_t nmarks;          // words at marks
-	uint16_t stream;         // P id, or GMT_STREAM_M + number of the M
-	uint32_t mark_index;     // index of the first word in the block's marks
+	uint8_t nmarks;      // words at marks
+	uint16_t stream;     // P id, or GMT_STREAM_M + number of the M
+	uint32_t mark_index; // index of the first word in the block's marks
 	uint64_t a, b, c, d;
 } gmt_event;
 
 // A decoded block. Valid until the next call on its reader.
 typedef struct gmt_block {
-	uint64_t first;          // number of its first event in the recording
+	uint64_t first; // number of its first event in the recording
 	uint32_t n;
 	const gmt_event *events;
 	const uint64_t *marks;
@@ -101,11 +101,11 @@ void gmt_abandon(gmt_writer *w);
 
 // Static facts about a kind of event.
 typedef struct gmt_kind_info {
-	const char *name;        // "push"
-	uint8_t nargs;           // fields that it has: a, then b, c, d; the others are 0
-	bool turn;               // has a place in the global order of turns
-	bool input;              // an operation or a given; else an answer
-	uint8_t span_field;      // which field holds a span number: 0 none, 'b'
+	const char *name;   // "push"
+	uint8_t nargs;      // fields that it has: a, then b, c, d; the others are 0
+	bool turn;          // has a place in the global order of turns
+	bool input;         // an operation or a given; else an answer
+	uint8_t span_field; // which field holds a span number: 0 none, 'b'
 } gmt_kind_info;
 const gmt_kind_info *gmt_kind(gomem_ev k);
 
@@ -119,7 +119,7 @@ typedef struct gmt_import {
 // gmt_import_raw turns the raw log of the recorder (traces/recorder/RAW.md) into a recording. end/value: how the program ended, as its
 // parent saw it; a log that says that it stopped itself (disk full) overrides it. found may be NULL. 0, or -1 and err.
 // A log cut anywhere (crash, kill) gives the longest prefix in which no turn is missing.
-int gmt_import_raw(const char *raw, const char *out, const gmt_header *h, gmt_end_kind end, uint64_t value, gmt_import *found,
-	gmt_error *err);
+int gmt_import_raw(const char *raw, const char *out, const gmt_header *h, gmt_end_kind end, uint64_t value,
+	gmt_import *found, gmt_error *err);
 
 #endif

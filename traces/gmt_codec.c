@@ -21,10 +21,74 @@ int gmt_fail(gmt_error *err, const char *path, uint64_t offset, const char *fmt,
 }
 
 const uint16_t gmt_sizes[GMT_SIZES] = {
-	8192, 8, 16, 24, 32, 48, 64, 80, 96, 112, 128, 144, 160, 176, 192, 208, 224, 240, 256, 288, 320, 352, 384, 416, 448,
-	480, 512, 576, 640, 704, 768, 896, 1024, 1152, 1280, 1408, 1536, 1792, 2048, 2304, 2688, 3072, 3200, 3456, 4096,
-	4864, 5376, 6144, 6528, 6784, 6912, 8192, 9472, 9728, 10240, 10880, 12288, 13568, 14336, 16384, 18432, 19072, 20480,
-	21760, 24576, 27264, 28672, 32768,
+	8192,
+	8,
+	16,
+	24,
+	32,
+	48,
+	64,
+	80,
+	96,
+	112,
+	128,
+	144,
+	160,
+	176,
+	192,
+	208,
+	224,
+	240,
+	256,
+	288,
+	320,
+	352,
+	384,
+	416,
+	448,
+	480,
+	512,
+	576,
+	640,
+	704,
+	768,
+	896,
+	1024,
+	1152,
+	1280,
+	1408,
+	1536,
+	1792,
+	2048,
+	2304,
+	2688,
+	3072,
+	3200,
+	3456,
+	4096,
+	4864,
+	5376,
+	6144,
+	6528,
+	6784,
+	6912,
+	8192,
+	9472,
+	9728,
+	10240,
+	10880,
+	12288,
+	13568,
+	14336,
+	16384,
+	18432,
+	19072,
+	20480,
+	21760,
+	24576,
+	27264,
+	28672,
+	32768,
 };
 
 // size_class is the smallest class that holds size, 0 if none does.
@@ -45,12 +109,11 @@ static unsigned size_class(uint64_t size) {
 	return low;
 }
 
-static uint64_t tiny_mask(uint64_t size) {
-	return (size & 7) == 0 ? 7 : (size & 3) == 0 ? 3 : (size & 1) == 0 ? 1 : 0;
-}
+static uint64_t tiny_mask(uint64_t size) { return (size & 7) == 0 ? 7 : (size & 3) == 0 ? 3 : (size & 1) == 0 ? 1 : 0; }
 
 void gmt_shape_init(gmt_shape *s, uint64_t size, uint64_t flags, uint64_t path) {
-	*s = (gmt_shape){.size = size, .flags = (uint8_t)(flags & 3), .path = (uint8_t)(path & 7), .next_mask = tiny_mask(size)};
+	*s = (gmt_shape){
+		.size = size, .flags = (uint8_t)(flags & 3), .path = (uint8_t)(path & 7), .next_mask = tiny_mask(size)};
 	unsigned c = 0;
 	unsigned noscan = s->flags & 1;
 	switch (s->path) {

@@ -26,8 +26,8 @@ enum {
 	GMT_INDEX_ENTRY = 24,
 	GMT_END_SIZE = 40,
 	GMT_HASH = 8,
-	GMT_PATHS = 8,              // counted malloc paths: GOMEM_PATH_* and one to spare
-	GMT_MAX_RAW = 16 << 20,     // bytes of a block before compression
+	GMT_PATHS = 8,          // counted malloc paths: GOMEM_PATH_* and one to spare
+	GMT_MAX_RAW = 16 << 20, // bytes of a block before compression
 	GMT_MAX_MARKS = GMT_MAX_BLOCK_EVENTS * GMT_MAX_MARK_WORDS,
 };
 
@@ -37,7 +37,13 @@ enum {
 #define GMT_END_MAGIC 0x444e4547u
 
 // Bits of the header's flags.
-enum { GMT_FLAG_RANDOM_BASE = 1, GMT_FLAG_GREEN_TEA = 2, GMT_FLAG_SIZE_SPECIALIZED = 4, GMT_FLAG_FREEGC = 8, GMT_FLAGS = 15 };
+enum {
+	GMT_FLAG_RANDOM_BASE = 1,
+	GMT_FLAG_GREEN_TEA = 2,
+	GMT_FLAG_SIZE_SPECIALIZED = 4,
+	GMT_FLAG_FREEGC = 8,
+	GMT_FLAGS = 15
+};
 
 static inline uint32_t gmt_get32(const uint8_t *p) {
 	return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
@@ -52,11 +58,14 @@ static inline uint8_t *gmt_put32(uint8_t *p, uint32_t v) {
 	return p + 4;
 }
 
-static inline uint8_t *gmt_put64(uint8_t *p, uint64_t v) { return gmt_put32(gmt_put32(p, (uint32_t)v), (uint32_t)(v >> 32)); }
+static inline uint8_t *gmt_put64(uint8_t *p, uint64_t v) {
+	return gmt_put32(gmt_put32(p, (uint32_t)v), (uint32_t)(v >> 32));
+}
 
 // gmt_fail writes "path: offset N: reason" (without the offset if it is GMT_NO_OFFSET) and returns -1.
 #define GMT_NO_OFFSET UINT64_MAX
-__attribute__((format(printf, 4, 5))) int gmt_fail(gmt_error *err, const char *path, uint64_t offset, const char *fmt, ...);
+__attribute__((format(printf, 4, 5))) int gmt_fail(
+	gmt_error *err, const char *path, uint64_t offset, const char *fmt, ...);
 
 // gmt_sweep_marks is how many words of mark bits follow an EV_SWEEP: those of its objects, where some live and some don't.
 static inline uint32_t gmt_sweep_marks(uint64_t a, uint64_t d) {

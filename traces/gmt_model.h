@@ -15,12 +15,12 @@
 #include "traces/gmt_format.h"
 
 enum {
-	GMT_DICT = 64,              // ops from here on: mallocs of the block's dictionary
+	GMT_DICT = 64, // ops from here on: mallocs of the block's dictionary
 	GMT_DICT_MAX = 256 - GMT_DICT,
-	GMT_OP_STREAM = 0,          // the next event is of another stream
-	GMT_CTX_MAX = 256,          // streams with registers of their own in a block; the last is shared by all further ones
+	GMT_OP_STREAM = 0, // the next event is of another stream
+	GMT_CTX_MAX = 256, // streams with registers of their own in a block; the last is shared by all further ones
 	GMT_SETS = 1024,
-	GMT_SPANS = 1 << 14,        // spans whose last mention is remembered
+	GMT_SPANS = 1 << 14, // spans whose last mention is remembered
 	GMT_STACK_ORDERS = 32,
 	GMT_STACK_DEPTH = 8,
 	GMT_SIZES = 68,
@@ -31,10 +31,10 @@ enum {
 	COL_OP,
 	COL_STREAM,
 	COL_DICT,
-	COL_ADDR,                       // one for each path, 0..7
-	COL_WIDE = COL_ADDR + 8,        // 8 bytes a number: what no prediction helps
-	COL_MARKS,                      // 8 bytes a word
-	COL_SPAN_SLOT,
+	COL_ADDR,                // one for each path, 0..7
+	COL_WIDE = COL_ADDR + 8, // 8 bytes a number: what no prediction helps
+	COL_MARKS,               // 8 bytes a word
+	COL_RESERVED,
 	COL_SWEEP_ALLOC,
 	COL_SWEEP_FREEINDEX,
 	COL_SWEEP_NALLOC,
@@ -61,48 +61,48 @@ typedef struct gmt_class {
 } gmt_class;
 
 typedef struct gmt_ctx {
-	gmt_class cls[256];         // by span class
-	uint64_t cur[256];          // span of the last refill, by span class
-	uint64_t tiny_end;          // end of the last tiny object
-	uint64_t size, flags;       // of the EV_MALLOCBEGIN
-	uint64_t spc;               // of the last EV_REFILL
-	uint64_t span;              // mentioned last
-	uint64_t base, npages;      // of the last pages taken
-	uint64_t pcache;            // where the page cache gave pages last
-	uint64_t address;           // mentioned last in an operation
+	gmt_class cls[256];    // by span class
+	uint64_t cur[256];     // span of the last refill, by span class
+	uint64_t tiny_end;     // end of the last tiny object
+	uint64_t size, flags;  // of the EV_MALLOCBEGIN
+	uint64_t spc;          // of the last EV_REFILL
+	uint64_t span;         // mentioned last
+	uint64_t base, npages; // of the last pages taken
+	uint64_t pcache;       // where the page cache gave pages last
+	uint64_t address;      // mentioned last in an operation
 	uint64_t stack_bytes;
 	uint64_t stacks[GMT_STACK_ORDERS][GMT_STACK_DEPTH]; // freed last, by log2 of their size
 } gmt_ctx;
 
 typedef struct gmt_span {
-	uint64_t epoch;             // the block in which it was mentioned: older ones count as unknown
+	uint64_t epoch; // the block in which it was mentioned: older ones count as unknown
 	uint64_t number, base, npages, nelems;
-	uint64_t mark, nmarks;      // index of the first word and words of the marks of its last sweep
+	uint64_t mark, nmarks; // index of the first word and words of the marks of its last sweep
 } gmt_span;
 
 // A malloc of the dictionary.
 typedef struct gmt_shape {
 	uint64_t size;
-	uint64_t next_mask;         // tiny: alignment - 1
+	uint64_t next_mask; // tiny: alignment - 1
 	uint32_t stride;
 	uint8_t flags, path, spc, offset;
 } gmt_shape;
 
 typedef struct gmt_codec {
 	gmt_col cols[COL_MAX];
-	bool bad;                   // decoding: a column ended early or a number is out of range. encoding: no memory
+	bool bad; // decoding: a column ended early or a number is out of range. encoding: no memory
 	uint64_t epoch;
 	uint64_t *marks;
 	uint64_t nmarks;
-	gmt_ctx *ctx;               // of the current stream
-	gmt_ctx *all;               // GMT_CTX_MAX
+	gmt_ctx *ctx; // of the current stream
+	gmt_ctx *all; // GMT_CTX_MAX
 	uint32_t nctx;
 	uint16_t stream;
-	uint8_t *slot;              // by stream: 1 + its place in all; 0: none yet
-	uint64_t last[COL_MAX];     // last value of a field, whatever its stream
+	uint8_t *slot;                          // by stream: 1 + its place in all; 0: none yet
+	uint64_t last[COL_MAX];                 // last value of a field, whatever its stream
 	uint64_t push[GMT_SETS], pop[GMT_SETS]; // next slot, by set
-	gmt_span *spans;            // GMT_SPANS, by number
-	uint64_t max_span;          // spans named so far
+	gmt_span *spans;                        // GMT_SPANS, by number
+	uint64_t max_span;                      // spans named so far
 	uint32_t ndict;
 	gmt_shape dict[GMT_DICT_MAX];
 } gmt_codec;
@@ -111,8 +111,8 @@ typedef struct gmt_codec {
 
 // ---- numbers
 
-GMT_INLINE uint64_t gmt_zz(uint64_t v) { return v << 1 ^ (uint64_t)-(int64_t)(v >> 63); }
-GMT_INLINE uint64_t gmt_unzz(uint64_t v) { return v >> 1 ^ (uint64_t)-(int64_t)(v & 1); }
+GMT_INLINE uint64_t gmt_zz(uint64_t v) { return v << 1 ^ (uint64_t) - (int64_t)(v >> 63); }
+GMT_INLINE uint64_t gmt_unzz(uint64_t v) { return v >> 1 ^ (uint64_t) - (int64_t)(v & 1); }
 
 bool gmt_col_grow(gmt_col *k);
 uint64_t gmt_col_get_slow(gmt_codec *c, gmt_col *k);
@@ -361,7 +361,8 @@ GMT_INLINE void gmt_io_sweep(gmt_codec *c, bool enc, gmt_event *e) {
 		c->bad |= low > 0x1ffff || count > 0xffff || index > (uint64_t)1 << 31;
 		e->a = low | count << 17 | index << 33;
 	}
-	e->c = s->base = gmt_io_delta(c, enc, COL_FIELD(EV_SWEEP, 2), e->c, s->base != 0 ? s->base : c->last[COL_FIELD(EV_SWEEP, 2)]);
+	e->c = s->base =
+		gmt_io_delta(c, enc, COL_FIELD(EV_SWEEP, 2), e->c, s->base != 0 ? s->base : c->last[COL_FIELD(EV_SWEEP, 2)]);
 	c->last[COL_FIELD(EV_SWEEP, 2)] = e->c;
 	uint64_t npages = gmt_io(c, enc, COL_FIELD(EV_SWEEP, 3), e->d & 0xffffffff);
 	// Live objects: 0 none, 1 all, 2 as many as mark bits, 3 another number.

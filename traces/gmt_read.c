@@ -26,9 +26,9 @@ struct gmt_reader {
 	uint64_t end_value;
 	uint64_t events, spans, nblocks;
 	uint64_t counts[EV_MAX], paths[GMT_PATHS]; // as the index claims
-	block_entry *blocks;        // nblocks, and one that stands for the end
-	uint64_t next;              // block that gmt_next decodes
-	bool verify;                // all events since the first were seen
+	block_entry *blocks;                       // nblocks, and one that stands for the end
+	uint64_t next;                             // block that gmt_next decodes
+	bool verify;                               // all events since the first were seen
 	uint64_t seen[EV_MAX], seen_paths[GMT_PATHS];
 	gmt_codec codec;
 	ZSTD_DCtx *zstd;
@@ -42,7 +42,9 @@ static int fail_at(const gmt_reader *r, uint64_t offset, gmt_error *err, const c
 	return gmt_fail(err, r->path, offset, "%s", why);
 }
 
-static int fail_memory(const gmt_reader *r, gmt_error *err) { return gmt_fail(err, r->path, GMT_NO_OFFSET, "out of memory"); }
+static int fail_memory(const gmt_reader *r, gmt_error *err) {
+	return gmt_fail(err, r->path, GMT_NO_OFFSET, "out of memory");
+}
 
 // read_at reads n bytes; fewer are an error.
 static int read_at(const gmt_reader *r, uint64_t offset, uint8_t *p, size_t n, gmt_error *err) {
@@ -509,7 +511,8 @@ static int load_block(gmt_reader *r, uint64_t i, uint32_t *n, size_t *raw_size, 
 	*n = gmt_get32(r->in + 4);
 	uint32_t raw = gmt_get32(r->in + 8);
 	uint32_t size = gmt_get32(r->in + 12);
-	if (size != all - GMT_BLOCK_FIXED || raw > GMT_MAX_RAW || gmt_get64(r->in + 16) != b->first || *n != b[1].first - b->first) {
+	if (size != all - GMT_BLOCK_FIXED || raw > GMT_MAX_RAW || gmt_get64(r->in + 16) != b->first ||
+		*n != b[1].first - b->first) {
 		return fail_at(r, at, err, "the block's header contradicts the index or is out of bounds");
 	}
 	const uint8_t *frame = r->in + GMT_BLOCK_FIXED;
@@ -572,8 +575,8 @@ int gmt_next(gmt_reader *r, gmt_block *block, gmt_error *err) {
 
 int gmt_seek(gmt_reader *r, uint64_t event, gmt_error *err) {
 	if (event >= r->events && !(event == 0 && r->nblocks == 0)) {
-		return gmt_fail(err, r->path, GMT_NO_OFFSET, "there is no event %llu: the recording has %llu", (unsigned long long)event,
-			(unsigned long long)r->events);
+		return gmt_fail(err, r->path, GMT_NO_OFFSET, "there is no event %llu: the recording has %llu",
+			(unsigned long long)event, (unsigned long long)r->events);
 	}
 	uint64_t low = 0;
 	uint64_t high = r->nblocks;

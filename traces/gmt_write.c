@@ -23,7 +23,7 @@ enum {
 typedef struct shape_count {
 	uint64_t key; // size << 5 | path << 2 | flags, plus one; 0: free
 	uint32_t count;
-	uint8_t op;   // its op, 0: none
+	uint8_t op; // its op, 0: none
 } shape_count;
 
 typedef struct block_entry {
@@ -35,14 +35,14 @@ struct gmt_writer {
 	int fd;
 	int level;
 	bool failed;
-	uint64_t offset;            // bytes written
+	uint64_t offset; // bytes written
 	uint64_t events, spans;
 	uint64_t counts[EV_MAX], paths[GMT_PATHS];
 	block_entry *blocks;
 	uint64_t nblocks, block_room;
-	gmt_event *ev;              // BLOCK_EVENTS
+	gmt_event *ev; // BLOCK_EVENTS
 	uint32_t n;
-	uint64_t block_spans;       // spans named before the block
+	uint64_t block_spans; // spans named before the block
 	gmt_codec codec;
 	ZSTD_CCtx *zstd;
 	uint8_t *raw, *out;
@@ -105,8 +105,9 @@ static int write_header(gmt_writer *w, const gmt_header *h, gmt_error *err) {
 	p = gmt_put64(p, h->arena_bytes);
 	p = gmt_put64(p, h->rand_seed);
 	p = gmt_put32(p, h->gomaxprocs);
-	p = gmt_put32(p, (h->randomize_heap_base ? GMT_FLAG_RANDOM_BASE : 0u) | (h->green_tea ? GMT_FLAG_GREEN_TEA : 0u) |
-		(h->size_specialized_malloc ? GMT_FLAG_SIZE_SPECIALIZED : 0u) | (h->runtime_freegc ? GMT_FLAG_FREEGC : 0u));
+	p = gmt_put32(p,
+		(h->randomize_heap_base ? GMT_FLAG_RANDOM_BASE : 0u) | (h->green_tea ? GMT_FLAG_GREEN_TEA : 0u) |
+			(h->size_specialized_malloc ? GMT_FLAG_SIZE_SPECIALIZED : 0u) | (h->runtime_freegc ? GMT_FLAG_FREEGC : 0u));
 	memcpy(buf, GMT_MAGIC, 8);
 	(void)gmt_put32(buf + 8, GMT_VERSION);
 	(void)gmt_put32(buf + 12, (uint32_t)(p - buf - GMT_HEADER_FIXED));
@@ -318,7 +319,8 @@ static int compress_columns(gmt_writer *w, size_t *raw_size, size_t *size, gmt_e
 		size_t left = ZSTD_compressStream2(w->zstd, &out, &in, i + 1 == ncuts ? ZSTD_e_end : ZSTD_e_flush);
 		if (left != 0) {
 			w->failed = true;
-			return gmt_fail(err, w->path, GMT_NO_OFFSET, "zstd: %s", ZSTD_isError(left) ? ZSTD_getErrorName(left) : "no room");
+			return gmt_fail(
+				err, w->path, GMT_NO_OFFSET, "zstd: %s", ZSTD_isError(left) ? ZSTD_getErrorName(left) : "no room");
 		}
 	}
 	*raw_size = raw;

@@ -30,19 +30,41 @@ enum {
 	CHUNK_BYTES = 262144,
 	CHUNK_WORDS = CHUNK_BYTES / 8,
 	CHUNK_HEAD = 4, // words
+	LONGEST_RECORD = 7 + GMT_MAX_MARK_WORDS,
 	SHARED = 0xffff,
 	KIND_POSITION = 255,
-	AT_VERSION = 8, AT_STATE = 16, AT_CHUNK_BYTES = 32, AT_CHUNKS = 40, AT_TURN = 48, AT_STOP = 56, AT_ERRNO = 64,
-	AT_PAGE = 72, AT_PHYS_PAGE = 80, AT_PHYS_HUGE = 88, AT_ARENA = 96, AT_SEED = 104, AT_FLAGS = 112, AT_MAXPROCS = 120,
-	AT_DEBUG = 128, AT_GOVERSION = 512, MAX_GOVERSION = 256,
-	STATE_WAITING = 0, STATE_RECORDING = 1, STATE_REPLACED = 2,
-	STOP_NONE = 0, STOP_DISK = 1, STOP_ERROR = 2,
-	MALLOC_NOSCAN = 8, MALLOC_NEEDZERO = 16, MALLOC_BIG = 32, MALLOC_FLAGS = 63,
+	AT_VERSION = 8,
+	AT_STATE = 16,
+	AT_CHUNK_BYTES = 32,
+	AT_CHUNKS = 40,
+	AT_TURN = 48,
+	AT_STOP = 56,
+	AT_ERRNO = 64,
+	AT_PAGE = 72,
+	AT_PHYS_PAGE = 80,
+	AT_PHYS_HUGE = 88,
+	AT_ARENA = 96,
+	AT_SEED = 104,
+	AT_FLAGS = 112,
+	AT_MAXPROCS = 120,
+	AT_DEBUG = 128,
+	AT_GOVERSION = 512,
+	MAX_GOVERSION = 256,
+	STATE_WAITING = 0,
+	STATE_RECORDING = 1,
+	STATE_REPLACED = 2,
+	STOP_NONE = 0,
+	STOP_DISK = 1,
+	STOP_ERROR = 2,
+	MALLOC_NOSCAN = 8,
+	MALLOC_NEEDZERO = 16,
+	MALLOC_BIG = 32,
+	MALLOC_FLAGS = 63,
 };
 
 typedef struct chunk {
 	uint64_t ordinal;
-	uint32_t index;   // in the file
+	uint32_t index; // in the file
 	uint16_t stream;
 } chunk;
 
@@ -51,9 +73,9 @@ typedef struct stream {
 	const chunk *chunks;
 	uint32_t nchunks;
 	uint16_t id;
-	uint32_t at;      // current chunk
-	uint32_t off;     // word in it
-	uint64_t turn;    // next turn number in it, NO_TURN if none is left
+	uint32_t at;                // current chunk
+	uint32_t off;               // word in it
+	uint64_t turn;              // next turn number in it, NO_TURN if none is left
 	uint32_t look_at, look_off; // behind the record with that number
 } stream;
 
@@ -87,18 +109,19 @@ typedef struct importer {
 	uint32_t nchunks;
 	stream *streams;
 	uint32_t nstreams;
-	int32_t *by_id;            // raw stream id: index in streams, -1
-	uint32_t *heap;            // streams with turns left, by next turn
+	int32_t *by_id; // raw stream id: index in streams, -1
+	uint32_t *heap; // streams with turns left, by next turn
 	uint32_t nheap;
 	span_slot *spans;
 	uint64_t nspans, span_room;
-	uint64_t *ms;              // M ids, by number
+	uint64_t *ms; // M ids, by number
 	uint32_t nms;
-	open_malloc *mallocs;      // by stream of the recording
+	open_malloc *mallocs; // by stream of the recording
 	gmt_writer *writer;
 	uint64_t turns, events;
-	bool cut;                  // a position leads behind the end of its stream: the log ends here
-	bool whole;                // no turn is missing
+	bool cut;   // a position leads behind the end of its stream: the log ends here
+	bool hole;  // a record is missing in the middle of a stream
+	bool whole; // nothing is missing
 } importer;
 
 __attribute__((format(printf, 3, 4))) static int bad(importer *im, uint64_t offset, const char *fmt, ...) {
@@ -180,11 +203,13 @@ static int find_streams(importer *im) {
 		const chunk *c = &im->chunks[i];
 		if (im->by_id[c->stream] < 0) {
 			im->by_id[c->stream] = (int32_t)im->nstreams;
-			im->streams[im->nstreams++] = (stream){.chunks = c, .id = c->stream, .off = CHUNK_HEAD, .look_off = CHUNK_HEAD};
+			im->streams[im->nstreams++] =
+				(stream){.chunks = c, .id = c->stream, .off = CHUNK_HEAD, .look_off = CHUNK_HEAD};
 		}
 		stream *st = &im->streams[im->by_id[c->stream]];
 		if (c->ordinal != st->nchunks) {
-			return bad(im, chunk_offset(c) + 16, "chunk %" PRIu64 " of its stream, %u were expected", c->ordinal, st->nchunks);
+			return bad(
+				im, chunk_offset(c) + 16, "chunk %" PRIu64 " of its stream, %u were expected", c->ordinal, st->nchunks);
 		}
 		st->nchunks++;
 	}
@@ -196,7 +221,8 @@ static int find_streams(importer *im) {
 static uint64_t position_of(uint32_t at, uint32_t off) { return (uint64_t)at * CHUNK_WORDS + off; }
 
 static bool names_position(unsigned kind) {
-	return kind == EV_PREPARESWEEP || kind == EV_FLUSHMCACHE || kind == EV_FLUSHPCACHE || kind == EV_PDESTROY || kind == KIND_POSITION;
+	return kind == EV_PREPARESWEEP || kind == EV_FLUSHMCACHE || kind == EV_FLUSHPCACHE || kind == EV_PDESTROY ||
+		kind == KIND_POSITION;
 }
 
 // parse_malloc reads the arguments of EV_MALLOC and EV_MALLOCBEGIN, and returns how many words they take, 0 if they are bad.
@@ -249,11 +275,19 @@ static int parse(importer *im, const stream *st, uint32_t *at, uint32_t *off, re
 		uint32_t words = chunk_words(im, c);
 		uint64_t offset = chunk_offset(c) + (uint64_t)8 * *off;
 		if (*off >= words || gmt_get64(im->map + offset) == 0) {
+			if (*at + 1 < st->nchunks && CHUNK_WORDS - *off > LONGEST_RECORD) {
+				im->hole = true; // the next record would have fitted here: what follows it is not the whole rest
+				return 0;
+			}
 			continue;
 		}
 		const uint8_t *p = im->map + offset;
 		uint64_t head = gmt_get64(p);
-		*r = (record){.kind = (uint8_t)head, .n = (uint32_t)(head >> 8) & 0xff, .offset = offset, .position = NO_TURN, .turn = NO_TURN};
+		*r = (record){.kind = (uint8_t)head,
+			.n = (uint32_t)(head >> 8) & 0xff,
+			.offset = offset,
+			.position = NO_TURN,
+			.turn = NO_TURN};
 		if (r->kind != KIND_POSITION && (r->kind >= EV_MAX || r->kind == EV_NONE || r->kind == EV_MALLOCEND)) {
 			return bad(im, offset, "no record has kind %u", r->kind);
 		}
@@ -295,7 +329,9 @@ static int look(importer *im, stream *st) {
 
 // ---- the heap of streams: the one with the smallest turn is at 0
 
-static bool earlier(const importer *im, uint32_t a, uint32_t b) { return im->streams[im->heap[a]].turn < im->streams[im->heap[b]].turn; }
+static bool earlier(const importer *im, uint32_t a, uint32_t b) {
+	return im->streams[im->heap[a]].turn < im->streams[im->heap[b]].turn;
+}
 
 static void heap_swap(importer *im, uint32_t a, uint32_t b) {
 	uint32_t t = im->heap[a];
@@ -430,7 +466,8 @@ static int emit(importer *im, const stream *st, const record *r) {
 	if (r->kind == KIND_POSITION || im->cut) {
 		return 0;
 	}
-	gmt_event e = {.kind = r->kind, .stream = st->id, .a = r->args[0], .b = r->args[1], .c = r->args[2], .d = r->args[3]};
+	gmt_event e = {
+		.kind = r->kind, .stream = st->id, .a = r->args[0], .b = r->args[1], .c = r->args[2], .d = r->args[3]};
 	if (st->id == SHARED) {
 		int32_t id = m_stream(im, r->m);
 		if (id < 0) {
@@ -497,14 +534,16 @@ static int emit_until(importer *im, const record *by, uint16_t self) {
 		}
 		if (got == 0) {
 			// The rest of a chunk that is too short for a record counts as read.
-			im->cut = st->at >= st->nchunks || position_of(st->nchunks - 1, chunk_words(im, &st->chunks[st->nchunks - 1])) < by->position;
+			im->cut = st->at >= st->nchunks ||
+				position_of(st->nchunks - 1, chunk_words(im, &st->chunks[st->nchunks - 1])) < by->position;
 			return 0;
 		}
 		if (position_of(at, off) > by->position) {
 			return 0;
 		}
 		if (r.turn != NO_TURN || r.position != NO_TURN) {
-			return bad(im, by->offset, "the position that this record names is behind a later turn (offset %" PRIu64 ")", r.offset);
+			return bad(im, by->offset,
+				"the position that this record names is behind a later turn (offset %" PRIu64 ")", r.offset);
 		}
 		if (emit_next(im, st, &r) < 0) {
 			return -1;
@@ -583,10 +622,12 @@ static int check_header(importer *im) {
 		return bad(im, 0, "not a raw log");
 	}
 	if (header_word(im, AT_VERSION) != 1) {
-		return bad(im, AT_VERSION, "raw log version %" PRIu64 ": this program reads version 1", header_word(im, AT_VERSION));
+		return bad(
+			im, AT_VERSION, "raw log version %" PRIu64 ": this program reads version 1", header_word(im, AT_VERSION));
 	}
 	if (header_word(im, AT_CHUNK_BYTES) != CHUNK_BYTES) {
-		return bad(im, AT_CHUNK_BYTES, "chunks of %" PRIu64 " bytes, not %d", header_word(im, AT_CHUNK_BYTES), CHUNK_BYTES);
+		return bad(
+			im, AT_CHUNK_BYTES, "chunks of %" PRIu64 " bytes, not %d", header_word(im, AT_CHUNK_BYTES), CHUNK_BYTES);
 	}
 	if (header_word(im, AT_STATE) == STATE_WAITING) {
 		return bad(im, AT_STATE, "the program never began to record");
@@ -613,7 +654,8 @@ static void add_debug(char *list, size_t room, const char *name) {
 }
 
 static void fill_header(const importer *im, gmt_header *h) {
-	static const char *const settings[] = {"sbrk", "efence", "madvdontneed", "clobberfree", "harddecommit", "disablethp"};
+	static const char *const settings[] = {
+		"sbrk", "efence", "madvdontneed", "clobberfree", "harddecommit", "disablethp"};
 	h->page_size = header_word(im, AT_PAGE);
 	h->phys_page_size = header_word(im, AT_PHYS_PAGE);
 	h->phys_huge_page_size = header_word(im, AT_PHYS_HUGE);
@@ -671,12 +713,12 @@ static int convert(importer *im, const char *out, const gmt_header *h) {
 	if (im->writer == NULL || heap_build(im) != 0 || emit_turns(im) != 0) {
 		return -1;
 	}
-	im->whole = !im->cut && im->nheap == 0 && im->turns == header_word(im, AT_TURN);
+	im->whole = !im->cut && !im->hole && im->nheap == 0 && im->turns == header_word(im, AT_TURN);
 	return im->whole ? emit_rest(im) : 0;
 }
 
-int gmt_import_raw(const char *raw, const char *out, const gmt_header *h, gmt_end_kind end, uint64_t value, gmt_import *found,
-	gmt_error *err) {
+int gmt_import_raw(const char *raw, const char *out, const gmt_header *h, gmt_end_kind end, uint64_t value,
+	gmt_import *found, gmt_error *err) {
 	importer im = {.raw = raw, .err = err, .fd = -1};
 	int result = -1;
 	if (open_raw(&im) == 0 && check_header(&im) == 0 && find_chunks(&im) == 0 && find_streams(&im) == 0) {

@@ -12,9 +12,9 @@ typedef struct rewriter {
 	const gmt_edit *edit;
 	gmt_reader *r;
 	gmt_writer *w;
-	uint64_t seen;      // events that the edit could mean, so far
+	uint64_t seen; // events that the edit could mean, so far
 	bool done;
-	uint64_t *numbers;  // by span of the original; the last stands for all that it doesn't have
+	uint64_t *numbers; // by span of the original; the last stands for all that it doesn't have
 	uint64_t spans, given;
 } rewriter;
 
@@ -84,7 +84,8 @@ static int copy(rewriter *rw, gmt_error *err) {
 		}
 	}
 	if (got == 0 && !rw->done && rw->edit->op != GMT_EDIT_NONE) {
-		return gmt_fail(err, rw->in, GMT_NO_OFFSET, "there is no such event: %llu were found", (unsigned long long)rw->seen);
+		return gmt_fail(
+			err, rw->in, GMT_NO_OFFSET, "there is no such event: %llu were found", (unsigned long long)rw->seen);
 	}
 	return got;
 }

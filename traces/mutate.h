@@ -13,11 +13,11 @@ typedef enum gmt_edit_op {
 
 typedef struct gmt_edit {
 	gmt_edit_op op;
-	gomem_ev kind;   // DROP, ADD
-	uint64_t n;      // from 0
-	char field;      // ADD: 'a' to 'd'
-	uint64_t delta;  // ADD; wraps around
-	unsigned bit;    // FLIP: number of the object
+	gomem_ev kind;  // DROP, ADD
+	uint64_t n;     // from 0
+	char field;     // ADD: 'a' to 'd'
+	uint64_t delta; // ADD; wraps around
+	unsigned bit;   // FLIP: number of the object
 } gmt_edit;
 
 // gmt_rewrite copies a recording with one edit: a valid file with right hashes and counts. Span numbers are given anew by first

@@ -66,15 +66,15 @@ typedef struct options {
 typedef struct recording {
 	options opt;
 	sigset_t old_mask, wait_mask;
-	int interrupted;         // by this signal; 0: no
+	int interrupted; // by this signal; 0: no
 	char go[PATH_MAX];
 	char version[64], experiment[256], goroot[PATH_MAX];
-	char temp[PATH_MAX];     // directory; empty: not made
+	char temp[PATH_MAX]; // directory; empty: not made
 	char binary[PATH_MAX + 512];
-	char dir[PATH_MAX];      // where the program runs; empty: here
+	char dir[PATH_MAX]; // where the program runs; empty: here
 	char out[PATH_MAX];
 	char raw[PATH_MAX];
-	int status;              // of the program, as waitpid tells it
+	int status; // of the program, as waitpid tells it
 } recording;
 
 __attribute__((format(printf, 1, 2))) static int complain(const char *fmt, ...) {
@@ -100,9 +100,9 @@ __attribute__((format(printf, 3, 4))) static bool format(char *to, size_t room, 
 
 typedef struct command {
 	const char *argv[16];
-	const char *dir;         // NULL: here
-	const char *env[8];      // NAME=VALUE
-	bool capture;            // its standard output goes to text
+	const char *dir;    // NULL: here
+	const char *env[8]; // NAME=VALUE
+	bool capture;       // its standard output goes to text
 	char text[TEXT];
 } command;
 
@@ -210,7 +210,8 @@ static bool find_go(char *to, size_t room) {
 	for (const char *p = path; p != NULL && *p != 0;) {
 		size_t n = strcspn(p, ":");
 		struct stat st;
-		if (n > 0 && format(to, room, "%.*s/go", (int)n, p) && stat(to, &st) == 0 && S_ISREG(st.st_mode) && access(to, X_OK) == 0) {
+		if (n > 0 && format(to, room, "%.*s/go", (int)n, p) && stat(to, &st) == 0 && S_ISREG(st.st_mode) &&
+			access(to, X_OK) == 0) {
 			return true;
 		}
 		p += n + (p[n] == ':' ? 1 : 0);
@@ -295,7 +296,9 @@ static int check_go(recording *r) {
 		return complain("there is no go command in PATH: recording needs go1.26 (https://go.dev/dl)");
 	}
 	static command c;
-	c = (command){.argv = {r->go, "env", "GOVERSION", "GOOS", "GOARCH", "GOEXPERIMENT", "GOFLAGS", "GOROOT", "GOMODCACHE"}, .capture = true};
+	c = (command){
+		.argv = {r->go, "env", "GOVERSION", "GOOS", "GOARCH", "GOEXPERIMENT", "GOFLAGS", "GOROOT", "GOMODCACHE"},
+		.capture = true};
 	if (!run_command(r, &c)) {
 		return complain("`%s env` failed", r->go);
 	}
@@ -312,12 +315,14 @@ static int check_go(recording *r) {
 	}
 	size_t n = strlen(cache);
 	if (n > 0 && strncmp(goroot, cache, n) == 0 && goroot[n] == '/') {
-		return complain("%s was downloaded as a module (%s), and `go build -overlay` refuses to change files there:\n"
+		return complain(
+			"%s was downloaded as a module (%s), and `go build -overlay` refuses to change files there:\n"
 			"install it from https://go.dev/dl, or copy that directory elsewhere and put its bin first in PATH",
 			version, goroot);
 	}
 	if (!format(r->version, sizeof(r->version), "%.*s", (int)strcspn(version, " "), version) ||
-		!format(r->experiment, sizeof(r->experiment), "%s", experiment) || !format(r->goroot, sizeof(r->goroot), "%s", goroot)) {
+		!format(r->experiment, sizeof(r->experiment), "%s", experiment) ||
+		!format(r->goroot, sizeof(r->goroot), "%s", goroot)) {
 		return complain("`go env` prints lines that are too long");
 	}
 	return check_settings(goos, goarch, experiment, flags);
@@ -355,7 +360,8 @@ static int make_temp(recording *r) {
 	}
 	for (size_t i = 0; i < record_nfiles; i++) {
 		char path[PATH_MAX + 256];
-		if (!format(path, sizeof(path), "%s/recorder/%s", r->temp, record_files[i].name) || unpack(path, &record_files[i]) != 0) {
+		if (!format(path, sizeof(path), "%s/recorder/%s", r->temp, record_files[i].name) ||
+			unpack(path, &record_files[i]) != 0) {
 			return complain("cannot write %s: %s", path, strerror(errno));
 		}
 	}
@@ -401,7 +407,8 @@ static int make_overlay(recording *r) {
 	static command c;
 	char dir[PATH_MAX + 32];
 	char out[PATH_MAX + 32];
-	bool ok = format(dir, sizeof(dir), "%s/recorder/overlay", r->temp) && format(out, sizeof(out), "%s/overlay", r->temp);
+	bool ok =
+		format(dir, sizeof(dir), "%s/recorder/overlay", r->temp) && format(out, sizeof(out), "%s/overlay", r->temp);
 	c = (command){
 		.argv = {r->go, "run", ".", "-record", "../zz_gomem_record.go", r->goroot, out},
 		.dir = dir,
@@ -465,7 +472,8 @@ static bool default_name(const options *opt, char *to, size_t room) {
 
 static int check_out(recording *r) {
 	struct stat st;
-	bool ok = r->opt.out != NULL ? format(r->out, sizeof(r->out), "%s", r->opt.out) : default_name(&r->opt, r->out, sizeof(r->out));
+	bool ok = r->opt.out != NULL ? format(r->out, sizeof(r->out), "%s", r->opt.out)
+								 : default_name(&r->opt, r->out, sizeof(r->out));
 	if (!ok || strlen(r->out) > PATH_MAX - 32) {
 		return complain("the output's path is too long");
 	}
@@ -597,13 +605,15 @@ static void tell_end(char *to, size_t room, gmt_end_kind end, uint64_t value) {
 		(void)format(to, room, "the program exited with code %" PRIu64, value);
 		return;
 	case GMT_END_SIGNAL:
-		(void)format(to, room, "the program was ended by signal %" PRIu64 " (%s)", value, value < NSIG ? strsignal((int)value) : "?");
+		(void)format(to, room, "the program was ended by signal %" PRIu64 " (%s)", value,
+			value < NSIG ? strsignal((int)value) : "?");
 		return;
 	case GMT_END_DISK:
 		(void)format(to, room, "recording stopped: %s", strerror((int)value));
 		return;
 	case GMT_END_ERROR:
-		(void)format(to, room, "the recorder stopped: %s", value == EOPNOTSUPP ? "the program uses user arenas" : strerror((int)value));
+		(void)format(to, room, "the recorder stopped: %s",
+			value == EOPNOTSUPP ? "the program uses user arenas" : strerror((int)value));
 		return;
 	default:
 		(void)format(to, room, "the program replaced itself by another (exec)");
@@ -632,7 +642,8 @@ static int never_started(const recording *r) {
 	char how[256];
 	tell_end(how, sizeof(how), WIFSIGNALED(r->status) ? GMT_END_SIGNAL : GMT_END_EXIT,
 		(uint64_t)(WIFSIGNALED(r->status) ? WTERMSIG(r->status) : WEXITSTATUS(r->status)));
-	return complain("nothing was recorded, %s: it ended before its runtime was up, or it could not open %s", how, r->raw);
+	return complain(
+		"nothing was recorded, %s: it ended before its runtime was up, or it could not open %s", how, r->raw);
 }
 
 // convert makes the recording. The result is 0 if it reaches to the program's end.
@@ -658,19 +669,20 @@ static int convert(recording *r, const char *raw) {
 	gmt_close(reader);
 	char how[256];
 	tell_end(how, sizeof(how), end, value);
-	(void)fprintf(stderr, "gomem record: %s: %" PRIu64 " events, %lld bytes, %.2f bytes an event; %s\n", r->out, found.events,
-		(long long)st.st_size, found.events == 0 ? 0.0 : (double)st.st_size / (double)found.events, how);
+	(void)fprintf(stderr, "gomem record: %s: %" PRIu64 " events, %lld bytes, %.2f bytes an event; %s\n", r->out,
+		found.events, (long long)st.st_size, found.events == 0 ? 0.0 : (double)st.st_size / (double)found.events, how);
 	if (found.cut) {
-		(void)complain("the end of the log is missing: the recording holds %" PRIu64 " of %" PRIu64 " turns", found.turns,
-			found.turns_claimed);
+		(void)complain("the end of the log is missing: the recording holds %" PRIu64 " of %" PRIu64 " turns",
+			found.turns, found.turns_claimed);
 	}
 	return end == GMT_END_EXIT || end == GMT_END_SIGNAL ? 0 : EXIT_BAD;
 }
 
 static int record(recording *r) {
 	int bad = 0;
-	if ((bad = check_out(r)) != 0 || (bad = check_go(r)) != 0 || (bad = check_package(r)) != 0 || (bad = make_temp(r)) != 0 ||
-		(bad = make_overlay(r)) != 0 || (bad = build(r)) != 0 || (bad = make_raw(r)) != 0) {
+	if ((bad = check_out(r)) != 0 || (bad = check_go(r)) != 0 || (bad = check_package(r)) != 0 ||
+		(bad = make_temp(r)) != 0 || (bad = make_overlay(r)) != 0 || (bad = build(r)) != 0 ||
+		(bad = make_raw(r)) != 0) {
 		return r->interrupted != 0 ? 128 + r->interrupted : bad;
 	}
 	if ((bad = run(r)) != 0) {

@@ -113,17 +113,19 @@ make_one() {
 	check_one "$out/$name.gmt"
 }
 
-# info FILE FIELD: a field of what `gomem info --json` says.
+# info FILE FIELD: what `gomem info` says of it.
 info() {
-	"$gomem" info "$1" | sed -n "s/^$2: *//p"
+	"$gomem" info "$1" | sed -n "s/^$2  *//p"
 }
 
+# check_one FILE: the size is right, and each decision is equal.
 check_one() {
 	local size events
 	size=$(stat -c %s "$1")
 	events=$(info "$1" events)
 	[ "$size" -le $max_file ] || { echo "record.sh: $1 has $size bytes, more than $max_file" >&2; exit 1; }
 	[ "$events" -ge $min_events ] || { echo "record.sh: $1 has $events events, fewer than $min_events" >&2; exit 1; }
+	"$gomem" replay --quiet "$1"
 }
 
 # One line a file, fields separated by tabs.
@@ -132,8 +134,8 @@ manifest() {
 	echo "# sha256	file	events	Go	GOMAXPROCS	GOEXPERIMENT	end	command"
 	for file in "$out"/*.gmt; do
 		printf '%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n' "$(sha256sum <"$file" | cut -d' ' -f1)" "${file##*/}" "$(info "$file" events)" \
-			"$(info "$file" go)" "$(info "$file" gomaxprocs)" "$(info "$file" experiments)" "$(info "$file" end)" \
-			"$(info "$file" command)"
+			"$(info "$file" Go)" "$(info "$file" GOMAXPROCS)" "$(info "$file" experiments)" "$(info "$file" end)" \
+			"$(info "$file" program)"
 	done
 }
 

@@ -148,6 +148,7 @@ const (
 	gomemStopError = 2
 
 	gomemRoom         = 1024
+	gomemMaxP         = 0x8000
 	gomemSharedStream = 0xffff
 	gomemNoTurn       = ^uint64(0)
 )
@@ -466,8 +467,12 @@ func gomemSpace(pp *p, n uint64) uintptr {
 	}
 	st := &gomemStreams[id]
 	size := uintptr(n) * 8
-	if st.end-st.next < size && !gomemNextChunk(st, id) {
-		return 0
+	if st.end-st.next < size {
+		ok := false
+		systemstack(func() { ok = gomemNextChunk(st, id) }) // there is little room for nosplit functions here
+		if !ok {
+			return 0
+		}
 	}
 	at := st.next
 	st.next += size
@@ -729,14 +734,14 @@ func gomemFlushPCache(pp *p) {
 	}
 }
 
-// gomemPInit runs before pp gets its id and cache. Streams are numbered by 16 bits, and one number is taken.
+// gomemPInit runs before pp gets its id and cache. A recording has numbers for gomemMaxP Ps.
 //
 //go:nosplit
 func gomemPInit(pp *p, id int32) {
 	if !gomemOn || pp.mcache != nil {
 		return
 	}
-	if id >= gomemSharedStream {
+	if id >= gomemMaxP {
 		gomemStop(gomemStopError, gomemEOVERFLOW)
 		return
 	}
@@ -997,28 +1002,37 @@ func gomemSweep(s *mspan, nalloc uint16, preserve bool) {
 //go:nosplit
 func gomemGCPhase(phase uint32) {
 	if gomemOn {
+		gomemPositions()
 		gomemLogTurn(gomemEvGCPhase, 1, uint64(phase), 0, 0, 0)
 	}
 }
 
-// gomemSweepGen logs the new sweep generation. A P's own steps carry no turn and yet read the generation, so the record is
-// preceded by the position of each other P: what it logged before the world stopped belongs before this.
-func gomemSweepGen() {
-	if !gomemOn {
-		return
-	}
+// gomemPositions runs where the world is stopped, before a record of what then changes for all Ps: the sweep generation,
+// the phase, the arenas of mark bits. A P's own steps carry no turn and yet depend on these, so what each other P logged before
+// the stop belongs before that record.
+//
+//go:nosplit
+func gomemPositions() {
 	mine := getg().m.p.ptr()
 	for _, pp := range allp {
 		if pp != nil && pp != mine {
 			gomemLog(gomemEvPosition, 2, uint64(pp.id), gomemPosition(pp), 0, 0)
 		}
 	}
-	gomemLogTurn(gomemEvSweepGen, 1, uint64(mheap_.sweepgen), 0, 0, 0)
+}
+
+//go:nosplit
+func gomemSweepGen() {
+	if gomemOn {
+		gomemPositions()
+		gomemLogTurn(gomemEvSweepGen, 1, uint64(mheap_.sweepgen), 0, 0, 0)
+	}
 }
 
 //go:nosplit
 func gomemFinishSweep() {
 	if gomemOn {
+		gomemPositions()
 		gomemLogTurn(gomemEvFinishSweep, 0, 0, 0, 0, 0)
 	}
 }
@@ -1030,7 +1044,8 @@ func gomemNextGen() {
 	}
 }
 
-// ---- pages: under the heap lock, but for gomemPCAlloc, gomemSpanInit and gomemAllocNeedsZero. All on the system stack.
+// ---- pages: under the heap lock, but for gomemPCAlloc, gomemSpanInit (whose turn says that others may meet the span from
+// here on) and gomemAllocNeedsZero. All on the system stack.
 
 //go:nosplit
 func gomemPCRefill(c *pageCache) {
@@ -1086,7 +1101,7 @@ func (h *mheap) gomemAllocNeedsZero(base, npages uintptr) bool {
 //go:nosplit
 func gomemSpanInit(s *mspan, typ spanAllocType, spc spanClass, scav uintptr) {
 	if gomemOn {
-		gomemLog(gomemEvSpanInit, 4, uint64(typ)|uint64(spc)<<2|uint64(s.needzero)<<10|uint64(s.nelems)<<11, gomemSpan(s),
+		gomemLogTurn(gomemEvSpanInit, 4, uint64(typ)|uint64(spc)<<2|uint64(s.needzero)<<10|uint64(s.nelems)<<11, gomemSpan(s),
 			uint64(s.startAddr), uint64(s.npages)|uint64(scav/pageSize)<<32)
 	}
 }
@@ -1099,9 +1114,9 @@ func gomemSpanFree(s *mspan, typ spanAllocType) {
 }
 
 //go:nosplit
-func gomemReserve(asked, size, aligned uintptr, granted unsafe.Pointer) {
+func gomemReserve(asked, size, alignedSize uintptr, granted unsafe.Pointer) {
 	if gomemOn {
-		gomemLogTurn(gomemEvReserve, 4, uint64(asked), uint64(size), uint64(aligned), uint64(uintptr(granted)))
+		gomemLogTurn(gomemEvReserve, 4, uint64(asked), uint64(size), uint64(alignedSize), uint64(uintptr(granted)))
 	}
 }
 

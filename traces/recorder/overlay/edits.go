@@ -35,8 +35,8 @@ var edits = []edit{
 		text: "\tgomemReady()\n"},
 	{file: "proc.go", fn: "procresize(", how: after, old: "\told := gomaxprocs\n", text: "\tgomemProcs(old, nprocs)\n"},
 	{file: "proc.go", fn: "(pp *p) init(", how: before, old: "\tpp.id = id\n", text: "\tgomemPInit(pp, id)\n"},
-	{file: "proc.go", fn: "(pp *p) destroy()", how: before, old: "\t// Move all runnable goroutines to the global queue\n",
-		text: "\tgomemPDestroy(pp)\n"},
+	{file: "proc.go", fn: "(pp *p) destroy()", how: after, old: "\tpp.deferpool = pp.deferpoolbuf[:0]\n",
+		text: "\tgomemPDestroy(pp)\n"}, // not at its start: moving the timers may allocate
 	{file: "arena.go", fn: "(h *mheap) allocUserArenaChunk()", how: before, old: "\tvar s *mspan\n", text: "\tgomemUserArena()\n"},
 
 	// ---- malloc: at the end of each path, where the object is taken and the M is still acquired; before each slow step
