@@ -300,9 +300,7 @@ gmt_reader *gmt_open(const char *path, gmt_error *err) {
 	r->fd = -1;
 	r->verify = true;
 	r->path = strdup(path);
-	r->zstd = ZSTD_createDCtx();
-	bool ok = gmt_codec_init(&r->codec);
-	if (!ok || r->path == NULL || r->zstd == NULL) {
+	if (r->path == NULL) {
 		(void)gmt_fail(err, path, GMT_NO_OFFSET, "out of memory");
 		gmt_close(r);
 		return NULL;
@@ -310,6 +308,12 @@ gmt_reader *gmt_open(const char *path, gmt_error *err) {
 	uint64_t first = 0;
 	if (open_file(r, err) != 0 || read_header(r, &first, err) != 0 || read_end(r, first, err) != 0 ||
 		read_index(r, first, err) != 0) {
+		gmt_close(r);
+		return NULL;
+	}
+	r->zstd = ZSTD_createDCtx();
+	if (!gmt_codec_init(&r->codec) || r->zstd == NULL) {
+		(void)fail_memory(r, err);
 		gmt_close(r);
 		return NULL;
 	}

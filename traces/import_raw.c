@@ -95,9 +95,13 @@ typedef struct open_malloc {
 	uint64_t size, flags;
 } open_malloc;
 
-typedef struct span_slot {
-	uint64_t address, number;
-} span_slot;
+// Numbers from 1 by first appearance: an open hash table from keys that are not 0.
+typedef struct numbering {
+	struct {
+		uint64_t key, number;
+	} * slots;
+	uint64_t n, room; // room is a power of two, 2 * n <= room
+} numbering;
 
 typedef struct importer {
 	const char *raw;
@@ -112,10 +116,8 @@ typedef struct importer {
 	int32_t *by_id; // raw stream id: index in streams, -1
 	uint32_t *heap; // streams with turns left, by next turn
 	uint32_t nheap;
-	span_slot *spans;
-	uint64_t nspans, span_room;
-	uint64_t *ms; // M ids, by number
-	uint32_t nms;
+	numbering spans;      // by the mspan's address
+	numbering ms;         // by 1 + the M's id
 	open_malloc *mallocs; // by stream of the recording
 	gmt_writer *writer;
 	uint64_t turns, events;
@@ -193,9 +195,8 @@ static int find_streams(importer *im) {
 	im->streams = calloc((size_t)im->nchunks + 1, sizeof(*im->streams));
 	im->heap = calloc((size_t)im->nchunks + 1, sizeof(*im->heap));
 	im->by_id = malloc((SHARED + 1) * sizeof(*im->by_id));
-	im->ms = malloc((size_t)GMT_STREAM_M * sizeof(*im->ms));
 	im->mallocs = calloc(GMT_MAX_STREAMS, sizeof(*im->mallocs));
-	if (im->streams == NULL || im->heap == NULL || im->by_id == NULL || im->ms == NULL || im->mallocs == NULL) {
+	if (im->streams == NULL || im->heap == NULL || im->by_id == NULL || im->mallocs == NULL) {
 		return no_memory(im);
 	}
 	memset(im->by_id, 0xff, (SHARED + 1) * sizeof(*im->by_id));
@@ -374,63 +375,47 @@ static int heap_build(importer *im) {
 
 // ---- events
 
-static uint64_t hash_address(uint64_t a) { return (a ^ a >> 29) * 0x9e3779b97f4a7c15u >> 20; }
+static uint64_t hash_key(uint64_t k) { return (k ^ k >> 29) * 0x9e3779b97f4a7c15u >> 20; }
 
-static bool spans_grow(importer *im) {
-	uint64_t room = im->span_room == 0 ? 1024 : im->span_room * 2;
-	span_slot *s = calloc(room, sizeof(*s));
-	if (s == NULL) {
+static bool numbering_grow(numbering *t) {
+	numbering wide = {.n = t->n, .room = t->room == 0 ? 1024 : t->room * 2};
+	wide.slots = calloc(wide.room, sizeof(*wide.slots));
+	if (wide.slots == NULL) {
 		return false;
 	}
-	for (uint64_t i = 0; i < im->span_room; i++) {
-		if (im->spans[i].address == 0) {
+	for (uint64_t i = 0; i < t->room; i++) {
+		if (t->slots[i].key == 0) {
 			continue;
 		}
-		uint64_t k = hash_address(im->spans[i].address);
-		while (s[k & (room - 1)].address != 0) {
+		uint64_t k = hash_key(t->slots[i].key);
+		while (wide.slots[k & (wide.room - 1)].key != 0) {
 			k++;
 		}
-		s[k & (room - 1)] = im->spans[i];
+		wide.slots[k & (wide.room - 1)] = t->slots[i];
 	}
-	free(im->spans);
-	im->spans = s;
-	im->span_room = room;
+	free(t->slots);
+	*t = wide;
 	return true;
 }
 
-// span_number numbers the mspan at an address. 0: no memory, or too many.
-static uint64_t span_number(importer *im, uint64_t address) {
-	if (im->nspans * 2 >= im->span_room && !spans_grow(im)) {
+// number_of numbers a key. 0: it would be number max + 1, or there is no memory.
+static uint64_t number_of(numbering *t, uint64_t key, uint64_t max) {
+	if (t->n * 2 >= t->room && !numbering_grow(t)) {
 		return 0;
 	}
-	uint64_t k = hash_address(address);
-	for (;; k++) {
-		span_slot *s = &im->spans[k & (im->span_room - 1)];
-		if (s->address == address) {
-			return s->number;
-		}
-		if (s->address == 0 && im->nspans == GMT_MAX_SPANS) {
+	uint64_t k = hash_key(key);
+	while (t->slots[k & (t->room - 1)].key != 0 && t->slots[k & (t->room - 1)].key != key) {
+		k++;
+	}
+	k &= t->room - 1;
+	if (t->slots[k].key == 0) {
+		if (t->n == max) {
 			return 0;
 		}
-		if (s->address == 0) {
-			*s = (span_slot){address, ++im->nspans};
-			return s->number;
-		}
+		t->slots[k].key = key;
+		t->slots[k].number = ++t->n;
 	}
-}
-
-// m_stream is the stream of an M without a P, -1 if there are too many.
-static int32_t m_stream(importer *im, uint64_t m) {
-	for (uint32_t i = im->nms; i-- > 0;) {
-		if (im->ms[i] == m) {
-			return (int32_t)(GMT_STREAM_M + i);
-		}
-	}
-	if (im->nms == GMT_STREAM_M) {
-		return -1;
-	}
-	im->ms[im->nms] = m;
-	return (int32_t)(GMT_STREAM_M + im->nms++);
+	return t->slots[k].number;
 }
 
 // pair turns the end of a slow malloc into EV_MALLOCEND.
@@ -469,16 +454,18 @@ static int emit(importer *im, const stream *st, const record *r) {
 	gmt_event e = {
 		.kind = r->kind, .stream = st->id, .a = r->args[0], .b = r->args[1], .c = r->args[2], .d = r->args[3]};
 	if (st->id == SHARED) {
-		int32_t id = m_stream(im, r->m);
-		if (id < 0) {
-			return bad(im, r->offset, "more than %d Ms without a P", GMT_STREAM_M);
+		uint64_t m = r->m == UINT64_MAX ? 0 : number_of(&im->ms, r->m + 1, GMT_STREAM_M);
+		if (m == 0) {
+			return bad(im, r->offset, "M %" PRIu64 " without a P: more than %d of them, or no such number", r->m,
+				GMT_STREAM_M);
 		}
-		e.stream = (uint16_t)id;
+		e.stream = (uint16_t)(GMT_STREAM_M + m - 1);
 	}
 	if ((e.kind == EV_MALLOC || e.kind == EV_MALLOCBEGIN) && pair(im, r, &e) != 0) {
 		return -1;
 	}
-	if (gmt_kind((gomem_ev)e.kind)->span_field == 'b' && e.b != 0 && (e.b = span_number(im, e.b)) == 0) {
+	if (gmt_kind((gomem_ev)e.kind)->span_field == 'b' && e.b != 0 &&
+		(e.b = number_of(&im->spans, e.b, GMT_MAX_SPANS)) == 0) {
 		return bad(im, r->offset, "too many spans");
 	}
 	uint64_t marks[GMT_MAX_MARK_WORDS];
@@ -701,8 +688,8 @@ static void importer_free(importer *im) {
 	free(im->streams);
 	free(im->heap);
 	free(im->by_id);
-	free(im->spans);
-	free(im->ms);
+	free(im->spans.slots);
+	free(im->ms.slots);
 	free(im->mallocs);
 }
 

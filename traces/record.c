@@ -613,7 +613,9 @@ static void tell_end(char *to, size_t room, gmt_end_kind end, uint64_t value) {
 		return;
 	case GMT_END_ERROR:
 		(void)format(to, room, "the recorder stopped: %s",
-			value == EOPNOTSUPP ? "the program uses user arenas" : strerror((int)value));
+			value == EOPNOTSUPP       ? "the program uses user arenas"
+				: value == EOWNERDEAD ? "how the program ended is not known"
+									  : strerror((int)value));
 		return;
 	default:
 		(void)format(to, room, "the program replaced itself by another (exec)");
@@ -646,13 +648,17 @@ static int never_started(const recording *r) {
 		"nothing was recorded, %s: it ended before its runtime was up, or it could not open %s", how, r->raw);
 }
 
-// convert makes the recording. The result is 0 if it reaches to the program's end.
-static int convert(recording *r, const char *raw) {
+// convert makes the recording. *whole: it reaches to the program's end. How the program of a log that was left behind ended is not known.
+static int convert(recording *r, const char *raw, bool *whole) {
 	gmt_header h = make_header(r);
 	gmt_error err = {""};
 	gmt_import found = {0};
 	gmt_end_kind end = WIFSIGNALED(r->status) ? GMT_END_SIGNAL : GMT_END_EXIT;
 	uint64_t value = (uint64_t)(WIFSIGNALED(r->status) ? WTERMSIG(r->status) : WEXITSTATUS(r->status));
+	if (r->opt.raw != NULL) {
+		end = GMT_END_ERROR;
+		value = EOWNERDEAD;
+	}
 	if (r->opt.force) {
 		(void)unlink(r->out);
 	}
@@ -675,7 +681,8 @@ static int convert(recording *r, const char *raw) {
 		(void)complain("the end of the log is missing: the recording holds %" PRIu64 " of %" PRIu64 " turns",
 			found.turns, found.turns_claimed);
 	}
-	return end == GMT_END_EXIT || end == GMT_END_SIGNAL ? 0 : EXIT_BAD;
+	*whole = end == GMT_END_EXIT || end == GMT_END_SIGNAL;
+	return 0;
 }
 
 static int record(recording *r) {
@@ -689,19 +696,20 @@ static int record(recording *r) {
 		return bad;
 	}
 	bool keep = r->opt.keep_raw;
+	bool whole = false;
 	if (raw_state(r->raw) == 0) {
 		bad = never_started(r);
 	} else {
 		release_reserve(r->raw);
-		bad = convert(r, r->raw);
-		keep |= bad != 0 && access(r->out, F_OK) != 0;
+		bad = convert(r, r->raw, &whole);
+		keep |= bad != 0;
 	}
 	if (keep) {
 		(void)fprintf(stderr, "gomem record: raw log: %s\n", r->raw);
 		r->raw[0] = 0;
 	}
-	if (bad != 0) {
-		return bad;
+	if (bad != 0 || !whole) {
+		return EXIT_BAD;
 	}
 	return WIFSIGNALED(r->status) ? 128 + WTERMSIG(r->status) : WEXITSTATUS(r->status);
 }
@@ -770,7 +778,8 @@ int gomem_record_main(int argc, char **argv) {
 	int result = 0;
 	if (r.opt.raw != NULL) {
 		result = check_out(&r);
-		result = result != 0 ? result : convert(&r, r.opt.raw);
+		bool whole = false;
+		result = result != 0 ? result : convert(&r, r.opt.raw, &whole);
 	} else {
 		result = record(&r);
 	}
