@@ -775,7 +775,9 @@ static made events_of(const char *path) {
 	}
 	made m = {
 		calloc(b.n + 1u, sizeof(gmt_event)), calloc(b.nmarks + 1, 8), b.n, (uint32_t)b.nmarks, gmt_reader_spans(r)};
-	memcpy(m.events, b.events, b.n * sizeof(gmt_event));
+	for (uint32_t i = 0; i < b.n; i++) {
+		m.events[i] = b.events[i];
+	}
 	for (uint64_t i = 0; i < b.nmarks; i++) {
 		m.marks[i] = b.marks[i];
 	}

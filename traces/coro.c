@@ -21,6 +21,7 @@
 #endif
 #endif
 #ifdef CORO_ASAN
+#include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #endif
 #ifdef CORO_TSAN
@@ -200,6 +201,10 @@ void coro_free(coro *c) {
 	if (c->map != NULL) {
 #ifdef CORO_TSAN
 		__tsan_destroy_fiber(c->fiber);
+#endif
+#ifdef CORO_ASAN
+		// Frames that were left for good are still poisoned, and the addresses will be used again.
+		ASAN_UNPOISON_MEMORY_REGION(c->map, c->map_bytes);
 #endif
 		munmap(c->map, c->map_bytes);
 	}

@@ -133,6 +133,12 @@ static void print_kind(const replay_info *info, const replay_count *c) {
 	printf("%s %-43s %11s of %-11s", mark, info->name, with_commas(c->equal, n), with_commas(c->total, m));
 }
 
+static void print_last_kind(const replay_info *info, const replay_count *c) {
+	char n[32], m[32];
+	const char *mark = c->equal == c->total ? " " : "*";
+	printf("%s %-43s %11s of %s\n", mark, info->name, with_commas(c->equal, n), with_commas(c->total, m));
+}
+
 static void print_kinds(const verdict_options *opt, const replay_result *res) {
 	int list[RK_MAX], n = 0;
 	for (int k = 0; k < RK_MAX; k++) {
@@ -142,13 +148,13 @@ static void print_kinds(const verdict_options *opt, const replay_result *res) {
 	}
 	int rows = (n + 1) / 2;
 	for (int i = 0; i < rows; i++) {
+		int last = i;
 		printf(" ");
-		print_kind(&replay_infos[list[i]], &res->kinds[list[i]]);
 		if (i + rows < n) {
-			printf(" ");
-			print_kind(&replay_infos[list[i + rows]], &res->kinds[list[i + rows]]);
+			print_kind(&replay_infos[list[i]], &res->kinds[list[i]]);
+			last = i + rows;
 		}
-		printf("\n");
+		print_last_kind(&replay_infos[list[last]], &res->kinds[list[last]]);
 	}
 }
 
