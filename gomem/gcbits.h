@@ -10,15 +10,15 @@
 typedef uint8_t gcBits; // bit n of object n, least significant first
 
 typedef struct gcBitsArena {
-	_Atomic(uintptr_t) free;   // next free byte of bits
+	_Atomic(uintptr_t) free; // next free byte of bits
 	struct gcBitsArena *next;
-	gcBits bits[];             // gcBitsChunkBytes - 16 bytes
+	gcBits bits[]; // gcBitsChunkBytes - 16 bytes
 } gcBitsArena;
 
 typedef struct gcBitsArenas {
 	mutex lock;
 	gcBitsArena *free;
-	_Atomic(uintptr_t) next;   // gcBitsArena *; read without the lock
+	_Atomic(uintptr_t) next; // gcBitsArena *; read without the lock
 	gcBitsArena *current;
 	gcBitsArena *previous;
 } gcBitsArenas;

@@ -42,15 +42,15 @@ typedef struct gomem_config {
 	struct gomem_os *os;               // memory system; NULL: the process's own (the heap owns it then)
 	const struct gomem_policy *policy; // when things happen (gomem/policy.h); NULL: as Go decides it
 	const struct gomem_lab *lab;       // hooks of a lab build
-	uint64_t rand_seed;                // 64 bits that place the heap in the address space (0: taken from the OS's random source)
-	bool no_randomized_base;           // GOEXPERIMENT=norandomizedheapbase64
-	bool no_greentea;                  // GOEXPERIMENT=nogreenteagc
-	bool checked;                      // check each sysX call against the state table
+	uint64_t rand_seed;      // 64 bits that place the heap in the address space (0: taken from the OS's random source)
+	bool no_randomized_base; // GOEXPERIMENT=norandomizedheapbase64
+	bool no_greentea;        // GOEXPERIMENT=nogreenteagc
+	bool checked;            // check each sysX call against the state table
 	void (*throw_hook)(void *ctx, const char *msg); // must not return
 	void *throw_ctx;
 	void (*sample)(void *ctx, void *obj, uintptr_t size); // called about every sample_rate bytes allocated; NULL: never
 	void *sample_ctx;
-	int64_t sample_rate;               // bytes; 0: 512 KiB
+	int64_t sample_rate; // bytes; 0: 512 KiB
 } gomem_config;
 
 // gomem_heap_new makes a heap with one P (id 0), as Go's mallocinit and first procresize do. NULL and errno on failure.

@@ -43,39 +43,39 @@ typedef enum gomem_ev {
 	EV_PDESTROY,       // top, turn: a=P id
 	EV_FREEGC,         // top: a=address b=size c=noscan (only with GOEXPERIMENT=runtimefreegc)
 	// ---- answers
-	EV_MALLOCEND,     // a=path b=address
-	EV_STACKEND,      // turn: a=address
-	EV_REFILL,        // a=spanClass b=old span (0: none)                                   [span]
-	EV_REFILLEND,     // a=spanClass|freeindex<<8 b=span c=allocCache d=allocCount|nelems<<16  [span]
-	EV_PUSH,          // turn: a=set|slot<<10 b=span       set = spc*4 + {0,1 partial[0,1]; 2,3 full[0,1]}
-	EV_POP,           // turn: a=set|slot<<10 b=span (0: empty)
-	EV_SCLOAD,        // turn: a=sweep.centralIndex read
-	EV_SCUPDATE,      // turn: a=sweep.centralIndex raised to
-	EV_ACQUIRE,       // turn: a=ok b=span c=reason (1 cacheSpan 2 reclaim 3 sweepone 4 ensureSwept)
-	EV_SWEEP,         // a=preserve|nelems<<1|allocCount before<<17|freeindex<<33 b=span c=base d=npages|nalloc<<32; given: mark bits
-	EV_PCREFILL,      // turn: a=base b=cache c=scav
-	EV_PALLOC,        // turn: a=npages b=base (0: none) c=scav bytes d=searchAddr after
-	EV_MSPANALLOC,    // turn: b=span, taken under the heap lock
-	EV_PCALLOC,       // a=npages b=base (0: none) c=scav bytes
-	EV_PCFLUSH,       // turn: a=P id b=base c=cache d=scav
-	EV_NEEDZERO,      // turn: a=base b=npages c=needzero (zeroedBase section)
-	EV_SPANINIT,      // turn: a=type|spc<<2|needzero<<10|nelems<<11 b=span c=base d=npages | scav pages << 32
-	EV_SPANFREE,      // turn: a=type b=span c=base d=npages
-	EV_RESERVE,       // turn: a=address asked b=size c=0, or for sysReserveAligned the size granted; given: c, d=address granted (0: none)
-	EV_ARENA,         // turn: a=address b=size c=asked
-	EV_PGROW,         // turn: a=base b=size
-	EV_RANDPAD,       // turn: a=base b=npages
-	EV_SCAVFIND,      // turn: a=chunk index (0: none) b=page index
-	EV_SCAVBEGIN,     // turn: a=base b=npages
-	EV_SCAVEND,       // turn: a=base b=npages
-	EV_SCAVEMPTY,     // turn: a=chunk index set empty
-	EV_SPOOLALLOC,    // turn: a=order b=address
-	EV_SPOOLFREE,     // turn: a=order|phase<<8 b=address
-	EV_STACKSCAN,     // turn: a=order (0..3 stackpool, 4 stackLarge): a section of freeStackSpans
-	EV_SLARGEPOP,     // turn: a=log2 class b=address (0: empty)
-	EV_SLARGEPUSH,    // turn: a=log2 class b=address
-	EV_HINT,          // a=list (0 heap, 1 user arenas) b=address; one for each hint after mallocinit, first to be tried first
-	EV_MCACHEALLOC,   // turn: an mcache was taken (inside EV_PINIT; at start for mcache0)
+	EV_MALLOCEND, // a=path b=address
+	EV_STACKEND,  // turn: a=address
+	EV_REFILL,    // a=spanClass b=old span (0: none)                                   [span]
+	EV_REFILLEND, // a=spanClass|freeindex<<8 b=span c=allocCache d=allocCount|nelems<<16  [span]
+	EV_PUSH,      // turn: a=set|slot<<10 b=span       set = spc*4 + {0,1 partial[0,1]; 2,3 full[0,1]}
+	EV_POP,       // turn: a=set|slot<<10 b=span (0: empty)
+	EV_SCLOAD,    // turn: a=sweep.centralIndex read
+	EV_SCUPDATE,  // turn: a=sweep.centralIndex raised to
+	EV_ACQUIRE,   // turn: a=ok b=span c=reason (1 cacheSpan 2 reclaim 3 sweepone 4 ensureSwept)
+	EV_SWEEP, // a=preserve|nelems<<1|allocCount before<<17|freeindex<<33 b=span c=base d=npages|nalloc<<32; given: mark bits
+	EV_PCREFILL,   // turn: a=base b=cache c=scav
+	EV_PALLOC,     // turn: a=npages b=base (0: none) c=scav bytes d=searchAddr after
+	EV_MSPANALLOC, // turn: b=span, taken under the heap lock
+	EV_PCALLOC,    // a=npages b=base (0: none) c=scav bytes
+	EV_PCFLUSH,    // turn: a=P id b=base c=cache d=scav
+	EV_NEEDZERO,   // turn: a=base b=npages c=needzero (zeroedBase section)
+	EV_SPANINIT,   // turn: a=type|spc<<2|needzero<<10|nelems<<11 b=span c=base d=npages | scav pages << 32
+	EV_SPANFREE,   // turn: a=type b=span c=base d=npages
+	EV_RESERVE, // turn: a=address asked b=size c=0, or for sysReserveAligned the size granted; given: c, d=address granted (0: none)
+	EV_ARENA,      // turn: a=address b=size c=asked
+	EV_PGROW,      // turn: a=base b=size
+	EV_RANDPAD,    // turn: a=base b=npages
+	EV_SCAVFIND,   // turn: a=chunk index (0: none) b=page index
+	EV_SCAVBEGIN,  // turn: a=base b=npages
+	EV_SCAVEND,    // turn: a=base b=npages
+	EV_SCAVEMPTY,  // turn: a=chunk index set empty
+	EV_SPOOLALLOC, // turn: a=order b=address
+	EV_SPOOLFREE,  // turn: a=order|phase<<8 b=address
+	EV_STACKSCAN,  // turn: a=order (0..3 stackpool, 4 stackLarge): a section of freeStackSpans
+	EV_SLARGEPOP,  // turn: a=log2 class b=address (0: empty)
+	EV_SLARGEPUSH, // turn: a=log2 class b=address
+	EV_HINT, // a=list (0 heap, 1 user arenas) b=address; one for each hint after mallocinit, first to be tried first
+	EV_MCACHEALLOC, // turn: an mcache was taken (inside EV_PINIT; at start for mcache0)
 	EV_MAX
 } gomem_ev;
 

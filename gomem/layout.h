@@ -40,8 +40,8 @@ enum {
 	cacheLineSize = 64,
 	stackLargeClasses = 48 - 13,
 	mspanCacheLen = 128,
-	tagAddrBits = 48 + 1,  // significant bits of an address in a tagged pointer
-	tagAlignBits = 9,      // what is tagged stands at multiples of tagAlign
+	tagAddrBits = 48 + 1, // significant bits of an address in a tagged pointer
+	tagAlignBits = 9,     // what is tagged stands at multiples of tagAlign
 	tagAlign = 1 << tagAlignBits,
 	tagBits = 64 - tagAddrBits + tagAlignBits,
 };
@@ -61,33 +61,33 @@ typedef struct gomem_layout {
 	uint8_t pallocChunksL2Bits;
 	uint8_t numStackOrders;
 	uint8_t tinySizeClass;
-	uint8_t randHeapAddrBits; // bits of a randomized heap base
-	uint8_t numArenaHints;    // places where the heap may begin, heap and user arenas together
+	uint8_t randHeapAddrBits;  // bits of a randomized heap base
+	uint8_t numArenaHints;     // places where the heap may begin, heap and user arenas together
 	uint8_t numHeapArenaHints; // the lowest of them are the heap's
-	bool greenTea;            // GOEXPERIMENT=greenteagc: 128 bytes of inline mark bits in small spans
-	bool randomizeHeapBase;   // GOEXPERIMENT=randomizedheapbase64
+	bool greenTea;             // GOEXPERIMENT=greenteagc: 128 bytes of inline mark bits in small spans
+	bool randomizeHeapBase;    // GOEXPERIMENT=randomizedheapbase64
 	bool physPageAlignedStacks;
 	bool needZeroAfterSysUnused;
 	uint64_t arenaHintBase;   // or'ed into each hint if the heap base is not randomized
 	uint64_t arenaBaseOffset; // subtracted from an address before it is an index
 	uint64_t heapArenaBytes;
 	uint64_t maxTinySize;
-	uint64_t maxSmallSize;          // largest size served from a size class (32768)
-	uint64_t smallSizeDiv;          // 8
-	uint64_t smallSizeMax;          // 1024
-	uint64_t largeSizeDiv;          // 128
-	uint64_t mallocHeaderSize;      // 8
+	uint64_t maxSmallSize;           // largest size served from a size class (32768)
+	uint64_t smallSizeDiv;           // 8
+	uint64_t smallSizeMax;           // 1024
+	uint64_t largeSizeDiv;           // 128
+	uint64_t mallocHeaderSize;       // 8
 	uint64_t minSizeForMallocHeader; // ptrSize * 64: from here on an object with pointers has a header
 	uint64_t spanInlineMarkBitsSize; // 128
-	uint64_t stackCacheSize;        // 32 KiB
-	uint64_t fixedStack;            // 2 KiB: the smallest stack
-	uint64_t fixAllocChunk;         // 16 KiB
-	uint64_t persistentChunkSize;   // 256 KiB
-	uint64_t maxPhysPageSize;       // 512 KiB
-	uint64_t gcBitsChunkBytes;      // 64 KiB
+	uint64_t stackCacheSize;         // 32 KiB
+	uint64_t fixedStack;             // 2 KiB: the smallest stack
+	uint64_t fixAllocChunk;          // 16 KiB
+	uint64_t persistentChunkSize;    // 256 KiB
+	uint64_t maxPhysPageSize;        // 512 KiB
+	uint64_t gcBitsChunkBytes;       // 64 KiB
 	uint64_t minHeapForMetadataHugePages;
 	uint32_t pagesPerReclaimerChunk;
-	uint32_t scavChunkHiOccPages;   // 0.96875 * pallocChunkPages
+	uint32_t scavChunkHiOccPages; // 0.96875 * pallocChunkPages
 } gomem_layout;
 
 // The host's Go: linux/amd64, go1.26, default experiments. greenTea and randomizeHeapBase may still differ by instance:
@@ -138,7 +138,9 @@ static const gomem_layout layout_linux_amd64_go126 = {
 
 static inline uint64_t layout_pageSize(const gomem_layout *L) { return (uint64_t)1 << L->pageShift; }
 static inline uint64_t layout_chunkBytes(const gomem_layout *L) { return (uint64_t)pallocChunkPages << L->pageShift; }
-static inline unsigned layout_logChunkBytes(const gomem_layout *L) { return (unsigned)logPallocChunkPages + L->pageShift; }
+static inline unsigned layout_logChunkBytes(const gomem_layout *L) {
+	return (unsigned)logPallocChunkPages + L->pageShift;
+}
 static inline uint64_t layout_pagesPerArena(const gomem_layout *L) { return L->heapArenaBytes >> L->pageShift; }
 // The radix tree: level 0 is the root. levelBits: log2 of entries per block; levelShift: log2 of bytes one entry covers;
 // levelLogPages: log2 of pages one entry covers.

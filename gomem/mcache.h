@@ -25,10 +25,12 @@ struct mcache {
 	stackfreelist stackcache[numStackOrdersMax];
 	_Atomic(uint32_t) flushGen;
 };
-_Static_assert(sizeof(void *) != 8 || (offsetof(mcache, tiny) == 24 && offsetof(mcache, alloc) == 48 &&
-	offsetof(mcache, reusableNoscan) == 1136 && offsetof(mcache, stackcache) == 2224 && sizeof(mcache) == 2296), "mcache keeps Go's layout");
+_Static_assert(sizeof(void *) != 8 ||
+		(offsetof(mcache, tiny) == 24 && offsetof(mcache, alloc) == 48 && offsetof(mcache, reusableNoscan) == 1136 &&
+			offsetof(mcache, stackcache) == 2224 && sizeof(mcache) == 2296),
+	"mcache keeps Go's layout");
 
-mcache *allocmcache(mheap *h);                 // NULL: out of memory
+mcache *allocmcache(mheap *h); // NULL: out of memory
 void freemcache(mheap *h, gomem_p *running, gomem_p *owner, mcache *c);
 // refill replaces the full span of class spc. false: out of memory, the cache has the empty span there.
 bool mcache_refill(mheap *h, gomem_p *p, mcache *c, spanClass spc);
@@ -52,10 +54,10 @@ int64_t nextSample(mheap *h);
 int32_t fastexprand(mheap *h, int64_t mean);
 
 // ---- proc.c: the allocator's part of proc.go
-gomem_p *p_init(mheap *h, int32_t id);         // NULL: out of memory. Ps are made in any order and kept in h->allp
+gomem_p *p_init(mheap *h, int32_t id); // NULL: out of memory. Ps are made in any order and kept in h->allp
 void p_destroy(mheap *h, gomem_p *running, gomem_p *pp);
 static inline bool p_isAlive(const gomem_p *pp) { return pp != NULL && pp->mcache != NULL; }
-bool procresize(mheap *h, int32_t nprocs);     // false: out of memory, the number of Ps is as before
+bool procresize(mheap *h, int32_t nprocs); // false: out of memory, the number of Ps is as before
 
 // ---- stack.c
 void stackinit(mheap *h);

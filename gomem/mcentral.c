@@ -81,7 +81,8 @@ static mspan *findSpan(mheap *h, gomem_p *p, mcentral *c) {
 }
 
 mspan *mcentral_cacheSpan(mheap *h, gomem_p *p, mcentral *c) {
-	uintptr_t spanBytes = (uintptr_t)class_to_allocnpages[spanClass_sizeclass(c->spanclass)] << layout_get(&h->env)->pageShift;
+	uintptr_t spanBytes = (uintptr_t)class_to_allocnpages[spanClass_sizeclass(c->spanclass)]
+		<< layout_get(&h->env)->pageShift;
 	if (h->policy.deductSweepCredit != NULL) {
 		h->policy.deductSweepCredit(h->policy.ctx, h, p, spanBytes, 0);
 	} else {

@@ -16,8 +16,19 @@
 
 typedef enum memState { MEM_NONE, MEM_RESERVED, MEM_PREPARED, MEM_READY, MEM_NSTATES } memState;
 typedef enum memCall {
-	MEM_SYSALLOC, MEM_SYSFREE, MEM_SYSRESERVE, MEM_SYSUNRESERVE, MEM_SYSMAP, MEM_SYSUSED, MEM_SYSUNUSED, MEM_SYSFAULT,
-	MEM_SYSHUGEPAGE, MEM_SYSNOHUGEPAGE, MEM_SYSHUGEPAGECOLLAPSE, MEM_SYSUNMAP, MEM_NCALLS
+	MEM_SYSALLOC,
+	MEM_SYSFREE,
+	MEM_SYSRESERVE,
+	MEM_SYSUNRESERVE,
+	MEM_SYSMAP,
+	MEM_SYSUSED,
+	MEM_SYSUNUSED,
+	MEM_SYSFAULT,
+	MEM_SYSHUGEPAGE,
+	MEM_SYSNOHUGEPAGE,
+	MEM_SYSHUGEPAGECOLLAPSE,
+	MEM_SYSUNMAP,
+	MEM_NCALLS
 } memCall;
 // memTransition[call][state]: the state after the call, or MEM_NSTATES where the call is illegal.
 extern const uint8_t memTransition[MEM_NCALLS][MEM_NSTATES];
@@ -28,21 +39,21 @@ typedef enum memUse { MEM_HEAP, MEM_META } memUse;
 // The operating system as a struct of functions, at the level of Go's mem_linux.go (sysAllocOS and so on). All return false or NULL on
 // failure and set errno; none throws.
 struct gomem_os {
-	const char *name;            // "linux", "sim"
-	uintptr_t physPageSize;      // a power of two, 4 KiB to 512 KiB
-	uintptr_t physHugePageSize;  // 0: none
-	bool backed;                 // heap memory handed out can be touched
-	void *(*alloc)(gomem_os *os, uintptr_t n);                            // None -> Ready, zeroed, anywhere
-	void *(*reserve)(gomem_os *os, void *hint, uintptr_t n, memUse use);  // None -> Reserved; may return another address
-	bool (*map)(gomem_os *os, void *v, uintptr_t n);                      // Reserved -> Prepared
-	bool (*used)(gomem_os *os, void *v, uintptr_t n);                     // Prepared -> Ready
-	bool (*unused)(gomem_os *os, void *v, uintptr_t n);                   // Ready -> Prepared
-	bool (*fault)(gomem_os *os, void *v, uintptr_t n);                    // Ready or Prepared -> Reserved
-	bool (*free)(gomem_os *os, void *v, uintptr_t n);                     // any -> None
+	const char *name;                                                    // "linux", "sim"
+	uintptr_t physPageSize;                                              // a power of two, 4 KiB to 512 KiB
+	uintptr_t physHugePageSize;                                          // 0: none
+	bool backed;                                                         // heap memory handed out can be touched
+	void *(*alloc)(gomem_os *os, uintptr_t n);                           // None -> Ready, zeroed, anywhere
+	void *(*reserve)(gomem_os *os, void *hint, uintptr_t n, memUse use); // None -> Reserved; may return another address
+	bool (*map)(gomem_os *os, void *v, uintptr_t n);                     // Reserved -> Prepared
+	bool (*used)(gomem_os *os, void *v, uintptr_t n);                    // Prepared -> Ready
+	bool (*unused)(gomem_os *os, void *v, uintptr_t n);                  // Ready -> Prepared
+	bool (*fault)(gomem_os *os, void *v, uintptr_t n);                   // Ready or Prepared -> Reserved
+	bool (*free)(gomem_os *os, void *v, uintptr_t n);                    // any -> None
 	void (*hugePage)(gomem_os *os, void *v, uintptr_t n);
 	void (*noHugePage)(gomem_os *os, void *v, uintptr_t n);
 	bool (*hugePageCollapse)(gomem_os *os, void *v, uintptr_t n);
-	void (*destroy)(gomem_os *os);                                        // may be NULL
+	void (*destroy)(gomem_os *os); // may be NULL
 };
 
 // sysAlloc obtains n bytes of zeroed memory, Ready, counted in stat. NULL if the OS has none. Rounded up to physical pages by the OS only.
@@ -79,11 +90,11 @@ gomem_os *mem_linux_new_fixed(void);
 
 // mem_sim.c: a simulated system. Heap reservations live in a 48-bit address space of its own; metadata is real memory.
 typedef struct memSimConfig {
-	uintptr_t physPageSize;      // 0: 4096
-	uintptr_t physHugePageSize;  // 0: none
-	bool backed;                 // heap memory is real too, at the simulated addresses' own places (then reserve at hints is real)
-	uint64_t failNth;            // the n-th call that can fail does (1 = first; 0 = never)
-	uint64_t moveNth;            // the n-th reservation is granted elsewhere (0 = never)
+	uintptr_t physPageSize;     // 0: 4096
+	uintptr_t physHugePageSize; // 0: none
+	bool backed;      // heap memory is real too, at the simulated addresses' own places (then reserve at hints is real)
+	uint64_t failNth; // the n-th call that can fail does (1 = first; 0 = never)
+	uint64_t moveNth; // the n-th reservation is granted elsewhere (0 = never)
 } memSimConfig;
 gomem_os *mem_sim_new(const memSimConfig *cfg);
 // What the simulated system knows: the state of a byte, how many bytes are in a state, and how many calls were made that can fail

@@ -21,10 +21,11 @@ typedef struct fixalloc {
 	uint32_t nalloc; // bytes of a new chunk
 	uintptr_t inuse;
 	sysMemStat *stat;
-	bool zero;       // zero objects that are handed out again
+	bool zero; // zero objects that are handed out again
 } fixalloc;
 
-void fixalloc_init(gomem_env *env, fixalloc *f, uintptr_t size, void (*first)(void *, void *), void *arg, sysMemStat *stat);
+void fixalloc_init(
+	gomem_env *env, fixalloc *f, uintptr_t size, void (*first)(void *, void *), void *arg, sysMemStat *stat);
 // fixalloc_alloc gives an object, zeroed if f->zero. NULL: out of memory.
 void *fixalloc_alloc(gomem_env *env, fixalloc *f);
 void fixalloc_free(gomem_env *env, fixalloc *f, void *p);

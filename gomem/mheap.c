@@ -661,7 +661,8 @@ static void mheap_publishObjects(mheap *h, mspan *s) {
 }
 
 // mheap_initSpan makes s a span of its type. false: no memory for mark bits; s is dead.
-static bool mheap_initSpan(mheap *h, mspan *s, spanAllocType typ, spanClass spc, uintptr_t base, uintptr_t npages, uintptr_t scav) {
+static bool mheap_initSpan(
+	mheap *h, mspan *s, spanAllocType typ, spanClass spc, uintptr_t base, uintptr_t npages, uintptr_t scav) {
 	gomem_env *env = &h->env;
 	const gomem_layout *L = layout_get(env);
 	uintptr_t nbytes = npages << L->pageShift;
@@ -685,16 +686,19 @@ static bool mheap_initSpan(mheap *h, mspan *s, spanAllocType typ, spanClass spc,
 	}
 	atomic_thread_fence(memory_order_release);
 	lab_event(env, EV_SPANINIT,
-		(uint64_t)typ | (uint64_t)spc << 2 | (uint64_t)s->needzero << 10 | (uint64_t)s->nelems << 11,
-		(uintptr_t)s, base, npages | (uint64_t)(scav >> L->pageShift) << 32);
+		(uint64_t)typ | (uint64_t)spc << 2 | (uint64_t)s->needzero << 10 | (uint64_t)s->nelems << 11, (uintptr_t)s,
+		base, npages | (uint64_t)(scav >> L->pageShift) << 32);
 	return true;
 }
 
 static _Atomic(int64_t) *heapStats_ofType(heapStatsDelta *d, spanAllocType typ) {
 	switch (typ) {
-	case spanAllocHeap: return &d->inHeap;
-	case spanAllocStack: return &d->inStacks;
-	case spanAllocWorkBuf: return &d->inWorkBufs;
+	case spanAllocHeap:
+		return &d->inHeap;
+	case spanAllocStack:
+		return &d->inStacks;
+	case spanAllocWorkBuf:
+		return &d->inWorkBufs;
 	}
 	return &d->inHeap;
 }

@@ -31,7 +31,9 @@ typedef struct mcache mcache; // layer 5
 
 // ---- span class: size class << 1 | noscan
 typedef uint8_t spanClass;
-static inline spanClass makeSpanClass(uint8_t sizeclass, bool noscan) { return (spanClass)(sizeclass << 1 | (noscan ? 1 : 0)); }
+static inline spanClass makeSpanClass(uint8_t sizeclass, bool noscan) {
+	return (spanClass)(sizeclass << 1 | (noscan ? 1 : 0));
+}
 static inline uint8_t spanClass_sizeclass(spanClass c) { return (uint8_t)(c >> 1); }
 static inline bool spanClass_noscan(spanClass c) { return (c & 1) != 0; }
 static inline spanClass tinySpanClass(const gomem_layout *L) { return makeSpanClass(L->tinySizeClass, true); }
@@ -61,11 +63,11 @@ struct mspan {
 	mSpanList *list;
 	uintptr_t startAddr;
 	uintptr_t npages;
-	uintptr_t manualFreeList;  // free stacks of a stack span
-	uint16_t freeindex;        // where the search for a free slot goes on
+	uintptr_t manualFreeList; // free stacks of a stack span
+	uint16_t freeindex;       // where the search for a free slot goes on
 	uint16_t nelems;
 	uint16_t freeIndexForScan;
-	uint64_t allocCache;       // ~allocBits from freeindex on
+	uint64_t allocCache; // ~allocBits from freeindex on
 	gcBits *allocBits;
 	gcBits *gcmarkBits;
 	gcBits *pinnerBits;
@@ -84,9 +86,11 @@ struct mspan {
 	addrRange userArenaChunkFree;
 	const gomem_type *largeType;
 };
-_Static_assert(sizeof(void *) != 8 || (sizeof(mspan) == 160 && offsetof(mspan, freeindex) == 48 && offsetof(mspan, allocCache) == 56 &&
-	offsetof(mspan, sweepgen) == 88 && offsetof(mspan, spanclass) == 98 && offsetof(mspan, elemsize) == 104 &&
-	offsetof(mspan, specials) == 128 && offsetof(mspan, largeType) == 152), "mspan keeps Go's layout");
+_Static_assert(sizeof(void *) != 8 ||
+		(sizeof(mspan) == 160 && offsetof(mspan, freeindex) == 48 && offsetof(mspan, allocCache) == 56 &&
+			offsetof(mspan, sweepgen) == 88 && offsetof(mspan, spanclass) == 98 && offsetof(mspan, elemsize) == 104 &&
+			offsetof(mspan, specials) == 128 && offsetof(mspan, largeType) == 152),
+	"mspan keeps Go's layout");
 
 static inline uintptr_t mspan_base(const mspan *s) { return s->startAddr; }
 static inline uint8_t mspan_state(mspan *s) { return atomic_load_explicit(&s->state, memory_order_acquire); }
@@ -94,12 +98,12 @@ static inline uint8_t mspan_state(mspan *s) { return atomic_load_explicit(&s->st
 enum { maxPagesPerArena = 8192 };
 typedef struct heapArena {
 	mspan *spans[maxPagesPerArena];
-	_Atomic(uint8_t) pageInUse[maxPagesPerArena / 8];  // bit of a span's first page: the span is in use
-	_Atomic(uint8_t) pageMarks[maxPagesPerArena / 8];  // ... some object of it is marked
+	_Atomic(uint8_t) pageInUse[maxPagesPerArena / 8]; // bit of a span's first page: the span is in use
+	_Atomic(uint8_t) pageMarks[maxPagesPerArena / 8]; // ... some object of it is marked
 	_Atomic(uint8_t) pageSpecials[maxPagesPerArena / 8];
 	_Atomic(uint8_t) pageUseSpanInlineMarkBits[maxPagesPerArena / 8];
 	void *checkmarks;
-	_Atomic(uintptr_t) zeroedBase;                     // from here on the arena was never used, so it is zero
+	_Atomic(uintptr_t) zeroedBase; // from here on the arena was never used, so it is zero
 } heapArena;
 
 typedef struct arenaHint {
@@ -115,7 +119,9 @@ static inline arenaIdx arenaIndex(const gomem_layout *L, uintptr_t p) {
 static inline uintptr_t arenaBase(const gomem_layout *L, arenaIdx i) {
 	return ((uintptr_t)i << L->logHeapArenaBytes) + (uintptr_t)L->arenaBaseOffset;
 }
-static inline uintptr_t arenaIdx_l1(const gomem_layout *L, arenaIdx i) { return L->arenaL1Bits == 0 ? 0 : i >> L->arenaL2Bits; }
+static inline uintptr_t arenaIdx_l1(const gomem_layout *L, arenaIdx i) {
+	return L->arenaL1Bits == 0 ? 0 : i >> L->arenaL2Bits;
+}
 static inline uintptr_t arenaIdx_l2(const gomem_layout *L, arenaIdx i) {
 	return L->arenaL1Bits == 0 ? i : i & (((uintptr_t)1 << L->arenaL2Bits) - 1);
 }
@@ -221,8 +227,8 @@ struct gomem_heap {
 	void (*sample)(void *ctx, void *obj, uintptr_t size);
 	void *sampleCtx;
 	int64_t memProfRate;
-	uint64_t rand;       // state of cheaprand
-	uint64_t zerobase;   // the address of every object of size 0
+	uint64_t rand;     // state of cheaprand
+	uint64_t zerobase; // the address of every object of size 0
 	bool ownsOS;
 };
 
@@ -230,14 +236,14 @@ struct gomem_heap {
 static inline heapStatsDelta *heapStats_of(mheap *h, gomem_p *p) { return p != NULL ? &p->stats : &h->stats.heapStats; }
 
 // ---- mheap.c. p is the P of the caller, or NULL.
-bool mheap_init(mheap *h);                                   // mheap.init; false: out of memory
+bool mheap_init(mheap *h); // mheap.init; false: out of memory
 void mheap_destroy(mheap *h);
-mspan *mheap_alloc(mheap *h, gomem_p *p, uintptr_t npages, spanClass spc);   // NULL: out of memory, as for the next two
+mspan *mheap_alloc(mheap *h, gomem_p *p, uintptr_t npages, spanClass spc); // NULL: out of memory, as for the next two
 mspan *mheap_allocManual(mheap *h, gomem_p *p, uintptr_t npages, spanAllocType typ);
 mspan *mheap_allocSpan(mheap *h, gomem_p *p, uintptr_t npages, spanAllocType typ, spanClass spc);
 void mheap_freeSpan(mheap *h, gomem_p *p, mspan *s);
 void mheap_freeManual(mheap *h, gomem_p *p, mspan *s, spanAllocType typ);
-void mheap_reclaim(mheap *h, gomem_p *p, uintptr_t npage);   // Go's own rule
+void mheap_reclaim(mheap *h, gomem_p *p, uintptr_t npage); // Go's own rule
 // mheap_reclaimSpan is one step of reclaimChunk, for a policy: try to acquire s and sweep it. Not under the heap lock.
 bool mheap_reclaimSpan(mheap *h, gomem_p *p, mspan *s);
 uintptr_t mheap_grow(mheap *h, uintptr_t npage, bool *ok);
@@ -255,7 +261,9 @@ void spanHasNoSpecials(mheap *h, mspan *s);
 void addspecial(mheap *h, gomem_p *p, mspan *s, special *sp); // sorted by offset, then kind
 const char *mheap_check(mheap *h);
 // setID of a spanSet in events: spanClass * 4 + {partial[0], partial[1], full[0], full[1]}
-static inline uint32_t mcentral_setID(spanClass spc, bool full, unsigned which) { return (uint32_t)spc * 4 + (full ? 2u : 0u) + which; }
+static inline uint32_t mcentral_setID(spanClass spc, bool full, unsigned which) {
+	return (uint32_t)spc * 4 + (full ? 2u : 0u) + which;
+}
 
 // ---- mcentral.c
 void mcentral_init(mcentral *c, spanClass spc);
@@ -279,19 +287,21 @@ bool activeSweep_isDone(mheap *h);
 bool isSweepDone(mheap *h);
 // sweepLocker_tryAcquire takes the right to sweep s. reason: as in EV_ACQUIRE.
 bool sweepLocker_tryAcquire(mheap *h, sweepLocker sl, mspan *s, unsigned reason);
-uintptr_t sweepone(mheap *h, gomem_p *p);                    // ~0: nothing left
+uintptr_t sweepone(mheap *h, gomem_p *p); // ~0: nothing left
 mspan *mheap_nextSpanForSweep(mheap *h);
 bool mspan_sweep(mheap *h, gomem_p *p, mspan *s, bool preserve); // true: the span was freed
 void mspan_ensureSwept(mheap *h, gomem_p *p, mspan *s);
 void deductSweepCredit(mheap *h, gomem_p *p, uintptr_t spanBytes, uintptr_t callerSweepPages); // Go's own rule
 void gcPaceSweeper(mheap *h, uint64_t trigger);
 void finishsweep_m(mheap *h, gomem_p *p);
-void finishsweep_reset(mheap *h);                            // its second half: all unswept sets are empty
-void gcSweep(mheap *h);                                      // begins a cycle
+void finishsweep_reset(mheap *h); // its second half: all unswept sets are empty
+void gcSweep(mheap *h);           // begins a cycle
 void setGCPhase(mheap *h, uint32_t phase);
 
 // ---- mbitmap.c (layer 4)
-static inline bool heapBitsInSpan(const gomem_layout *L, uintptr_t userSize) { return userSize <= L->minSizeForMallocHeader; }
+static inline bool heapBitsInSpan(const gomem_layout *L, uintptr_t userSize) {
+	return userSize <= L->minSizeForMallocHeader;
+}
 static inline bool gcUsesSpanInlineMarkBits(const gomem_env *env, uintptr_t size) {
 	return env->greenTea && size >= 16 && heapBitsInSpan(layout_get(env), size);
 }
@@ -300,13 +310,14 @@ uint16_t mspan_nextFreeIndex(mheap *h, mspan *s);
 void mspan_refillAllocCache(mspan *s, uint16_t whichByte);
 bool mspan_isFree(const mspan *s, uintptr_t index);
 uintptr_t mspan_objIndex(const mspan *s, uintptr_t p);
-unsigned mspan_countAlloc(const mspan *s);                   // set bits of gcmarkBits
+unsigned mspan_countAlloc(const mspan *s); // set bits of gcmarkBits
 bool mspan_isMarked(mheap *h, mspan *s, uintptr_t objIndex);
 void mspan_setMarked(mheap *h, mspan *s, uintptr_t objIndex); // atomic; also pageMarks
-void mspan_moveInlineMarks(mheap *h, mspan *s);              // into gcmarkBits
+void mspan_moveInlineMarks(mheap *h, mspan *s);               // into gcmarkBits
 // heapSetType*: write the pointer bitmap or header of a new object; return bytes that a scan has to look at.
 uintptr_t heapSetTypeNoHeader(mheap *h, uintptr_t x, uintptr_t dataSize, const gomem_type *typ, mspan *s);
-uintptr_t heapSetTypeSmallHeader(mheap *h, uintptr_t x, uintptr_t dataSize, const gomem_type *typ, uintptr_t header, mspan *s);
+uintptr_t heapSetTypeSmallHeader(
+	mheap *h, uintptr_t x, uintptr_t dataSize, const gomem_type *typ, uintptr_t header, mspan *s);
 uintptr_t heapSetTypeLarge(mheap *h, uintptr_t x, uintptr_t dataSize, const gomem_type *typ, mspan *s);
 // heapBits_isPointer: does word addr of an object with pointers hold one? For collectors and tests.
 bool heapBits_isPointer(mheap *h, uintptr_t addr);

@@ -55,7 +55,8 @@ typedef struct addrRanges {
 	uintptr_t totalBytes;
 	sysMemStat *sysStat;
 } addrRanges;
-bool addrRanges_init(gomem_env *env, addrRanges *a, sysMemStat *sysStat); // false: out of memory, as for add and cloneInto
+bool addrRanges_init(
+	gomem_env *env, addrRanges *a, sysMemStat *sysStat); // false: out of memory, as for add and cloneInto
 intptr_t addrRanges_findSucc(gomem_env *env, const addrRanges *a, uintptr_t addr);
 bool addrRanges_findAddrGreaterEqual(gomem_env *env, const addrRanges *a, uintptr_t addr, uintptr_t *out);
 bool addrRanges_contains(gomem_env *env, const addrRanges *a, uintptr_t addr);

@@ -15,10 +15,10 @@ struct spanSetBlock;
 // Go's fields, order and offsets.
 typedef struct spanSet {
 	mutex spineLock;
-	_Atomic(uintptr_t) spine;    // _Atomic(struct spanSetBlock *) *
+	_Atomic(uintptr_t) spine; // _Atomic(struct spanSetBlock *) *
 	_Atomic(uintptr_t) spineLen;
-	uintptr_t spineCap;          // under spineLock
-	_Atomic(uint64_t) index;     // head << 32 | tail
+	uintptr_t spineCap;      // under spineLock
+	_Atomic(uint64_t) index; // head << 32 | tail
 } spanSet;
 
 // setID is the number that events use for this set. spanSet_push returns false when out of memory (the set is unchanged).

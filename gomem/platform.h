@@ -26,7 +26,7 @@ typedef struct mutex {
 	_Atomic(uintptr_t) key;
 } mutex;
 
-typedef struct gomem_os gomem_os;         // layer 1: mem.h
+typedef struct gomem_os gomem_os; // layer 1: mem.h
 typedef struct gomem_state_map gomem_state_map;
 
 typedef struct persistentAlloc {
@@ -38,22 +38,23 @@ typedef struct gomem_env {
 	const gomem_layout *layout;
 	gomem_os *os;
 	gomem_stats *stats;
-	const gomem_lab *lab;           // hooks of a lab build, or NULL
-	gomem_state_map *states;        // checked builds: the state of each address range, or NULL
+	const gomem_lab *lab;                          // hooks of a lab build, or NULL
+	gomem_state_map *states;                       // checked builds: the state of each address range, or NULL
 	void (*throwHook)(void *ctx, const char *msg); // internal inconsistency; does not return
 	void *throwCtx;
-	bool (*arenaMapped)(void *ctx, uintptr_t addr); // whether addr lies in an arena of the heap; NULL where there are no arenas
+	bool (*arenaMapped)(
+		void *ctx, uintptr_t addr); // whether addr lies in an arena of the heap; NULL where there are no arenas
 	void *arenaCtx;
 	uintptr_t physPageSize;
-	uintptr_t physHugePageSize;     // 0: none
-	bool backed;                    // heap memory can be touched
-	bool greenTea;                  // small spans carry inline mark bits
+	uintptr_t physHugePageSize; // 0: none
+	bool backed;                // heap memory can be touched
+	bool greenTea;              // small spans carry inline mark bits
 	bool randomizeHeapBase;
-	mutex globalAllocLock;          // guards globalAlloc and persistentChunks
+	mutex globalAllocLock; // guards globalAlloc and persistentChunks
 	persistentAlloc globalAlloc;
-	uintptr_t persistentChunks;     // newest chunk; each begins with the address of the one before
+	uintptr_t persistentChunks;               // newest chunk; each begins with the address of the one before
 	struct persistentBlock *persistentBlocks; // blocks too big for a chunk, newest first; under globalAllocLock
-	_Atomic(uint64_t) spanSetBlockPool; // lfstack of free spanSet blocks
+	_Atomic(uint64_t) spanSetBlockPool;       // lfstack of free spanSet blocks
 } gomem_env;
 
 // layout_get gives the constants of env: folded by the compiler where the layout is constant.

@@ -17,7 +17,8 @@ typedef struct gomem_policy {
 	// May cacheSpan look at unswept spans? (Go: sweep.active.begin().valid)
 	bool (*sweepActive)(void *ctx, struct gomem_heap *h, struct gomem_p *p);
 	// Sweep in proportion to allocation (Go: deductSweepCredit); calls sweepone as often as it likes.
-	void (*deductSweepCredit)(void *ctx, struct gomem_heap *h, struct gomem_p *p, uintptr_t spanBytes, uintptr_t callerSweepPages);
+	void (*deductSweepCredit)(
+		void *ctx, struct gomem_heap *h, struct gomem_p *p, uintptr_t spanBytes, uintptr_t callerSweepPages);
 	// Reclaim npages before the heap grows (Go: mheap.reclaim); calls mheap_reclaimSpan as often as it likes.
 	void (*reclaim)(void *ctx, struct gomem_heap *h, struct gomem_p *p, uintptr_t npages);
 	// The marks of s are wanted now, in s->gcmarkBits: it is about to be swept.

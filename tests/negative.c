@@ -18,7 +18,7 @@ typedef struct control {
 	gomem_ev kind;
 	const char *answers; // fields
 	const char *inputs;
-	const char *inert;   // why a dropped or changed input may have no consequence; NULL: it always has one
+	const char *inert; // why a dropped or changed input may have no consequence; NULL: it always has one
 } control;
 
 static const char samePlace[] = "the next request of that class, size or kind decides the same, or there is none";
@@ -182,8 +182,9 @@ static bool judge(const control *c, const result *r) {
 	bool drops = r->drop.found == r->drop.of || (is_input(c->kind) && c->inert != NULL);
 	bool inputs = r->input.found == r->input.of || c->inert != NULL;
 	bool tested = r->drop.of != 0;
-	printf("%-20s %4u of %-4u %4u of %-4u %4u of %-4u %s%s\n", gmt_kind(c->kind)->name, r->drop.found, r->drop.of, r->answer.found, r->answer.of,
-		r->input.found, r->input.of, answers && drops && inputs ? "" : "NOT FOUND ", tested ? "" : "NOT TESTED");
+	printf("%-20s %4u of %-4u %4u of %-4u %4u of %-4u %s%s\n", gmt_kind(c->kind)->name, r->drop.found, r->drop.of,
+		r->answer.found, r->answer.of, r->input.found, r->input.of, answers && drops && inputs ? "" : "NOT FOUND ",
+		tested ? "" : "NOT TESTED");
 	if (c->inert != NULL && (r->drop.found != r->drop.of || r->input.found != r->input.of)) {
 		printf("%20s (%s)\n", "", c->inert);
 	}
@@ -196,7 +197,7 @@ int main(int argc, char **argv) {
 		return 2;
 	}
 	snprintf(changed, sizeof(changed), "%s/changed.gmt", argv[1]);
-	const unsigned positions = (unsigned)atoi(argv[2]);
+	const unsigned positions = (unsigned)strtoul(argv[2], NULL, 10);
 	for (int i = 3; i < argc; i++) {
 		if (replay_file(argv[i]) != REPLAY_EQUAL) {
 			fprintf(stderr, "%s: does not replay equal unchanged\n", argv[i]);

@@ -264,7 +264,8 @@ static void test_needzero(void **state) {
 	assert_int_equal(t->needzero, 0);
 	// Pages that are all back at the OS come zeroed, a mix does not.
 	mheap_freeSpan(f.h, f.p, s);
-	assert_int_equal(pageAlloc_scavenge(&f.h->env, &f.h->pages, 30 * pageBytes, NULL, NULL, true, &f.p->stats) >= 30 * pageBytes, 1);
+	assert_int_equal(
+		pageAlloc_scavenge(&f.h->env, &f.h->pages, 30 * pageBytes, NULL, NULL, true, &f.p->stats) >= 30 * pageBytes, 1);
 	s = large(&f, 30);
 	assert_int_equal(mspan_base(s), base);
 	assert_int_equal(s->needzero, 0);
@@ -294,7 +295,7 @@ static void test_mspanCache(void **state) {
 	assert_int_equal(f.p->mspancache.len, mspanCacheLen / 2 - 1);
 	mheap_freeManual(f.h, f.p, s, spanAllocWorkBuf);
 	assert_int_equal(f.p->mspancache.len, mspanCacheLen / 2);
-	assert_ptr_equal(manual(&f, 1), s); // last in, first out
+	assert_ptr_equal(manual(&f, 1), s);                           // last in, first out
 	mspan *t = mheap_allocManual(f.h, NULL, 1, spanAllocWorkBuf); // without a P
 	assert_int_equal(f.p->mspancache.len, mspanCacheLen / 2 - 1);
 	mheap_freeManual(f.h, NULL, t, spanAllocWorkBuf);
@@ -337,9 +338,21 @@ static void test_nelemsGreenTea(void **state) {
 		bool noscan;
 		uint16_t greenTea, plain;
 	} cases[] = {
-		{8, true, 1024, 1024}, {8, false, 1008, 1008}, {16, true, 504, 512}, {16, false, 496, 504}, {24, false, 330, 336},
-		{32, true, 252, 256}, {32, false, 248, 252}, {48, false, 165, 168}, {64, true, 126, 128}, {64, false, 124, 126},
-		{512, true, 15, 16}, {512, false, 15, 15}, {576, true, 14, 14}, {1024, false, 8, 8}, {32768, true, 1, 1},
+		{8, true, 1024, 1024},
+		{8, false, 1008, 1008},
+		{16, true, 504, 512},
+		{16, false, 496, 504},
+		{24, false, 330, 336},
+		{32, true, 252, 256},
+		{32, false, 248, 252},
+		{48, false, 165, 168},
+		{64, true, 126, 128},
+		{64, false, 124, 126},
+		{512, true, 15, 16},
+		{512, false, 15, 15},
+		{576, true, 14, 14},
+		{1024, false, 8, 8},
+		{32768, true, 1, 1},
 	};
 	for (int greenTea = 0; greenTea < 2; greenTea++) {
 		heapFix f;

@@ -66,26 +66,27 @@ static void coro_main(coro *c) {
 #ifdef __x86_64__
 // Saves what the System V ABI lets a function keep (rbx, rbp, r12..r15, the x87 and SSE control words), swaps stacks, restores.
 __asm__(".text\n"
-	".p2align 4\n"
-	".type gomem_coro_swap, @function\n"
-	"gomem_coro_swap:\n"
-	"	pushq %rbp\n	pushq %rbx\n	pushq %r12\n	pushq %r13\n	pushq %r14\n	pushq %r15\n"
-	"	subq $8, %rsp\n	stmxcsr (%rsp)\n	fnstcw 4(%rsp)\n"
-	"	movq %rsp, (%rdi)\n"
-	"	movq %rsi, %rsp\n"
-	"	ldmxcsr (%rsp)\n	fldcw 4(%rsp)\n	addq $8, %rsp\n"
-	"	popq %r15\n	popq %r14\n	popq %r13\n	popq %r12\n	popq %rbx\n	popq %rbp\n"
-	"	ret\n"
-	".size gomem_coro_swap, . - gomem_coro_swap\n"
-	".type gomem_coro_start, @function\n"
-	"gomem_coro_start:\n"
-	"	movq %r12, %rdi\n"
-	"	xorl %ebp, %ebp\n"
-	"	callq *%r13\n"
-	"	ud2\n"
-	".size gomem_coro_start, . - gomem_coro_start\n");
+		".p2align 4\n"
+		".type gomem_coro_swap, @function\n"
+		"gomem_coro_swap:\n"
+		"	pushq %rbp\n	pushq %rbx\n	pushq %r12\n	pushq %r13\n	pushq %r14\n	pushq %r15\n"
+		"	subq $8, %rsp\n	stmxcsr (%rsp)\n	fnstcw 4(%rsp)\n"
+		"	movq %rsp, (%rdi)\n"
+		"	movq %rsi, %rsp\n"
+		"	ldmxcsr (%rsp)\n	fldcw 4(%rsp)\n	addq $8, %rsp\n"
+		"	popq %r15\n	popq %r14\n	popq %r13\n	popq %r12\n	popq %rbx\n	popq %rbp\n"
+		"	ret\n"
+		".size gomem_coro_swap, . - gomem_coro_swap\n"
+		".type gomem_coro_start, @function\n"
+		"gomem_coro_start:\n"
+		"	movq %r12, %rdi\n"
+		"	xorl %ebp, %ebp\n"
+		"	callq *%r13\n"
+		"	ud2\n"
+		".size gomem_coro_start, . - gomem_coro_start\n");
 #elif defined(__aarch64__)
-__asm__(".text\n"
+__asm__(
+	".text\n"
 	".p2align 4\n"
 	".type gomem_coro_swap, %function\n"
 	"gomem_coro_swap:\n"
@@ -118,12 +119,12 @@ static void coro_prepare(coro *c, char *top) {
 	*--sp = NULL;
 	*--sp = NULL; // keeps the stack 16-byte aligned at the call in gomem_coro_start
 	*--sp = (void *)(uintptr_t)gomem_coro_start;
-	*--sp = NULL;                        // rbp
-	*--sp = NULL;                        // rbx
-	*--sp = c;                           // r12
+	*--sp = NULL;                         // rbp
+	*--sp = NULL;                         // rbx
+	*--sp = c;                            // r12
 	*--sp = (void *)(uintptr_t)coro_main; // r13
-	*--sp = NULL;                        // r14
-	*--sp = NULL;                        // r15
+	*--sp = NULL;                         // r14
+	*--sp = NULL;                         // r15
 	uint32_t *control = (uint32_t *)(void *)(sp - 1);
 	control[0] = 0x1f80; // all SSE exceptions masked, round to nearest
 	control[1] = 0x037f; // the same for x87
@@ -133,8 +134,8 @@ static void coro_prepare(coro *c, char *top) {
 	for (int i = 0; i < 20; i++) {
 		sp[i] = NULL;
 	}
-	sp[0] = c;                            // x19
-	sp[1] = (void *)(uintptr_t)coro_main; // x20
+	sp[0] = c;                                    // x19
+	sp[1] = (void *)(uintptr_t)coro_main;         // x20
 	sp[11] = (void *)(uintptr_t)gomem_coro_start; // x30
 #endif
 	c->sp = sp;
@@ -148,7 +149,8 @@ static void coro_prepare(coro *c, char *top) {
 	getcontext(&c->context);
 	c->context.uc_stack.ss_sp = top - c->bytes;
 	c->context.uc_stack.ss_size = c->bytes;
-	makecontext(&c->context, (void (*)(void))coro_entry, 2, (unsigned)((uint64_t)(uintptr_t)c >> 32), (unsigned)(uintptr_t)c);
+	makecontext(
+		&c->context, (void (*)(void))coro_entry, 2, (unsigned)((uint64_t)(uintptr_t)c >> 32), (unsigned)(uintptr_t)c);
 }
 
 static void coro_swap(coro *from, coro *to) { swapcontext(&from->context, &to->context); }

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
@@ -75,6 +76,7 @@ typedef struct recording {
 	char out[PATH_MAX];
 	char raw[PATH_MAX];
 	int status; // of the program, as waitpid tells it
+	double cpu; // seconds of CPU that it took, with its children
 } recording;
 
 __attribute__((format(printf, 1, 2))) static int complain(const char *fmt, ...) {
@@ -451,6 +453,10 @@ static int build(recording *r) {
 
 // ---- running
 
+static double seconds(struct timeval t) { return (double)t.tv_sec + (double)t.tv_usec / 1e6; }
+
+static double cpu_seconds(const struct rusage *u) { return seconds(u->ru_utime) + seconds(u->ru_stime); }
+
 // default_name is the last name of the package with .gmt.
 static bool default_name(const options *opt, char *to, size_t room) {
 	char buf[PATH_MAX];
@@ -551,7 +557,11 @@ static int run(recording *r) {
 	if (pid == 0) {
 		run_program(r, own_group);
 	}
+	struct rusage before, after;
+	(void)getrusage(RUSAGE_CHILDREN, &before);
 	r->status = wait_for(r, pid);
+	(void)getrusage(RUSAGE_CHILDREN, &after);
+	r->cpu = cpu_seconds(&after) - cpu_seconds(&before);
 	return 0;
 }
 
@@ -677,6 +687,9 @@ static int convert(recording *r, const char *raw, bool *whole) {
 	tell_end(how, sizeof(how), end, value);
 	(void)fprintf(stderr, "gomem record: %s: %" PRIu64 " events, %lld bytes, %.2f bytes an event; %s\n", r->out,
 		found.events, (long long)st.st_size, found.events == 0 ? 0.0 : (double)st.st_size / (double)found.events, how);
+	if (r->opt.verbose) {
+		(void)fprintf(stderr, "gomem record: the program took %.3f s of CPU\n", r->cpu);
+	}
 	if (found.cut) {
 		(void)complain("the end of the log is missing: the recording holds %" PRIu64 " of %" PRIu64 " turns",
 			found.turns, found.turns_claimed);

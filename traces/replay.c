@@ -58,8 +58,8 @@ struct replay {
 	uint32_t nspans, capspans;
 	span_seen *seen;
 	gomem_lab lab;
-	gomem_os os;        // what the heap sees
-	gomem_os *under;    // where memory comes from
+	gomem_os os;     // what the heap sees
+	gomem_os *under; // where memory comes from
 	uint64_t reserved;
 	bool tainted, done;
 	bool unborn; // the heap's making came beside the recording; it is finished first, so that it can be released
@@ -162,17 +162,20 @@ static void describe_span(replay *rp, uintptr_t addr, char *buf, size_t n) {
 		snprintf(buf, n, "no span");
 		return;
 	}
-	snprintf(buf, n, "span %#" PRIxPTR " of %" PRIuPTR " pages, class %u%s, %" PRIuPTR "/%" PRIuPTR " allocated, state %u", s.base, s.npages,
-		s.spanclass >> 1, (s.spanclass & 1) != 0 ? " noscan" : "", s.alloc_count, s.nelems, s.state);
+	snprintf(buf, n,
+		"span %#" PRIxPTR " of %" PRIuPTR " pages, class %u%s, %" PRIuPTR "/%" PRIuPTR " allocated, state %u", s.base,
+		s.npages, s.spanclass >> 1, (s.spanclass & 1) != 0 ? " noscan" : "", s.alloc_count, s.nelems, s.state);
 }
 
-static void replay_differs(replay *rp, replay_kind k, uint64_t at, const char *what, uint64_t expected, uint64_t actual, uintptr_t addr) {
+static void replay_differs(
+	replay *rp, replay_kind k, uint64_t at, const char *what, uint64_t expected, uint64_t actual, uintptr_t addr) {
 	replay_count *c = &rp->out->kinds[k];
 	c->differ++;
 	if (c->first[0] == 0) {
 		char who[32], span[256];
 		describe_span(rp, addr, span, sizeof(span));
-		snprintf(c->first, sizeof(c->first), "event %" PRIu64 ", %s: %s: expected %#" PRIx64 ", got %#" PRIx64 " (%s)%s", at,
+		snprintf(c->first, sizeof(c->first),
+			"event %" PRIu64 ", %s: %s: expected %#" PRIx64 ", got %#" PRIx64 " (%s)%s", at,
 			stream_name(rp, rp->running->id, who), what, expected, actual, span, rp->tainted ? " [tainted]" : "");
 	}
 	rp->tainted = true;
@@ -181,7 +184,8 @@ static void replay_differs(replay *rp, replay_kind k, uint64_t at, const char *w
 	}
 }
 
-static inline void replay_counted(replay *rp, replay_kind k, bool ok, uint64_t at, const char *what, uint64_t expected, uint64_t actual, uintptr_t addr) {
+static inline void replay_counted(replay *rp, replay_kind k, bool ok, uint64_t at, const char *what, uint64_t expected,
+	uint64_t actual, uintptr_t addr) {
 	rp->out->compared++;
 	if (!ok) {
 		replay_differs(rp, k, at, what, expected, actual, addr);
@@ -192,7 +196,8 @@ static inline void replay_counted(replay *rp, replay_kind k, bool ok, uint64_t a
 	}
 }
 
-static inline void replay_compare(replay *rp, replay_kind k, const char *what, uint64_t expected, uint64_t actual, uintptr_t addr) {
+static inline void replay_compare(
+	replay *rp, replay_kind k, const char *what, uint64_t expected, uint64_t actual, uintptr_t addr) {
 	replay_counted(rp, k, expected == actual, event_number(rp), what, expected, actual, addr);
 }
 
@@ -280,7 +285,8 @@ static void lab_on_turn(void *ctx, gomem_ev k) {
 static void lab_on_busy(void *ctx, const char *name) {
 	replay *rp = ctx;
 	char who[32];
-	replay_stop(rp, "event %" PRIu64 ", %s: wants %s, which another stream holds", event_number(rp), stream_name(rp, rp->running->id, who), name);
+	replay_stop(rp, "event %" PRIu64 ", %s: wants %s, which another stream holds", event_number(rp),
+		stream_name(rp, rp->running->id, who), name);
 }
 
 // span_equal holds the numbers of the recording and the port's structures against each other: one to one, for good.
@@ -321,7 +327,8 @@ static bool span_equal(replay *rp, uint64_t number, const void *span) {
 
 static uintptr_t span_addr(const void *span) { return span == NULL ? 0 : mspan_base(span); }
 
-static void compare_span(replay *rp, replay_kind k, const char *what, uint64_t expectedA, uint64_t a, uint64_t number, const void *span) {
+static void compare_span(
+	replay *rp, replay_kind k, const char *what, uint64_t expectedA, uint64_t a, uint64_t number, const void *span) {
 	bool ok = expectedA == a && span_equal(rp, number, span);
 	if (expectedA == a) {
 		replay_counted(rp, k, ok, event_number(rp), what, number, (uintptr_t)span, span_addr(span));
@@ -340,7 +347,8 @@ static void compare_spaninit(replay *rp, const gmt_event *e, uint64_t a, const v
 }
 
 // compare4 counts one decision of several values; the first that differs is shown.
-static void compare4(replay *rp, replay_kind k, const char *what, const gmt_event *e, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uintptr_t addr) {
+static void compare4(replay *rp, replay_kind k, const char *what, const gmt_event *e, uint64_t a, uint64_t b,
+	uint64_t c, uint64_t d, uintptr_t addr) {
 	const uint64_t expected[] = {e->a, e->b, e->c, e->d}, actual[] = {a, b, c, d};
 	int i = 0;
 	while (i < 3 && expected[i] == actual[i]) {
@@ -353,10 +361,13 @@ static void compare_answer(replay *rp, const gmt_event *e, uint64_t a, uint64_t 
 	const void *span = (const void *)(uintptr_t)b;
 	const uint64_t setMask = 1023;
 	switch ((gomem_ev)e->kind) {
-	case EV_REFILL: compare_span(rp, RK_REFILL, "refill: old span", e->a, a, e->b, span); return;
+	case EV_REFILL:
+		compare_span(rp, RK_REFILL, "refill: old span", e->a, a, e->b, span);
+		return;
 	case EV_REFILLEND:
 		compare_span(rp, RK_REFILL_SPAN, "refill: span", e->a & 0xff, a & 0xff, e->b, span);
-		replay_counted(rp, RK_REFILL_CACHE, e->a == a && e->c == c && e->d == d, event_number(rp), "refill: allocCache", e->c, c, span_addr(span));
+		replay_counted(rp, RK_REFILL_CACHE, e->a == a && e->c == c && e->d == d, event_number(rp), "refill: allocCache",
+			e->c, c, span_addr(span));
 		return;
 	case EV_PUSH:
 		compare_span(rp, RK_PLACEMENT, "pushed to set", e->a & setMask, a & setMask, e->b, span);
@@ -367,8 +378,12 @@ static void compare_answer(replay *rp, const gmt_event *e, uint64_t a, uint64_t 
 		replay_compare(rp, RK_POP_SLOT, "slot of a pop", e->a >> 10, a >> 10, span_addr(span));
 		return;
 	case EV_SCLOAD:
-	case EV_SCUPDATE: replay_compare(rp, RK_CENTRAL_INDEX, "central index", e->a, a, 0); return;
-	case EV_ACQUIRE: compare_span(rp, RK_ACQUIRE, "ownership", e->a | e->c << 8, a | c << 8, e->b, span); return;
+	case EV_SCUPDATE:
+		replay_compare(rp, RK_CENTRAL_INDEX, "central index", e->a, a, 0);
+		return;
+	case EV_ACQUIRE:
+		compare_span(rp, RK_ACQUIRE, "ownership", e->a | e->c << 8, a | c << 8, e->b, span);
+		return;
 	case EV_SWEEP:
 		if (!span_equal(rp, e->b, span)) {
 			replay_counted(rp, RK_SWEEP, false, event_number(rp), "span swept", e->b, b, span_addr(span));
@@ -376,16 +391,30 @@ static void compare_answer(replay *rp, const gmt_event *e, uint64_t a, uint64_t 
 		}
 		compare4(rp, RK_SWEEP, "sweep", e, a, e->b, c, d, span_addr(span));
 		return;
-	case EV_PCREFILL: compare4(rp, RK_PCREFILL, "page cache refill", e, a, b, c, d, 0); return;
-	case EV_PALLOC:
-		replay_counted(rp, RK_PALLOC, e->a == a && e->b == b, event_number(rp), "pages", e->a == a ? e->b : e->a, e->a == a ? b : a, (uintptr_t)b);
-		replay_counted(rp, RK_PALLOC_SEARCH, e->c == c && e->d == d, event_number(rp), "search address", e->c == c ? e->d : e->c, e->c == c ? d : c, (uintptr_t)b);
+	case EV_PCREFILL:
+		compare4(rp, RK_PCREFILL, "page cache refill", e, a, b, c, d, 0);
 		return;
-	case EV_MSPANALLOC: compare_span(rp, RK_MSPAN, "span structure", e->a, a, e->b, span); return;
-	case EV_PCALLOC: compare4(rp, RK_PCALLOC, "pages from the page cache", e, a, b, c, d, (uintptr_t)b); return;
-	case EV_PCFLUSH: compare4(rp, RK_PCFLUSH, "page cache flush", e, a, b, c, d, 0); return;
-	case EV_NEEDZERO: compare4(rp, RK_ZEROED, "arena used before", e, a, b, c, d, (uintptr_t)a); return;
-	case EV_SPANINIT: compare_spaninit(rp, e, a, span, c, d); return;
+	case EV_PALLOC:
+		replay_counted(rp, RK_PALLOC, e->a == a && e->b == b, event_number(rp), "pages", e->a == a ? e->b : e->a,
+			e->a == a ? b : a, (uintptr_t)b);
+		replay_counted(rp, RK_PALLOC_SEARCH, e->c == c && e->d == d, event_number(rp), "search address",
+			e->c == c ? e->d : e->c, e->c == c ? d : c, (uintptr_t)b);
+		return;
+	case EV_MSPANALLOC:
+		compare_span(rp, RK_MSPAN, "span structure", e->a, a, e->b, span);
+		return;
+	case EV_PCALLOC:
+		compare4(rp, RK_PCALLOC, "pages from the page cache", e, a, b, c, d, (uintptr_t)b);
+		return;
+	case EV_PCFLUSH:
+		compare4(rp, RK_PCFLUSH, "page cache flush", e, a, b, c, d, 0);
+		return;
+	case EV_NEEDZERO:
+		compare4(rp, RK_ZEROED, "arena used before", e, a, b, c, d, (uintptr_t)a);
+		return;
+	case EV_SPANINIT:
+		compare_spaninit(rp, e, a, span, c, d);
+		return;
 	case EV_SPANFREE:
 		if (e->a == a && e->c == c && e->d == d) {
 			compare_span(rp, RK_SPANFREE, "span freed", e->c, c, e->b, span);
@@ -393,22 +422,49 @@ static void compare_answer(replay *rp, const gmt_event *e, uint64_t a, uint64_t 
 			compare4(rp, RK_SPANFREE, "span freed", e, a, e->b, c, d, (uintptr_t)c);
 		}
 		return;
-	case EV_RESERVE: compare4(rp, RK_RESERVE, "address asked of the OS", e, a, b, c, d, 0); return;
-	case EV_ARENA: compare4(rp, RK_ARENA, "arena", e, a, b, c, d, 0); return;
-	case EV_PGROW: compare4(rp, RK_GROW, "heap growth", e, a, b, c, d, 0); return;
-	case EV_RANDPAD: compare4(rp, RK_PAD, "padding pages", e, a, b, c, d, 0); return;
-	case EV_SCAVFIND: compare4(rp, RK_SCAV_FIND, "chunk to scavenge", e, a, b, c, d, 0); return;
+	case EV_RESERVE:
+		compare4(rp, RK_RESERVE, "address asked of the OS", e, a, b, c, d, 0);
+		return;
+	case EV_ARENA:
+		compare4(rp, RK_ARENA, "arena", e, a, b, c, d, 0);
+		return;
+	case EV_PGROW:
+		compare4(rp, RK_GROW, "heap growth", e, a, b, c, d, 0);
+		return;
+	case EV_RANDPAD:
+		compare4(rp, RK_PAD, "padding pages", e, a, b, c, d, 0);
+		return;
+	case EV_SCAVFIND:
+		compare4(rp, RK_SCAV_FIND, "chunk to scavenge", e, a, b, c, d, 0);
+		return;
 	case EV_SCAVBEGIN:
-	case EV_SCAVEND: compare4(rp, RK_SCAV_PAGES, "pages to release", e, a, b, c, d, 0); return;
-	case EV_SCAVEMPTY: compare4(rp, RK_SCAV_EMPTY, "chunk without candidates", e, a, b, c, d, 0); return;
-	case EV_SPOOLALLOC: compare4(rp, RK_SPOOL_ALLOC, "stack from the pool", e, a, b, c, d, (uintptr_t)b); return;
-	case EV_SPOOLFREE: compare4(rp, RK_SPOOL_FREE, "stack to the pool", e, a, b, c, d, (uintptr_t)b); return;
-	case EV_STACKSCAN: compare4(rp, RK_STACKSCAN, "stack spans looked at", e, a, b, c, d, 0); return;
+	case EV_SCAVEND:
+		compare4(rp, RK_SCAV_PAGES, "pages to release", e, a, b, c, d, 0);
+		return;
+	case EV_SCAVEMPTY:
+		compare4(rp, RK_SCAV_EMPTY, "chunk without candidates", e, a, b, c, d, 0);
+		return;
+	case EV_SPOOLALLOC:
+		compare4(rp, RK_SPOOL_ALLOC, "stack from the pool", e, a, b, c, d, (uintptr_t)b);
+		return;
+	case EV_SPOOLFREE:
+		compare4(rp, RK_SPOOL_FREE, "stack to the pool", e, a, b, c, d, (uintptr_t)b);
+		return;
+	case EV_STACKSCAN:
+		compare4(rp, RK_STACKSCAN, "stack spans looked at", e, a, b, c, d, 0);
+		return;
 	case EV_SLARGEPOP:
-	case EV_SLARGEPUSH: compare4(rp, RK_SLARGE, "large stack", e, a, b, c, d, (uintptr_t)b); return;
-	case EV_HINT: compare4(rp, RK_HINT, "hint", e, a, b, c, d, 0); return;
-	case EV_MCACHEALLOC: compare4(rp, RK_MCACHE, "mcache", e, e->a, e->b, e->c, e->d, 0); return;
-	default: replay_stop(rp, "event %" PRIu64 ": %s is not an answer", event_number(rp), kind_name(e->kind));
+	case EV_SLARGEPUSH:
+		compare4(rp, RK_SLARGE, "large stack", e, a, b, c, d, (uintptr_t)b);
+		return;
+	case EV_HINT:
+		compare4(rp, RK_HINT, "hint", e, a, b, c, d, 0);
+		return;
+	case EV_MCACHEALLOC:
+		compare4(rp, RK_MCACHE, "mcache", e, e->a, e->b, e->c, e->d, 0);
+		return;
+	default:
+		replay_stop(rp, "event %" PRIu64 ": %s is not an answer", event_number(rp), kind_name(e->kind));
 	}
 }
 
@@ -431,8 +487,8 @@ static bool replay_next_is(replay *rp, gomem_ev k) {
 #else // a plain build
 
 static bool plain_stops_at(const gmt_event *e) {
-	return e->kind == EV_NONE || e->kind == EV_MALLOCEND || e->kind == EV_STACKEND || e->kind == EV_SWEEP || e->kind == EV_RESERVE ||
-		gmt_kind((gomem_ev)e->kind)->input;
+	return e->kind == EV_NONE || e->kind == EV_MALLOCEND || e->kind == EV_STACKEND || e->kind == EV_SWEEP ||
+		e->kind == EV_RESERVE || gmt_kind((gomem_ev)e->kind)->input;
 }
 
 // plain_settle skips answers that a plain build does not report, up to the running stream's next input or end of operation. An operation of another
@@ -482,7 +538,8 @@ static bool policy_sweepActive(void *ctx, gomem_heap *h, gomem_p *p) {
 	(void)h;
 	(void)p;
 	if (!replay_next_is(rp, EV_SWEEPACTIVE)) {
-		replay_stop(rp, "event %" PRIu64 ": cacheSpan asks whether sweeping is active, the recording has %s", event_number(rp), kind_name(rp->cur->kind));
+		replay_stop(rp, "event %" PRIu64 ": cacheSpan asks whether sweeping is active, the recording has %s",
+			event_number(rp), kind_name(rp->cur->kind));
 	}
 	bool active = rp->cur->a != 0;
 	rp->out->given[EV_SWEEPACTIVE]++;
@@ -490,7 +547,8 @@ static bool policy_sweepActive(void *ctx, gomem_heap *h, gomem_p *p) {
 	return active;
 }
 
-static void policy_deductSweepCredit(void *ctx, gomem_heap *h, gomem_p *p, uintptr_t spanBytes, uintptr_t callerSweepPages) {
+static void policy_deductSweepCredit(
+	void *ctx, gomem_heap *h, gomem_p *p, uintptr_t spanBytes, uintptr_t callerSweepPages) {
 	replay *rp = ctx;
 	(void)spanBytes;
 	(void)callerSweepPages;
@@ -504,7 +562,8 @@ static void policy_deductSweepCredit(void *ctx, gomem_heap *h, gomem_p *p, uintp
 static mspan *span_at(replay *rp, uint64_t base, uint8_t state) {
 	mspan *s = base >> 48 == 0 ? spanOf(rp->h, (uintptr_t)base) : NULL;
 	if (s == NULL || mspan_base(s) != base || mspan_state(s) != state) {
-		replay_stop(rp, "event %" PRIu64 ": %s names a span at %#" PRIx64 ", the port has none there", event_number(rp), kind_name(rp->cur->kind), base);
+		replay_stop(rp, "event %" PRIu64 ": %s names a span at %#" PRIx64 ", the port has none there", event_number(rp),
+			kind_name(rp->cur->kind), base);
 	}
 	return s;
 }
@@ -525,8 +584,8 @@ static void policy_loadMarks(void *ctx, gomem_heap *h, gomem_p *p, mspan *s) {
 	(void)h;
 	(void)p;
 	if (!replay_next_is(rp, EV_SWEEP)) {
-		replay_stop(rp, "event %" PRIu64 ": the port sweeps span %#" PRIxPTR ", the recording has %s", event_number(rp), mspan_base(s),
-			kind_name(rp->cur->kind));
+		replay_stop(rp, "event %" PRIu64 ": the port sweeps span %#" PRIxPTR ", the recording has %s", event_number(rp),
+			mspan_base(s), kind_name(rp->cur->kind));
 	}
 	const gmt_event *e = rp->cur;
 	unsigned words = (s->nelems + 63u) / 64;
@@ -576,12 +635,13 @@ static void *os_grant(replay *rp, void *hint, uintptr_t n, uint64_t granted) {
 	}
 	rp->reserved += n;
 	if (granted >> 47 != 0 || rp->reserved > REPLAY_MAX_HEAP || n > REPLAY_MAX_HEAP) {
-		replay_bad(rp, "event %" PRIu64 ": a reservation of %#" PRIxPTR " bytes at %#" PRIx64 " is out of range", event_number(rp), n, granted);
+		replay_bad(rp, "event %" PRIu64 ": a reservation of %#" PRIxPTR " bytes at %#" PRIx64 " is out of range",
+			event_number(rp), n, granted);
 	}
 	void *v = rp->under->reserve(rp->under, (void *)(uintptr_t)granted, n, MEM_HEAP);
 	if ((uintptr_t)v != granted) {
-		replay_bad(rp, "event %" PRIu64 ": the address range [%#" PRIx64 ", %#" PRIx64 ") is taken in this process%s", event_number(rp), granted,
-			granted + n, rp->opt->real_os ? "; use --os sim" : "");
+		replay_bad(rp, "event %" PRIu64 ": the address range [%#" PRIx64 ", %#" PRIx64 ") is taken in this process%s",
+			event_number(rp), granted, granted + n, rp->opt->real_os ? "; use --os sim" : "");
 	}
 	(void)hint;
 	return v;
@@ -593,7 +653,8 @@ static void *os_reserve(gomem_os *os, void *hint, uintptr_t n, memUse use) {
 		return rp->under->reserve(rp->under, hint, n, use);
 	}
 	if (!replay_next_is(rp, EV_RESERVE)) {
-		replay_stop(rp, "event %" PRIu64 ": the port reserves address space, the recording has %s", event_number(rp), kind_name(rp->cur->kind));
+		replay_stop(rp, "event %" PRIu64 ": the port reserves address space, the recording has %s", event_number(rp),
+			kind_name(rp->cur->kind));
 	}
 	gmt_event e = *rp->cur;
 	uintptr_t at = (uintptr_t)e.d;
@@ -648,9 +709,20 @@ static bool replay_make_os(replay *rp, const gmt_header *head) {
 		return false;
 	}
 	rp->os = (gomem_os){
-		.name = "replay", .physPageSize = head->phys_page_size, .physHugePageSize = head->phys_huge_page_size, .backed = rp->opt->real_os,
-		.alloc = os_alloc, .reserve = os_reserve, .map = os_map, .used = os_used, .unused = os_unused, .fault = os_fault, .free = os_free,
-		.hugePage = os_hugePage, .noHugePage = os_noHugePage, .hugePageCollapse = os_collapse,
+		.name = "replay",
+		.physPageSize = head->phys_page_size,
+		.physHugePageSize = head->phys_huge_page_size,
+		.backed = rp->opt->real_os,
+		.alloc = os_alloc,
+		.reserve = os_reserve,
+		.map = os_map,
+		.used = os_used,
+		.unused = os_unused,
+		.fault = os_fault,
+		.free = os_free,
+		.hugePage = os_hugePage,
+		.noHugePage = os_noHugePage,
+		.hugePageCollapse = os_collapse,
 	};
 	return true;
 }
@@ -660,7 +732,8 @@ static bool replay_make_os(replay *rp, const gmt_header *head) {
 static _Noreturn void replay_throw(void *ctx, const char *msg) {
 	replay *rp = ctx;
 	char who[32];
-	replay_stop(rp, "event %" PRIu64 ", %s: the port threw: %s", event_number(rp), stream_name(rp, rp->running->id, who), msg);
+	replay_stop(
+		rp, "event %" PRIu64 ", %s: the port threw: %s", event_number(rp), stream_name(rp, rp->running->id, who), msg);
 }
 
 static bool all_zero(const uint8_t *p, uintptr_t n) {
@@ -685,7 +758,8 @@ static void check_zeroed(replay *rp, uintptr_t addr, uintptr_t size, bool needze
 		rp->out->zero_checked++;
 		rp->out->zero_bytes += size;
 		if (!all_zero((const uint8_t *)addr, size)) {
-			replay_stop(rp, "event %" PRIu64 ": object %#" PRIxPTR " of %" PRIuPTR " bytes was to be zero and is not", event_number(rp), addr, size);
+			replay_stop(rp, "event %" PRIu64 ": object %#" PRIxPTR " of %" PRIuPTR " bytes was to be zero and is not",
+				event_number(rp), addr, size);
 		}
 	}
 	(void)scan;
@@ -694,14 +768,16 @@ static void check_zeroed(replay *rp, uintptr_t addr, uintptr_t size, bool needze
 
 static const replay_kind kindOfPath[] = {RK_TINY_HIT, RK_TINY_NEW, RK_NOSCAN, RK_SCAN, RK_SCAN_HEADER, RK_LARGE};
 
-static void compare_object(replay *rp, uint64_t at, uint64_t wantPath, uint64_t wantAddr, unsigned path, uintptr_t addr) {
+static void compare_object(
+	replay *rp, uint64_t at, uint64_t wantPath, uint64_t wantAddr, unsigned path, uintptr_t addr) {
 	if (wantPath <= GOMEM_PATH_TINY_NEW) {
 		replay_counted(rp, RK_TINY_CHOICE, path == wantPath, at, "tiny block", wantPath, path, addr);
 	}
 	if (wantPath > GOMEM_PATH_LARGE) {
 		replay_stop(rp, "event %" PRIu64 ": a malloc path that is not replayed (%" PRIu64 ")", at, wantPath);
 	}
-	replay_counted(rp, kindOfPath[wantPath], path == wantPath && addr == wantAddr, at, "address of an object", wantAddr, addr, addr);
+	replay_counted(rp, kindOfPath[wantPath], path == wantPath && addr == wantAddr, at, "address of an object", wantAddr,
+		addr, addr);
 }
 
 static inline void op_malloc(replay *rp, stream *s, bool whole) {
@@ -719,7 +795,8 @@ static inline void op_malloc(replay *rp, stream *s, bool whole) {
 	} else {
 		replay_wait(rp);
 		if (rp->cur->kind != EV_MALLOCEND) {
-			replay_stop(rp, "event %" PRIu64 ": the port's malloc ended, the recording has %s", event_number(rp), kind_name(rp->cur->kind));
+			replay_stop(rp, "event %" PRIu64 ": the port's malloc ended, the recording has %s", event_number(rp),
+				kind_name(rp->cur->kind));
 		}
 		compare_object(rp, event_number(rp), rp->cur->a, rp->cur->b, path, addr);
 		replay_advance(rp);
@@ -739,7 +816,8 @@ static void op_stackalloc(replay *rp, stream *s) {
 	uintptr_t addr = stackalloc(rp->h, s->p, (uint32_t)n, bypass);
 	replay_wait(rp);
 	if (rp->cur->kind != EV_STACKEND) {
-		replay_stop(rp, "event %" PRIu64 ": the port's stackalloc ended, the recording has %s", event_number(rp), kind_name(rp->cur->kind));
+		replay_stop(rp, "event %" PRIu64 ": the port's stackalloc ended, the recording has %s", event_number(rp),
+			kind_name(rp->cur->kind));
 	}
 	replay_compare(rp, RK_STACK, "address of a stack", rp->cur->a, addr, addr);
 	replay_advance(rp);
@@ -749,11 +827,14 @@ static void op_stackfree(replay *rp, stream *s) {
 	uint64_t v = rp->cur->a, n = rp->cur->b;
 	bool bypass = rp->cur->c != 0;
 	mspan *span = v >> 47 == 0 ? spanOf(rp->h, (uintptr_t)v) : NULL;
-	if (span == NULL || mspan_state(span) != mSpanManual || span->elemsize != n || n == 0 || (v - mspan_base(span)) % n != 0 || span->allocCount == 0) {
+	if (span == NULL || mspan_state(span) != mSpanManual || span->elemsize != n || n == 0 ||
+		(v - mspan_base(span)) % n != 0 || span->allocCount == 0) {
 		// A large stack has no allocCount: its span is the stack.
-		bool large = span != NULL && mspan_state(span) == mSpanManual && span->elemsize == n && n >= 32768 && mspan_base(span) == v;
+		bool large = span != NULL && mspan_state(span) == mSpanManual && span->elemsize == n && n >= 32768 &&
+			mspan_base(span) == v;
 		if (!large) {
-			replay_stop(rp, "event %" PRIu64 ": the port has no stack of %#" PRIx64 " bytes at %#" PRIx64, event_number(rp), n, v);
+			replay_stop(rp, "event %" PRIu64 ": the port has no stack of %#" PRIx64 " bytes at %#" PRIx64,
+				event_number(rp), n, v);
 		}
 	}
 	replay_advance(rp);
@@ -763,7 +844,8 @@ static void op_stackfree(replay *rp, stream *s) {
 static gomem_p *other_p(replay *rp, uint64_t id) {
 	stream *s = id < GMT_STREAM_M ? rp->streams[id] : NULL;
 	if (s == NULL || s->p == NULL) {
-		replay_stop(rp, "event %" PRIu64 ": %s names P %" PRIu64 ", which does not exist", event_number(rp), kind_name(rp->cur->kind), id);
+		replay_stop(rp, "event %" PRIu64 ": %s names P %" PRIu64 ", which does not exist", event_number(rp),
+			kind_name(rp->cur->kind), id);
 	}
 	return s->p;
 }
@@ -859,30 +941,74 @@ static void replay_begin(replay *rp, stream *s) {
 		rp->out->given[kind]++;
 	}
 	switch ((gomem_ev)kind) {
-	case EV_MALLOC: op_malloc(rp, s, true); return;
-	case EV_MALLOCBEGIN: op_malloc(rp, s, false); return;
-	case EV_STACKALLOC: op_stackalloc(rp, s); return;
-	case EV_STACKFREE: op_stackfree(rp, s); return;
-	case EV_ALLOCMANUAL: op_allocmanual(rp, s); return;
-	case EV_FREEMANUAL: op_freemanual(rp, s); return;
-	case EV_SWEEPONE: replay_advance(rp); sweepone(rp->h, s->p); return;
-	case EV_ENSURESWEPT: op_ensureswept(rp, s); return;
-	case EV_SCAVENGE: op_scavenge(rp, s); return;
-	case EV_PREPARESWEEP: op_preparesweep(rp, s, a); return;
-	case EV_FLUSHMCACHE: op_flushmcache(rp, s, a); return;
-	case EV_FLUSHPCACHE: op_flushpcache(rp, a); return;
-	case EV_FREESTACKSPANS: replay_advance(rp); freeStackSpans(rp->h, s->p); return;
-	case EV_GCPHASE: replay_advance(rp); setGCPhase(rp->h, (uint32_t)a); return;
-	case EV_SWEEPGEN: op_sweepgen(rp); return;
-	case EV_FINISHSWEEP: replay_advance(rp); finishsweep_reset(rp->h); return;
-	case EV_NEXTGEN: replay_advance(rp); scavengeIndex_nextGen(&rp->h->env, &rp->h->pages.scav.index); return;
-	case EV_PINIT: op_pinit(rp, a); return;
-	case EV_PDESTROY: op_pdestroy(rp, s, a); return;
-	default: break;
+	case EV_MALLOC:
+		op_malloc(rp, s, true);
+		return;
+	case EV_MALLOCBEGIN:
+		op_malloc(rp, s, false);
+		return;
+	case EV_STACKALLOC:
+		op_stackalloc(rp, s);
+		return;
+	case EV_STACKFREE:
+		op_stackfree(rp, s);
+		return;
+	case EV_ALLOCMANUAL:
+		op_allocmanual(rp, s);
+		return;
+	case EV_FREEMANUAL:
+		op_freemanual(rp, s);
+		return;
+	case EV_SWEEPONE:
+		replay_advance(rp);
+		sweepone(rp->h, s->p);
+		return;
+	case EV_ENSURESWEPT:
+		op_ensureswept(rp, s);
+		return;
+	case EV_SCAVENGE:
+		op_scavenge(rp, s);
+		return;
+	case EV_PREPARESWEEP:
+		op_preparesweep(rp, s, a);
+		return;
+	case EV_FLUSHMCACHE:
+		op_flushmcache(rp, s, a);
+		return;
+	case EV_FLUSHPCACHE:
+		op_flushpcache(rp, a);
+		return;
+	case EV_FREESTACKSPANS:
+		replay_advance(rp);
+		freeStackSpans(rp->h, s->p);
+		return;
+	case EV_GCPHASE:
+		replay_advance(rp);
+		setGCPhase(rp->h, (uint32_t)a);
+		return;
+	case EV_SWEEPGEN:
+		op_sweepgen(rp);
+		return;
+	case EV_FINISHSWEEP:
+		replay_advance(rp);
+		finishsweep_reset(rp->h);
+		return;
+	case EV_NEXTGEN:
+		replay_advance(rp);
+		scavengeIndex_nextGen(&rp->h->env, &rp->h->pages.scav.index);
+		return;
+	case EV_PINIT:
+		op_pinit(rp, a);
+		return;
+	case EV_PDESTROY:
+		op_pdestroy(rp, s, a);
+		return;
+	default:
+		break;
 	}
 	char who[32];
-	replay_stop(rp, "event %" PRIu64 ", %s: the port is between operations, the recording has %s", event_number(rp), stream_name(rp, s->id, who),
-		kind_name(kind));
+	replay_stop(rp, "event %" PRIu64 ", %s: the port is between operations, the recording has %s", event_number(rp),
+		stream_name(rp, s->id, who), kind_name(kind));
 }
 
 // replay_op runs the operation that begins under the cursor.
@@ -897,23 +1023,34 @@ static void replay_op(replay *rp, stream *s) {
 static void replay_make_heap(replay *rp) {
 	const gmt_header *head = gmt_reader_header(rp->r);
 	gomem_policy policy = {
-		.ctx = rp, .sweepActive = policy_sweepActive, .deductSweepCredit = policy_deductSweepCredit, .reclaim = policy_reclaim,
-		.loadMarks = policy_loadMarks, .scavengeAssist = policy_scavengeAssist, .gcTrigger = policy_gcTrigger,
+		.ctx = rp,
+		.sweepActive = policy_sweepActive,
+		.deductSweepCredit = policy_deductSweepCredit,
+		.reclaim = policy_reclaim,
+		.loadMarks = policy_loadMarks,
+		.scavengeAssist = policy_scavengeAssist,
+		.gcTrigger = policy_gcTrigger,
 	};
 #if GOMEM_LAB
 	rp->lab = (gomem_lab){.ctx = rp, .turn = lab_on_turn, .event = lab_on_event, .busy = lab_on_busy};
 #endif
 	gomem_config cfg = {
-		.os = &rp->os, .policy = &policy, .lab = &rp->lab, .rand_seed = head->rand_seed, .no_randomized_base = !head->randomize_heap_base,
-		.no_greentea = !head->green_tea, .throw_hook = replay_throw, .throw_ctx = rp,
+		.os = &rp->os,
+		.policy = &policy,
+		.lab = &rp->lab,
+		.rand_seed = head->rand_seed,
+		.no_randomized_base = !head->randomize_heap_base,
+		.no_greentea = !head->green_tea,
+		.throw_hook = replay_throw,
+		.throw_ctx = rp,
 	};
 	rp->h = gomem_heap_new_bare(&cfg);
 	if (rp->h == NULL) {
 		replay_bad(rp, "the heap cannot be made: %s", strerror(errno));
 	}
 	if (rp->unborn) {
-		replay_stop(rp, "event %" PRIu64 ": the recording does not begin with the start of an allocator, but with %s", event_number(rp),
-			kind_name(rp->cur->kind));
+		replay_stop(rp, "event %" PRIu64 ": the recording does not begin with the start of an allocator, but with %s",
+			event_number(rp), kind_name(rp->cur->kind));
 	}
 }
 
@@ -969,10 +1106,12 @@ static void replay_free(replay *rp) {
 		}
 		free((void *)rp->streams);
 	}
-	span_seen *s, *next;
-	HASH_ITER(hh, rp->seen, s, next) {
-		HASH_DEL(rp->seen, s); // NOLINT(clang-analyzer-unix.Malloc): does not know that the table is freed with its last entry
+	span_seen *s = rp->seen;
+	HASH_CLEAR(hh, rp->seen);
+	while (s != NULL) {
+		span_seen *next = s->hh.next;
 		free(s);
+		s = next;
 	}
 	free((void *)rp->spans);
 	coro_free(rp->main);
@@ -989,10 +1128,12 @@ static const char *replay_unsupported(const gmt_header *head) {
 	if (head->page_size != 8192 || head->arena_bytes != (uint64_t)64 << 20) {
 		return "the page or arena size is not that of linux/amd64";
 	}
-	if (head->phys_page_size < 4096 || head->phys_page_size > 512 << 10 || (head->phys_page_size & (head->phys_page_size - 1)) != 0) {
+	if (head->phys_page_size < 4096 || head->phys_page_size > 512 << 10 ||
+		(head->phys_page_size & (head->phys_page_size - 1)) != 0) {
 		return "the physical page size is out of range";
 	}
-	if ((head->phys_huge_page_size & (head->phys_huge_page_size - 1)) != 0 || head->phys_huge_page_size > (uint64_t)1 << 30) {
+	if ((head->phys_huge_page_size & (head->phys_huge_page_size - 1)) != 0 ||
+		head->phys_huge_page_size > (uint64_t)1 << 30) {
 		return "the huge page size is out of range";
 	}
 	return NULL;

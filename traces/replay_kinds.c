@@ -1,28 +1,35 @@
 // replay_kinds.c: what a verdict counts, and from which events.
 #include "traces/replay.h"
 
-#define NO_PATH {-1, -1}
+#define NO_PATH                                                                                                        \
+	{ -1, -1 }
 
 const replay_info replay_infos[RK_MAX] = {
-	[RK_TINY_CHOICE] = {"objects", "tiny: in the open block or a new one", "tiny_choice", {EV_NONE}, {GOMEM_PATH_TINY_HIT, GOMEM_PATH_TINY_NEW}, true},
+	[RK_TINY_CHOICE] = {"objects", "tiny: in the open block or a new one", "tiny_choice", {EV_NONE},
+		{GOMEM_PATH_TINY_HIT, GOMEM_PATH_TINY_NEW}, true},
 	[RK_TINY_HIT] = {"objects", "tiny: address in the block", "tiny_hit", {EV_NONE}, {GOMEM_PATH_TINY_HIT, -1}, true},
-	[RK_TINY_NEW] = {"objects", "tiny: address of the new block", "tiny_new", {EV_NONE}, {GOMEM_PATH_TINY_NEW, -1}, true},
+	[RK_TINY_NEW] = {"objects", "tiny: address of the new block", "tiny_new", {EV_NONE}, {GOMEM_PATH_TINY_NEW, -1},
+		true},
 	[RK_NOSCAN] = {"objects", "small noscan: address", "noscan", {EV_NONE}, {GOMEM_PATH_NOSCAN, -1}, true},
 	[RK_SCAN] = {"objects", "small scan, no header: address", "scan", {EV_NONE}, {GOMEM_PATH_SCAN, -1}, true},
-	[RK_SCAN_HEADER] = {"objects", "small scan, header: address", "scan_header", {EV_NONE}, {GOMEM_PATH_SCAN_HEADER, -1}, true},
+	[RK_SCAN_HEADER] = {"objects", "small scan, header: address", "scan_header", {EV_NONE},
+		{GOMEM_PATH_SCAN_HEADER, -1}, true},
 	[RK_LARGE] = {"objects", "large: address", "large", {EV_NONE}, {GOMEM_PATH_LARGE, -1}, true},
 	[RK_REFILL] = {"caches", "refill: class and old span", "refill", {EV_REFILL}, NO_PATH, false},
 	[RK_REFILL_SPAN] = {"caches", "refill: span chosen", "refill_span", {EV_REFILLEND}, NO_PATH, false},
-	[RK_REFILL_CACHE] = {"caches", "refill: allocCache, freeindex, counts", "refill_cache", {EV_REFILLEND}, NO_PATH, false},
+	[RK_REFILL_CACHE] = {"caches", "refill: allocCache, freeindex, counts", "refill_cache", {EV_REFILLEND}, NO_PATH,
+		false},
 	[RK_PLACEMENT] = {"caches", "span lists: set and span of a push", "placement", {EV_PUSH}, NO_PATH, false},
 	[RK_PUSH_SLOT] = {"caches", "span lists: slot of a push", "push_slot", {EV_PUSH}, NO_PATH, false},
 	[RK_POP] = {"caches", "span lists: set and span of a pop", "pop", {EV_POP}, NO_PATH, false},
 	[RK_POP_SLOT] = {"caches", "span lists: slot of a pop", "pop_slot", {EV_POP}, NO_PATH, false},
-	[RK_CENTRAL_INDEX] = {"sweep", "sweep: class looked at next", "central_index", {EV_SCLOAD, EV_SCUPDATE}, NO_PATH, false},
+	[RK_CENTRAL_INDEX] = {"sweep", "sweep: class looked at next", "central_index", {EV_SCLOAD, EV_SCUPDATE}, NO_PATH,
+		false},
 	[RK_ACQUIRE] = {"sweep", "sweep: who owns a span", "acquire", {EV_ACQUIRE}, NO_PATH, false},
 	[RK_SWEEP] = {"sweep", "sweep: counts, base, pages", "sweep", {EV_SWEEP}, NO_PATH, false},
 	[RK_PALLOC] = {"pages", "page heap: first fit", "palloc", {EV_PALLOC}, NO_PATH, false},
-	[RK_PALLOC_SEARCH] = {"pages", "page heap: scavenged bytes, search address", "palloc_search", {EV_PALLOC}, NO_PATH, false},
+	[RK_PALLOC_SEARCH] = {"pages", "page heap: scavenged bytes, search address", "palloc_search", {EV_PALLOC}, NO_PATH,
+		false},
 	[RK_PCREFILL] = {"pages", "page cache: refill", "pcache_refill", {EV_PCREFILL}, NO_PATH, false},
 	[RK_PCALLOC] = {"pages", "page cache: allocation", "pcache_alloc", {EV_PCALLOC}, NO_PATH, false},
 	[RK_PCFLUSH] = {"pages", "page cache: flush", "pcache_flush", {EV_PCFLUSH}, NO_PATH, false},
@@ -39,7 +46,8 @@ const replay_info replay_infos[RK_MAX] = {
 	[RK_GROW] = {"arenas", "arena: heap growth", "grow", {EV_PGROW}, NO_PATH, false},
 	[RK_PAD] = {"arenas", "arena: padding pages", "pad", {EV_RANDPAD}, NO_PATH, false},
 	[RK_SCAV_FIND] = {"scavenger", "scavenger: chunk found", "scav_find", {EV_SCAVFIND}, NO_PATH, false},
-	[RK_SCAV_PAGES] = {"scavenger", "scavenger: pages released", "scav_pages", {EV_SCAVBEGIN, EV_SCAVEND}, NO_PATH, false},
+	[RK_SCAV_PAGES] = {"scavenger", "scavenger: pages released", "scav_pages", {EV_SCAVBEGIN, EV_SCAVEND}, NO_PATH,
+		false},
 	[RK_SCAV_EMPTY] = {"scavenger", "scavenger: chunk empty", "scav_empty", {EV_SCAVEMPTY}, NO_PATH, false},
 	[RK_STACK] = {"stacks", "stack: address", "stack", {EV_STACKEND}, NO_PATH, true},
 	[RK_SPOOL_ALLOC] = {"stacks", "stack: taken from the pool", "spool_alloc", {EV_SPOOLALLOC}, NO_PATH, false},

@@ -186,12 +186,24 @@ static void print_given(const replay_result *res) {
 
 static const char *end_text(gmt_end_kind end, uint64_t value, char buf[96]) {
 	switch (end) {
-	case GMT_END_EXIT: snprintf(buf, 96, "exit %" PRIu64, value); break;
-	case GMT_END_SIGNAL: snprintf(buf, 96, "killed by signal %" PRIu64, value); break;
-	case GMT_END_DISK: snprintf(buf, 96, "the recording stopped early: no space on disk"); break;
-	case GMT_END_ERROR: snprintf(buf, 96, "the recording stopped early: error %" PRIu64, value); break;
-	case GMT_END_EXEC: snprintf(buf, 96, "the program replaced itself by exec"); break;
-	default: snprintf(buf, 96, "unknown"); break;
+	case GMT_END_EXIT:
+		snprintf(buf, 96, "exit %" PRIu64, value);
+		break;
+	case GMT_END_SIGNAL:
+		snprintf(buf, 96, "killed by signal %" PRIu64, value);
+		break;
+	case GMT_END_DISK:
+		snprintf(buf, 96, "the recording stopped early: no space on disk");
+		break;
+	case GMT_END_ERROR:
+		snprintf(buf, 96, "the recording stopped early: error %" PRIu64, value);
+		break;
+	case GMT_END_EXEC:
+		snprintf(buf, 96, "the program replaced itself by exec");
+		break;
+	default:
+		snprintf(buf, 96, "unknown");
+		break;
 	}
 	return buf;
 }
@@ -203,8 +215,9 @@ static void print_head(const char *path, gmt_reader *r) {
 	char n[32], ended[96];
 	printf("%s\n", path);
 	printf("program    %s\n", h->command);
-	printf("recorded   %s %s/%s, GOMAXPROCS %u, %sgreenteagc, %srandomizedheapbase64%s\n", h->goversion, h->goos, h->goarch, h->gomaxprocs,
-		h->green_tea ? "" : "no", h->randomize_heap_base ? "" : "no", h->size_specialized_malloc ? ", sizespecializedmalloc" : "");
+	printf("recorded   %s %s/%s, GOMAXPROCS %u, %sgreenteagc, %srandomizedheapbase64%s\n", h->goversion, h->goos,
+		h->goarch, h->gomaxprocs, h->green_tea ? "" : "no", h->randomize_heap_base ? "" : "no",
+		h->size_specialized_malloc ? ", sizespecializedmalloc" : "");
 	printf("events     %s; %s\n", with_commas(gmt_reader_events(r), n), end_text(end, value, ended));
 }
 
@@ -255,7 +268,8 @@ static void print_text(const verdict_options *opt, const char *path, gmt_reader 
 		printf(" and were (%s bytes)\n", with_commas(res->zero_bytes, n));
 	}
 	double rate = res->seconds > 0 ? (double)res->events / res->seconds / 1e6 : 0;
-	printf("%.2f s, %.1f million events a second, peak memory %s KiB\n", res->seconds, rate, with_commas(peak_kib(), n));
+	printf(
+		"%.2f s, %.1f million events a second, peak memory %s KiB\n", res->seconds, rate, with_commas(peak_kib(), n));
 }
 
 // ---- JSON
@@ -409,7 +423,8 @@ static int parse_options(int argc, char **argv, verdict_options *opt, int *statu
 			opt->quiet = true;
 		} else if (strcmp(a, "--plain") == 0) {
 			opt->replay.plain = true;
-		} else if (strcmp(a, "--os") == 0 && i + 1 < argc && (strcmp(argv[i + 1], "sim") == 0 || strcmp(argv[i + 1], "real") == 0)) {
+		} else if (strcmp(a, "--os") == 0 && i + 1 < argc &&
+			(strcmp(argv[i + 1], "sim") == 0 || strcmp(argv[i + 1], "real") == 0)) {
 			opt->replay.real_os = strcmp(argv[++i], "real") == 0;
 		} else if (strcmp(a, "--help") == 0 || strcmp(a, "-h") == 0) {
 			fputs(usageText, stdout);
