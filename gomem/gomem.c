@@ -40,6 +40,7 @@ static bool envInit(gomem_heap *h, const gomem_config *cfg) {
 		return false;
 	}
 	env->backed = env->os->backed;
+	env->needZeroAfterSysUnused = env->os->unusedKeepsContents;
 	env->physPageSize = env->os->physPageSize;
 	// A huge page larger than a chunk is of no use to the scavenger.
 	env->physHugePageSize = env->os->physHugePageSize <= layout_chunkBytes(L) ? env->os->physHugePageSize : 0;

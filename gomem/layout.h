@@ -67,7 +67,6 @@ typedef struct gomem_layout {
 	bool greenTea;             // GOEXPERIMENT=greenteagc: 128 bytes of inline mark bits in small spans
 	bool randomizeHeapBase;    // GOEXPERIMENT=randomizedheapbase64
 	bool physPageAlignedStacks;
-	bool needZeroAfterSysUnused;
 	uint64_t arenaHintBase;   // or'ed into each hint if the heap base is not randomized
 	uint64_t arenaBaseOffset; // subtracted from an address before it is an index
 	uint64_t heapArenaBytes;
@@ -113,7 +112,6 @@ static const gomem_layout layout_linux_amd64_go126 = {
 	.greenTea = true,
 	.randomizeHeapBase = true,
 	.physPageAlignedStacks = false,
-	.needZeroAfterSysUnused = false,
 	.arenaHintBase = 0x00c0ull << 32,
 	.arenaBaseOffset = 0xffff800000000000u,
 	.heapArenaBytes = 64u << 20,

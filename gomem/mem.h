@@ -39,11 +39,12 @@ typedef enum memUse { MEM_HEAP, MEM_META } memUse;
 // The operating system as a struct of functions, at the level of Go's mem_linux.go (sysAllocOS and so on). All return false or NULL on
 // failure and set errno; none throws.
 struct gomem_os {
-	const char *name;                                                    // "linux", "sim"
-	uintptr_t physPageSize;                                              // a power of two, 4 KiB to 512 KiB
-	uintptr_t physHugePageSize;                                          // 0: none
-	bool backed;                                                         // heap memory handed out can be touched
-	void *(*alloc)(gomem_os *os, uintptr_t n);                           // None -> Ready, zeroed, anywhere
+	const char *name;                          // "linux", "sim"
+	uintptr_t physPageSize;                    // a power of two, 4 KiB to 512 KiB
+	uintptr_t physHugePageSize;                // 0: none
+	bool backed;                               // heap memory handed out can be touched
+	bool unusedKeepsContents;                  // pages that were unused may still hold what they held (MADV_FREE)
+	void *(*alloc)(gomem_os *os, uintptr_t n); // None -> Ready, zeroed, anywhere
 	void *(*reserve)(gomem_os *os, void *hint, uintptr_t n, memUse use); // None -> Reserved; may return another address
 	bool (*map)(gomem_os *os, void *v, uintptr_t n);                     // Reserved -> Prepared
 	bool (*used)(gomem_os *os, void *v, uintptr_t n);                    // Prepared -> Ready

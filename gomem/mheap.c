@@ -670,7 +670,7 @@ static bool mheap_initSpan(
 	lab_turn(env, EV_NEEDZERO);
 	bool needZero = mheap_allocNeedsZero(h, base, npages);
 	lab_event(env, EV_NEEDZERO, base, npages, needZero, 0);
-	if ((L->needZeroAfterSysUnused || scav != nbytes) && needZero) {
+	if ((env->needZeroAfterSysUnused || scav != nbytes) && needZero) {
 		s->needzero = 1;
 	}
 	if (spanAllocType_manual(typ)) {

@@ -46,9 +46,10 @@ typedef struct gomem_env {
 		void *ctx, uintptr_t addr); // whether addr lies in an arena of the heap; NULL where there are no arenas
 	void *arenaCtx;
 	uintptr_t physPageSize;
-	uintptr_t physHugePageSize; // 0: none
-	bool backed;                // heap memory can be touched
-	bool greenTea;              // small spans carry inline mark bits
+	uintptr_t physHugePageSize;  // 0: none
+	bool backed;                 // heap memory can be touched
+	bool needZeroAfterSysUnused; // the OS may hand back pages with their old contents (GODEBUG=madvdontneed=0)
+	bool greenTea;               // small spans carry inline mark bits
 	bool randomizeHeapBase;
 	mutex globalAllocLock; // guards globalAlloc and persistentChunks
 	persistentAlloc globalAlloc;

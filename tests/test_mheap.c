@@ -269,6 +269,13 @@ static void test_needzero(void **state) {
 	s = large(&f, 30);
 	assert_int_equal(mspan_base(s), base);
 	assert_int_equal(s->needzero, 0);
+	// Unless the OS may hand them back as they were (GODEBUG=madvdontneed=0).
+	f.h->env.needZeroAfterSysUnused = true;
+	mheap_freeSpan(f.h, f.p, s);
+	pageAlloc_scavenge(&f.h->env, &f.h->pages, 30 * pageBytes, NULL, NULL, true, &f.p->stats);
+	s = large(&f, 30);
+	assert_int_equal(mspan_base(s), base);
+	assert_int_equal(s->needzero, 1);
 	heapFix_checked(&f);
 	heapFix_done(&f);
 }

@@ -713,6 +713,8 @@ static bool replay_make_os(replay *rp, const gmt_header *head) {
 		.physPageSize = head->phys_page_size,
 		.physHugePageSize = head->phys_huge_page_size,
 		.backed = rp->opt->real_os,
+		// The setting is 1 unless GODEBUG said otherwise, and settings that are 0 are not listed.
+		.unusedKeepsContents = strstr(head->godebug, "madvdontneed=1") == NULL,
 		.alloc = os_alloc,
 		.reserve = os_reserve,
 		.map = os_map,
