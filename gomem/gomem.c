@@ -167,9 +167,44 @@ void *gomem_stackalloc(gomem_heap *h, gomem_p *p, uint32_t n, bool bypass) {
 	return orENOMEM(stackalloc(h, p, n, bypass));
 }
 
+static bool isLinked(gomem_heap *h, uintptr_t list, uintptr_t x, uintptr_t most) {
+	for (; list != 0 && most > 0; most--) {
+		if (list == x) {
+			return true;
+		}
+		list = heapMem_load(&h->env, &h->side, list);
+	}
+	return false;
+}
+
+// stackMisuse says what is wrong with giving back the stack of n bytes at x; NULL: nothing. For checked heaps.
+static const char *stackMisuse(gomem_heap *h, gomem_p *p, uintptr_t x, uintptr_t n) {
+	mspan *s = spanOf(h, x);
+	if (s == NULL || mspan_state(s) != mSpanManual) {
+		return "gomem_stackfree: not a stack";
+	}
+	if (s->elemsize != n || (x - mspan_base(s)) % n != 0) {
+		return "gomem_stackfree: not the beginning of a stack of that size";
+	}
+	const uintptr_t slots = (s->npages << layout_get(&h->env)->pageShift) / n;
+	if (isLinked(h, s->manualFreeList, x, slots)) {
+		return "gomem_stackfree: the stack is free already";
+	}
+	for (unsigned o = 0; p != NULL && o < layout_get(&h->env)->numStackOrders; o++) {
+		if (isLinked(h, p->mcache->stackcache[o].list, x, p->mcache->stackcache[o].size / n)) {
+			return "gomem_stackfree: the stack is free already";
+		}
+	}
+	return NULL;
+}
+
 void gomem_stackfree(gomem_heap *h, gomem_p *p, void *stk, uintptr_t n, bool bypass) {
 	if (!isStackSize(h, n)) {
 		gomem_throw(&h->env, "gomem_stackfree: not the size of a stack");
+	}
+	const char *misuse = h->env.states != NULL ? stackMisuse(h, p, (uintptr_t)stk, n) : NULL;
+	if (misuse != NULL) {
+		gomem_throw(&h->env, misuse);
 	}
 	stackfree(h, p, (uintptr_t)stk, n, bypass);
 }
@@ -205,7 +240,11 @@ void gomem_setGCPhase(gomem_heap *h, uint32_t phase) { setGCPhase(h, phase); }
 
 void gomem_finishsweep(gomem_heap *h, gomem_p *p) { finishsweep_m(h, p); }
 
-void gomem_startsweep(gomem_heap *h) { gcSweep(h); }
+void gomem_startsweep(gomem_heap *h) {
+	gcSweep(h);
+	// The heap is at its peak now: what is free at the next one counts as idle to the scavenger.
+	scavengeIndex_nextGen(&h->env, &h->pages.scav.index);
+}
 
 void gomem_prepareForSweep(gomem_heap *h, gomem_p *p) { mcache_prepareForSweep(h, p, p->mcache); }
 

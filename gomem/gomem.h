@@ -40,7 +40,7 @@ typedef struct gomem_type {
 // How a heap is made. Zero is a good value for every field.
 typedef struct gomem_config {
 	struct gomem_os *os;               // memory system; NULL: the process's own (the heap owns it then)
-	const struct gomem_policy *policy; // when things happen (gomem/policy.h); NULL: as Go decides it
+	const struct gomem_policy *policy; // when things happen (gomem/policy.h); NULL: from the heap's own state
 	const struct gomem_lab *lab;       // hooks of a lab build
 	uint64_t rand_seed;      // 64 bits that place the heap in the address space (0: taken from the OS's random source)
 	bool no_randomized_base; // GOEXPERIMENT=norandomizedheapbase64

@@ -16,7 +16,6 @@ typedef struct heapMemSide {
 	uintptr_t len, cap;
 } heapMemSide;
 
-static inline bool heapMem_backed(const gomem_env *env) { return env->backed; }
 uintptr_t heapMem_loadSide(gomem_env *env, heapMemSide *side, uintptr_t addr);
 bool heapMem_storeSide(gomem_env *env, heapMemSide *side, uintptr_t addr, uintptr_t v);
 void heapMem_destroy(gomem_env *env, heapMemSide *side);

@@ -1,6 +1,7 @@
 // policy.h (layer 0): when things happen that Go decides from pacing, scheduling or the collector. Which object, span or page is taken is never asked here.
 //
-// A heap without a policy decides as Go does from its own state. A replay answers from a recording, a fuzzer from its input.
+// A heap without a policy decides from its own state, by Go's rules as far as they need no pacer. A replay answers from a recording, a fuzzer
+// from its input.
 #ifndef GOMEM_POLICY_H
 #define GOMEM_POLICY_H
 

@@ -176,11 +176,14 @@ static tried run_flips(const char *recording, unsigned positions) {
 
 static bool is_input(gomem_ev k) { return gmt_kind(k)->input; }
 
+// found_some: where a change may be without consequence, at least a quarter of many has one.
+static bool found_some(tried t) { return t.of < 6 || t.found * 4 >= t.of; }
+
 // judge prints a line and says whether the control holds.
 static bool judge(const control *c, const result *r) {
 	bool answers = r->answer.found == r->answer.of;
-	bool drops = r->drop.found == r->drop.of || (is_input(c->kind) && c->inert != NULL);
-	bool inputs = r->input.found == r->input.of || c->inert != NULL;
+	bool drops = r->drop.found == r->drop.of || (is_input(c->kind) && c->inert != NULL && found_some(r->drop));
+	bool inputs = r->input.found == r->input.of || (c->inert != NULL && found_some(r->input));
 	bool tested = r->drop.of != 0;
 	printf("%-20s %4u of %-4u %4u of %-4u %4u of %-4u %s%s\n", gmt_kind(c->kind)->name, r->drop.found, r->drop.of,
 		r->answer.found, r->answer.of, r->input.found, r->input.of, answers && drops && inputs ? "" : "NOT FOUND ",
@@ -221,5 +224,5 @@ int main(int argc, char **argv) {
 	}
 	printf("%-20s %4u of %u\n", "mark bit flipped", flips.found, flips.of);
 	(void)remove(changed);
-	return good && flips.of != 0 && flips.found * 2 > flips.of ? 0 : 1;
+	return good && flips.of != 0 && flips.found == flips.of ? 0 : 1;
 }

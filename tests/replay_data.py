@@ -31,7 +31,9 @@ def unequal(code, verdict):
 def main():
     files = sorted([*(ROOT / "traces/data").glob("*.gmt"), *(ROOT / "tests/controls").glob("*.gmt")])
     if SANITIZED:
-        files = [f for f in files if f.stat().st_size < 1 << 20]
+        large = [f.name for f in files if f.stat().st_size >= 1 << 20]
+        files = [f for f in files if f.name not in large]
+        print("left to the release build, which is not sanitized: --os real, and " + ", ".join(large))
     failures, runs = 0, 0
     for path in files:
         code, verdict = replay(path)

@@ -350,8 +350,44 @@ static void test_outOfMemory(void **state) {
 	}
 }
 
+typedef struct misuse {
+	heapFix *f;
+	void *stk;
+	uintptr_t n;
+} misuse;
+
+static void freeStack(void *arg) {
+	misuse *m = arg;
+	gomem_stackfree(m->f->h, m->f->p, m->stk, m->n, false);
+}
+
+static void test_misuse(void **state) {
+	(void)state;
+	heapFix f;
+	heapFix_init(&f);
+	char *stk = gomem_stackalloc(f.h, f.p, 4096, false);
+	char *large = gomem_stackalloc(f.h, f.p, 65536, false);
+	void *obj = gomem_mallocgc(f.h, f.p, 4096, NULL, true);
+	const misuse wrong[] = {
+		{&f, stk, 2048}, {&f, stk + 64, 4096}, {&f, obj, 4096}, {&f, large + 8192, 65536}, {&f, &f, 4096}};
+	for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+		misuse m = wrong[i];
+		assert_true(heapFix_throws(&f, freeStack, &m));
+	}
+	misuse good = {&f, stk, 4096};
+	assert_false(heapFix_throws(&f, freeStack, &good));
+	assert_true(heapFix_throws(&f, freeStack, &good)); // twice
+	assert_string_equal(f.msg, "gomem_stackfree: the stack is free already");
+	misuse goodLarge = {&f, large, 65536};
+	assert_false(heapFix_throws(&f, freeStack, &goodLarge));
+	assert_true(heapFix_throws(&f, freeStack, &goodLarge));
+	heapFix_checked(&f);
+	heapFix_done(&f);
+}
+
 int main(void) {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_misuse),
 		cmocka_unit_test(test_poolOrder),
 		cmocka_unit_test(test_cacheRefill),
 		cmocka_unit_test(test_cacheRelease),

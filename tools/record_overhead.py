@@ -50,6 +50,8 @@ def measure(name, package, args, cwd, procs, rounds, tmp):
 
 def main():
     root = goroot.find_or_skip()
+    if len(sys.argv) > 1 and not sys.argv[1].isdigit():
+        sys.exit(__doc__)
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
     tmp = Path(tempfile.mkdtemp())
     try:

@@ -150,7 +150,16 @@ static void print_command(const command *c) {
 	(void)fputc('\n', stderr);
 }
 
+// The program's own settings are not for the go command: GODEBUG=sbrk=1 would break it.
+static void drop_settings(void) {
+	static const char *const settings[] = {"GODEBUG", "GOGC", "GOMEMLIMIT", "GOMAXPROCS"};
+	for (size_t i = 0; i < sizeof(settings) / sizeof(settings[0]); i++) {
+		(void)unsetenv(settings[i]);
+	}
+}
+
 static _Noreturn void run_child(const recording *r, const command *c, int out) {
+	drop_settings();
 	for (size_t i = 0; c->env[i] != NULL; i++) {
 		(void)putenv((char *)(uintptr_t)c->env[i]);
 	}
@@ -326,6 +335,9 @@ static int check_go(recording *r) {
 		!format(r->experiment, sizeof(r->experiment), "%s", experiment) ||
 		!format(r->goroot, sizeof(r->goroot), "%s", goroot)) {
 		return complain("`go env` prints lines that are too long");
+	}
+	if (has_word(experiment, ",", "runtimefreegc")) {
+		(void)complain("GOEXPERIMENT=runtimefreegc can be recorded, but `gomem replay` does not follow freegc yet");
 	}
 	return check_settings(goos, goarch, experiment, flags);
 }
@@ -674,7 +686,9 @@ static int convert(recording *r, const char *raw, bool *whole) {
 	}
 	if (gmt_import_raw(raw, r->out, &h, end, value, &found, &err) != 0) {
 		(void)complain("%s", err.text);
-		return complain("no recording was made; the raw log is kept: %s (convert it with --raw)", raw);
+		return r->opt.raw != NULL
+			? EXIT_BAD
+			: complain("no recording was made; the raw log is kept: %s (convert it with --raw)", raw);
 	}
 	gmt_reader *reader = gmt_open(r->out, &err);
 	struct stat st;

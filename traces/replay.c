@@ -519,6 +519,9 @@ static void plain_settle(replay *rp, bool inside) {
 		}
 		replay_advance(rp);
 	}
+	if (inside) {
+		replay_leave(rp); // the recording ends inside an operation
+	}
 }
 
 // A sweep that nobody asked marks for, or a reservation, is an answer that ends a search for another kind.

@@ -267,9 +267,11 @@ static void print_text(const verdict_options *opt, const char *path, gmt_reader 
 		printf("real memory: %s objects were to be zero", with_commas(res->zero_checked, n));
 		printf(" and were (%s bytes)\n", with_commas(res->zero_bytes, n));
 	}
-	double rate = res->seconds > 0 ? (double)res->events / res->seconds / 1e6 : 0;
-	printf(
-		"%.2f s, %.1f million events a second, peak memory %s KiB\n", res->seconds, rate, with_commas(peak_kib(), n));
+	printf("%.2f s, ", res->seconds);
+	if (!res->stopped && res->seconds > 0) {
+		printf("%.1f million events a second, ", (double)res->events / res->seconds / 1e6);
+	}
+	printf("peak memory %s KiB\n", with_commas(peak_kib(), n));
 }
 
 // ---- JSON
@@ -372,6 +374,13 @@ static replay_status verdict_file(const verdict_options *opt, const char *path) 
 	if (r == NULL) {
 		return verdict_bad(opt, path, err.text);
 	}
+	uint64_t ps = gmt_reader_count(r, EV_PINIT);
+	if (opt->replay.plain && ps > 1) {
+		char why[512];
+		snprintf(why, sizeof(why), "%.400s: %" PRIu64 " Ps: --plain replays recordings of one P", path, ps);
+		gmt_close(r);
+		return verdict_bad(opt, path, why);
+	}
 	replay_result *res = calloc(1, sizeof(*res));
 	if (res == NULL) {
 		gmt_close(r);
@@ -431,7 +440,8 @@ static int parse_options(int argc, char **argv, verdict_options *opt, int *statu
 			*status = 0;
 			return 0;
 		} else {
-			fprintf(stderr, "gomem replay: unknown option or missing value: %s\n%s", a, usageText);
+			fprintf(stderr, "gomem replay: unknown option, or a value is missing or wrong: %s%s%s\n%s", a,
+				i + 1 < argc ? " " : "", i + 1 < argc ? argv[i + 1] : "", usageText);
 			return 0;
 		}
 	}
@@ -456,7 +466,11 @@ int gomem_replay_main(int argc, char **argv) {
 		}
 		replay_status one = verdict_file(&opt, argv[i]);
 		status = (int)one > status ? (int)one : status;
-		fflush(stdout);
+		// A verdict that nobody can read is not a good one.
+		if (fflush(stdout) != 0 || ferror(stdout) != 0) {
+			fprintf(stderr, "gomem replay: cannot write: %s\n", strerror(errno));
+			return REPLAY_BAD_INPUT;
+		}
 	}
 	return status;
 }
