@@ -935,9 +935,9 @@ bool mheap_reclaimSpan(mheap *h, gomem_p *p, mspan *s) {
 // reclaimByte sweeps the spans that begin in 8 pages, are in use and have no marked object. Called and left with the heap lock held.
 static uintptr_t reclaimByte(mheap *h, gomem_p *p, sweepLocker sl, heapArena *ha, uintptr_t byte) {
 	uintptr_t nFreed = 0;
-	uint8_t todo = (uint8_t)(atomic_load(&ha->pageInUse[byte]) & ~atomic_load(&ha->pageMarks[byte]));
-	for (unsigned j = 0; j < 8 && todo != 0; j++) {
-		if ((todo & (1u << j)) == 0) {
+	uint8_t unmarked = (uint8_t)(atomic_load(&ha->pageInUse[byte]) & ~atomic_load(&ha->pageMarks[byte]));
+	for (unsigned j = 0; j < 8 && unmarked != 0; j++) {
+		if ((unmarked & (1u << j)) == 0) {
 			continue;
 		}
 		mspan *s = ha->spans[byte * 8 + j];
@@ -950,7 +950,7 @@ static uintptr_t reclaimByte(mheap *h, gomem_p *p, sweepLocker sl, heapArena *ha
 			nFreed += npages;
 		}
 		lock(&h->env, &h->lock);
-		todo = (uint8_t)(atomic_load(&ha->pageInUse[byte]) & ~atomic_load(&ha->pageMarks[byte]));
+		unmarked = (uint8_t)(atomic_load(&ha->pageInUse[byte]) & ~atomic_load(&ha->pageMarks[byte]));
 	}
 	return nFreed;
 }
