@@ -167,6 +167,7 @@ void *gomem_stackalloc(gomem_heap *h, gomem_p *p, uint32_t n, bool bypass) {
 	return orENOMEM(stackalloc(h, p, n, bypass));
 }
 
+// isLinked looks for x among the first stacks of a free list.
 static bool isLinked(gomem_heap *h, uintptr_t list, uintptr_t x, uintptr_t most) {
 	for (; list != 0 && most > 0; most--) {
 		if (list == x) {
@@ -179,6 +180,7 @@ static bool isLinked(gomem_heap *h, uintptr_t list, uintptr_t x, uintptr_t most)
 
 // stackMisuse says what is wrong with giving back the stack of n bytes at x; NULL: nothing. For checked heaps.
 static const char *stackMisuse(gomem_heap *h, gomem_p *p, uintptr_t x, uintptr_t n) {
+	const gomem_layout *L = layout_get(&h->env);
 	mspan *s = spanOf(h, x);
 	if (s == NULL || mspan_state(s) != mSpanManual) {
 		return "gomem_stackfree: not a stack";
@@ -186,12 +188,13 @@ static const char *stackMisuse(gomem_heap *h, gomem_p *p, uintptr_t x, uintptr_t
 	if (s->elemsize != n || (x - mspan_base(s)) % n != 0) {
 		return "gomem_stackfree: not the beginning of a stack of that size";
 	}
-	const uintptr_t slots = (s->npages << layout_get(&h->env)->pageShift) / n;
+	const uintptr_t slots = (s->npages << L->pageShift) / n;
 	if (isLinked(h, s->manualFreeList, x, slots)) {
 		return "gomem_stackfree: the stack is free already";
 	}
-	for (unsigned o = 0; p != NULL && o < layout_get(&h->env)->numStackOrders; o++) {
-		if (isLinked(h, p->mcache->stackcache[o].list, x, p->mcache->stackcache[o].size / n)) {
+	for (unsigned o = 0; p != NULL && o < L->numStackOrders; o++) {
+		const stackfreelist *cached = &p->mcache->stackcache[o];
+		if (n == L->fixedStack << o && isLinked(h, cached->list, x, cached->size / n)) {
 			return "gomem_stackfree: the stack is free already";
 		}
 	}

@@ -357,9 +357,44 @@ static void compare4(replay *rp, replay_kind k, const char *what, const gmt_even
 	replay_counted(rp, k, expected[i] == actual[i], event_number(rp), what, expected[i], actual[i], addr);
 }
 
+// Answers whose values are compared as they stand.
+typedef struct plain_answer {
+	const char *what; // NULL: not such an answer
+	replay_kind kind;
+	char addr; // the field that is an address in a span, to describe it; 0: none
+} plain_answer;
+
+static const plain_answer plainAnswers[EV_MAX] = {
+	[EV_PCREFILL] = {"page cache refill", RK_PCREFILL, 0},
+	[EV_PCALLOC] = {"pages from the page cache", RK_PCALLOC, 'b'},
+	[EV_PCFLUSH] = {"page cache flush", RK_PCFLUSH, 0},
+	[EV_NEEDZERO] = {"arena used before", RK_ZEROED, 'a'},
+	[EV_RESERVE] = {"address asked of the OS", RK_RESERVE, 0},
+	[EV_ARENA] = {"arena", RK_ARENA, 0},
+	[EV_PGROW] = {"heap growth", RK_GROW, 0},
+	[EV_RANDPAD] = {"padding pages", RK_PAD, 0},
+	[EV_SCAVFIND] = {"chunk to scavenge", RK_SCAV_FIND, 0},
+	[EV_SCAVBEGIN] = {"pages to release", RK_SCAV_PAGES, 0},
+	[EV_SCAVEND] = {"pages to release", RK_SCAV_PAGES, 0},
+	[EV_SCAVEMPTY] = {"chunk without candidates", RK_SCAV_EMPTY, 0},
+	[EV_SPOOLALLOC] = {"stack from the pool", RK_SPOOL_ALLOC, 'b'},
+	[EV_SPOOLFREE] = {"stack to the pool", RK_SPOOL_FREE, 'b'},
+	[EV_STACKSCAN] = {"stack spans looked at", RK_STACKSCAN, 0},
+	[EV_SLARGEPOP] = {"large stack", RK_SLARGE, 'b'},
+	[EV_SLARGEPUSH] = {"large stack", RK_SLARGE, 'b'},
+	[EV_HINT] = {"hint", RK_HINT, 0},
+	[EV_MCACHEALLOC] = {"mcache", RK_MCACHE, 0},
+};
+
 static void compare_answer(replay *rp, const gmt_event *e, uint64_t a, uint64_t b, uint64_t c, uint64_t d) {
 	const void *span = (const void *)(uintptr_t)b;
 	const uint64_t setMask = 1023;
+	const plain_answer *plain = &plainAnswers[e->kind];
+	if (plain->what != NULL) {
+		uintptr_t addr = (uintptr_t)(plain->addr == 'a' ? a : plain->addr == 'b' ? b : 0);
+		compare4(rp, plain->kind, plain->what, e, a, b, c, d, addr);
+		return;
+	}
 	switch ((gomem_ev)e->kind) {
 	case EV_REFILL:
 		compare_span(rp, RK_REFILL, "refill: old span", e->a, a, e->b, span);
@@ -391,9 +426,6 @@ static void compare_answer(replay *rp, const gmt_event *e, uint64_t a, uint64_t 
 		}
 		compare4(rp, RK_SWEEP, "sweep", e, a, e->b, c, d, span_addr(span));
 		return;
-	case EV_PCREFILL:
-		compare4(rp, RK_PCREFILL, "page cache refill", e, a, b, c, d, 0);
-		return;
 	case EV_PALLOC:
 		replay_counted(rp, RK_PALLOC, e->a == a && e->b == b, event_number(rp), "pages", e->a == a ? e->b : e->a,
 			e->a == a ? b : a, (uintptr_t)b);
@@ -402,15 +434,6 @@ static void compare_answer(replay *rp, const gmt_event *e, uint64_t a, uint64_t 
 		return;
 	case EV_MSPANALLOC:
 		compare_span(rp, RK_MSPAN, "span structure", e->a, a, e->b, span);
-		return;
-	case EV_PCALLOC:
-		compare4(rp, RK_PCALLOC, "pages from the page cache", e, a, b, c, d, (uintptr_t)b);
-		return;
-	case EV_PCFLUSH:
-		compare4(rp, RK_PCFLUSH, "page cache flush", e, a, b, c, d, 0);
-		return;
-	case EV_NEEDZERO:
-		compare4(rp, RK_ZEROED, "arena used before", e, a, b, c, d, (uintptr_t)a);
 		return;
 	case EV_SPANINIT:
 		compare_spaninit(rp, e, a, span, c, d);
@@ -421,47 +444,6 @@ static void compare_answer(replay *rp, const gmt_event *e, uint64_t a, uint64_t 
 		} else {
 			compare4(rp, RK_SPANFREE, "span freed", e, a, e->b, c, d, (uintptr_t)c);
 		}
-		return;
-	case EV_RESERVE:
-		compare4(rp, RK_RESERVE, "address asked of the OS", e, a, b, c, d, 0);
-		return;
-	case EV_ARENA:
-		compare4(rp, RK_ARENA, "arena", e, a, b, c, d, 0);
-		return;
-	case EV_PGROW:
-		compare4(rp, RK_GROW, "heap growth", e, a, b, c, d, 0);
-		return;
-	case EV_RANDPAD:
-		compare4(rp, RK_PAD, "padding pages", e, a, b, c, d, 0);
-		return;
-	case EV_SCAVFIND:
-		compare4(rp, RK_SCAV_FIND, "chunk to scavenge", e, a, b, c, d, 0);
-		return;
-	case EV_SCAVBEGIN:
-	case EV_SCAVEND:
-		compare4(rp, RK_SCAV_PAGES, "pages to release", e, a, b, c, d, 0);
-		return;
-	case EV_SCAVEMPTY:
-		compare4(rp, RK_SCAV_EMPTY, "chunk without candidates", e, a, b, c, d, 0);
-		return;
-	case EV_SPOOLALLOC:
-		compare4(rp, RK_SPOOL_ALLOC, "stack from the pool", e, a, b, c, d, (uintptr_t)b);
-		return;
-	case EV_SPOOLFREE:
-		compare4(rp, RK_SPOOL_FREE, "stack to the pool", e, a, b, c, d, (uintptr_t)b);
-		return;
-	case EV_STACKSCAN:
-		compare4(rp, RK_STACKSCAN, "stack spans looked at", e, a, b, c, d, 0);
-		return;
-	case EV_SLARGEPOP:
-	case EV_SLARGEPUSH:
-		compare4(rp, RK_SLARGE, "large stack", e, a, b, c, d, (uintptr_t)b);
-		return;
-	case EV_HINT:
-		compare4(rp, RK_HINT, "hint", e, a, b, c, d, 0);
-		return;
-	case EV_MCACHEALLOC:
-		compare4(rp, RK_MCACHE, "mcache", e, e->a, e->b, e->c, e->d, 0);
 		return;
 	default:
 		replay_stop(rp, "event %" PRIu64 ": %s is not an answer", event_number(rp), kind_name(e->kind));
@@ -605,16 +587,22 @@ static void policy_loadMarks(void *ctx, gomem_heap *h, gomem_p *p, mspan *s) {
 #endif
 }
 
+// scavenge_step does the request under the cursor.
+static void scavenge_step(replay *rp, gomem_p *p) {
+	uint64_t bytes = rp->cur->a;
+	bool force = rp->cur->b != 0, none;
+	replay_advance(rp);
+	pageAlloc_scavengeStep(&rp->h->env, &rp->h->pages, (uintptr_t)bytes, force, heapStats_of(rp->h, p), &none);
+}
+
 static void policy_scavengeAssist(void *ctx, gomem_heap *h, gomem_p *p, uintptr_t scav, uintptr_t growth) {
 	replay *rp = ctx;
+	(void)h;
 	(void)scav;
 	(void)growth;
 	while (replay_next_is(rp, EV_SCAVENGE)) {
-		uint64_t bytes = rp->cur->a;
-		bool force = rp->cur->b != 0, none;
 		rp->out->given[EV_SCAVENGE]++;
-		replay_advance(rp);
-		pageAlloc_scavengeStep(&h->env, &h->pages, (uintptr_t)bytes, force, heapStats_of(h, p), &none);
+		scavenge_step(rp, p);
 	}
 }
 
@@ -901,13 +889,6 @@ static void op_sweepgen(replay *rp) {
 	replay_advance(rp);
 }
 
-static void op_scavenge(replay *rp, stream *s) {
-	uint64_t bytes = rp->cur->a;
-	bool force = rp->cur->b != 0, none;
-	replay_advance(rp);
-	pageAlloc_scavengeStep(&rp->h->env, &rp->h->pages, (uintptr_t)bytes, force, heapStats_of(rp->h, s->p), &none);
-}
-
 static void op_allocmanual(replay *rp, stream *s) {
 	uint64_t npages = rp->cur->a;
 	if (npages == 0 || npages > REPLAY_MAX_HEAP >> 13) {
@@ -972,7 +953,7 @@ static void replay_begin(replay *rp, stream *s) {
 		op_ensureswept(rp, s);
 		return;
 	case EV_SCAVENGE:
-		op_scavenge(rp, s);
+		scavenge_step(rp, s->p);
 		return;
 	case EV_PREPARESWEEP:
 		op_preparesweep(rp, s, a);

@@ -127,16 +127,11 @@ static uint64_t given_count(const replay_result *res, gomem_ev k) {
 
 // ---- text
 
-static void print_kind(const replay_info *info, const replay_count *c) {
+// print_kind pads the total to a width, so that another column can follow; 0: none does.
+static void print_kind(const replay_info *info, const replay_count *c, int width) {
 	char n[32], m[32];
 	const char *mark = c->equal == c->total ? " " : "*";
-	printf("%s %-43s %11s of %-11s", mark, info->name, with_commas(c->equal, n), with_commas(c->total, m));
-}
-
-static void print_last_kind(const replay_info *info, const replay_count *c) {
-	char n[32], m[32];
-	const char *mark = c->equal == c->total ? " " : "*";
-	printf("%s %-43s %11s of %s\n", mark, info->name, with_commas(c->equal, n), with_commas(c->total, m));
+	printf(" %s %-43s %11s of %-*s", mark, info->name, with_commas(c->equal, n), width, with_commas(c->total, m));
 }
 
 static void print_kinds(const verdict_options *opt, const replay_result *res) {
@@ -148,13 +143,12 @@ static void print_kinds(const verdict_options *opt, const replay_result *res) {
 	}
 	int rows = (n + 1) / 2;
 	for (int i = 0; i < rows; i++) {
-		int last = i;
-		printf(" ");
-		if (i + rows < n) {
-			print_kind(&replay_infos[list[i]], &res->kinds[list[i]]);
-			last = i + rows;
+		bool two = i + rows < n;
+		print_kind(&replay_infos[list[i]], &res->kinds[list[i]], two ? 10 : 0);
+		if (two) {
+			print_kind(&replay_infos[list[i + rows]], &res->kinds[list[i + rows]], 0);
 		}
-		print_last_kind(&replay_infos[list[last]], &res->kinds[list[last]]);
+		printf("\n");
 	}
 }
 
