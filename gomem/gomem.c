@@ -22,8 +22,12 @@ static const char *checkPageSizes(const gomem_layout *L, const gomem_os *os) {
 
 static bool envInit(gomem_heap *h, const gomem_config *cfg) {
 	gomem_env *env = &h->env;
-	env->layout = &layout_linux_amd64_go126;
+	env->layout = cfg->layout != NULL ? cfg->layout : &layout_linux_amd64_go126;
 	const gomem_layout *L = layout_get(env);
+	if (L != env->layout || layout_check(L) != NULL) {
+		errno = EINVAL;
+		return false;
+	}
 	env->stats = &h->stats;
 	env->lab = cfg->lab;
 	env->throwHook = cfg->throw_hook;

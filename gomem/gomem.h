@@ -27,6 +27,7 @@ typedef struct gomem_heap gomem_heap;
 typedef struct gomem_p gomem_p;
 struct gomem_os;
 struct gomem_lab;
+struct gomem_layout;
 struct gomem_policy;
 
 // A type as the allocator sees it (Go: abi.Type). ptr_mask: bit i set if word i of the type holds a pointer, ptr_bytes / word size bits,
@@ -42,6 +43,7 @@ typedef struct gomem_config {
 	struct gomem_os *os;               // memory system; NULL: the process's own (the heap owns it then)
 	const struct gomem_policy *policy; // when things happen (gomem/policy.h); NULL: from the heap's own state
 	const struct gomem_lab *lab;       // hooks of a lab build
+	const struct gomem_layout *layout; // constants (gomem/layout.h); NULL: linux/amd64. Another one: only in a build with a run-time layout
 	uint64_t rand_seed;      // 64 bits that place the heap in the address space (0: taken from the OS's random source)
 	bool no_randomized_base; // GOEXPERIMENT=norandomizedheapbase64
 	bool no_greentea;        // GOEXPERIMENT=nogreenteagc

@@ -1,0 +1,321 @@
+// driver.c: a target as an ordinary program, in every build: replays inputs, shows them, makes random ones. No fuzzing engine.
+#include "fuzz/fuzz.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+const fuzz_target *fuzz_this(void);
+int LLVMFuzzerInitialize(int *argc, char ***argv);
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max, unsigned seed);
+size_t LLVMFuzzerCustomCrossOver(const uint8_t *a, size_t na, const uint8_t *b, size_t nb, uint8_t *out, size_t max, unsigned seed);
+
+enum { EXIT_FOUND = 1, EXIT_USAGE = 2, maxInput = 1 << 16, maxPool = 8192 };
+
+typedef struct input {
+	uint8_t *data;
+	size_t n;
+} input;
+
+typedef struct run {
+	const char *mode; // run, text, c, encode
+	double seconds;
+	uint64_t seed;
+	const char *out;
+	uint64_t inputs, ops;
+	input pool[maxPool]; // what random inputs are made from
+	size_t npool;
+	bool keep;
+	const char *path; // of the input under way
+	uint8_t data[maxInput];
+	size_t n;
+} run;
+
+static run *theRun; // for the report of a failure
+
+static void usage(FILE *out) {
+	const fuzz_target *t = fuzz_this();
+	fprintf(out,
+		"fuzz_%s: %s\n\n"
+		"usage:\n"
+		"  fuzz_%s [FILE | DIR]...             run inputs\n"
+		"  fuzz_%s --show FILE...              print inputs as text, one operation a line\n"
+		"  fuzz_%s --c FILE...                 print inputs as C for a unit test\n"
+		"  fuzz_%s --encode TEXT.txt -o FILE   make an input of text\n"
+		"  fuzz_%s --seconds N [--seed S] [DIR]...  run random inputs made from those in DIR; a failing one goes to -o FILE\n"
+		"  fuzz_%s --ops                       list the operations and their arguments\n"
+		"exit code: 0 nothing found, 1 something was found, 2 bad usage or unreadable input\n",
+		t->name, t->what, t->name, t->name, t->name, t->name, t->name, t->name);
+}
+
+static _Noreturn void bad(const char *path, const char *why) {
+	fprintf(stderr, "fuzz_%s: %s: %s\n", fuzz_this()->name, path, why);
+	exit(EXIT_USAGE);
+}
+
+static void writeFile(const char *path, const uint8_t *data, size_t n) {
+	FILE *f = fopen(path, "wb");
+	if (f == NULL || fwrite(data, 1, n, f) != n || fclose(f) != 0) {
+		bad(path, strerror(errno));
+	}
+}
+
+// found ends a run that found something.
+static void found(void) {
+	run *r = theRun;
+	if (r->path != NULL) {
+		fprintf(stderr, "input: %s\n", r->path);
+	} else {
+		const char *out = r->out != NULL ? r->out : "crash-input";
+		writeFile(out, r->data, r->n);
+		fprintf(stderr, "input: %s (%llu inputs before it, seed %llu)\n", out, (unsigned long long)r->inputs,
+			(unsigned long long)r->seed);
+	}
+	fflush(NULL);
+	_exit(EXIT_FOUND);
+}
+
+static size_t readFile(const char *path, uint8_t *data, size_t max) {
+	FILE *f = strcmp(path, "-") == 0 ? stdin : fopen(path, "rb");
+	if (f == NULL) {
+		bad(path, strerror(errno));
+	}
+	const size_t n = fread(data, 1, max, f);
+	if (ferror(f)) {
+		bad(path, strerror(errno));
+	}
+	if (f != stdin) {
+		fclose(f);
+	}
+	return n;
+}
+
+static void show(const run *r) {
+	const fuzz_target *t = fuzz_this();
+	static fuzz_program p;
+	if (t->ops == NULL) {
+		for (size_t i = 0; i < r->n; i++) {
+			printf("%02x%s", r->data[i], i % 32 == 31 || i + 1 == r->n ? "\n" : " ");
+		}
+		return;
+	}
+	fuzz_decode(t, r->data, r->n, &p);
+	if (strcmp(r->mode, "c") == 0) {
+		fuzz_print_c(t, &p, stdout);
+	} else {
+		fuzz_print_text(t, &p, stdout);
+	}
+}
+
+static void encode(run *r) {
+	static fuzz_program p;
+	static char text[maxInput + 1];
+	char err[256];
+	memcpy(text, r->data, r->n);
+	text[r->n < maxInput ? r->n : maxInput] = 0;
+	if (fuzz_this()->ops == NULL || r->out == NULL) {
+		bad(r->path, r->out == NULL ? "--encode needs -o FILE" : "this target has no operations");
+	}
+	if (!fuzz_parse(fuzz_this(), text, &p, err)) {
+		bad(r->path, err);
+	}
+	writeFile(r->out, r->data, fuzz_encode(fuzz_this(), &p, r->data, maxInput));
+}
+
+static void keep(run *r) {
+	uint8_t *copy = r->npool < maxPool ? malloc(r->n + 1) : NULL;
+	if (copy != NULL) {
+		memcpy(copy, r->data, r->n);
+		r->pool[r->npool++] = (input){copy, r->n};
+	}
+}
+
+static void doFile(run *r, const char *path) {
+	r->path = path;
+	r->n = readFile(path, r->data, maxInput);
+	if (strcmp(r->mode, "run") != 0) {
+		if (strcmp(r->mode, "encode") == 0) {
+			encode(r);
+		} else {
+			show(r);
+		}
+		return;
+	}
+	if (r->seconds > 0) {
+		keep(r);
+		return;
+	}
+	r->ops += fuzz_run(fuzz_this(), r->data, r->n);
+	r->inputs++;
+}
+
+static int byName(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
+
+static void doPath(run *r, const char *path);
+
+static void doDir(run *r, const char *path, DIR *dir) {
+	char **names = NULL;
+	size_t n = 0, cap = 0;
+	for (const struct dirent *e = readdir(dir); e != NULL; e = readdir(dir)) {
+		if (e->d_name[0] == '.') {
+			continue;
+		}
+		if (n == cap) {
+			cap = cap * 2 + 64;
+			names = realloc(names, cap * sizeof *names);
+		}
+		char *full = malloc(strlen(path) + strlen(e->d_name) + 2);
+		if (names == NULL || full == NULL) {
+			bad(path, "out of memory");
+		}
+		sprintf(full, "%s/%s", path, e->d_name);
+		names[n++] = full;
+	}
+	closedir(dir);
+	qsort(names, n, sizeof *names, byName);
+	for (size_t i = 0; i < n; i++) {
+		doPath(r, names[i]);
+		free(names[i]);
+	}
+	free(names);
+}
+
+static void doPath(run *r, const char *path) {
+	DIR *dir = opendir(path);
+	if (dir != NULL) {
+		doDir(r, path, dir);
+	} else {
+		doFile(r, path);
+	}
+}
+
+static double now(void) {
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+// makeInput makes a random input from those of the pool, which grows a little.
+static void makeInput(run *r, uint64_t *rnd) {
+	const input *from = r->npool > 0 ? &r->pool[fuzz_below(rnd, r->npool)] : NULL;
+	r->n = from != NULL ? from->n : 0;
+	if (from != NULL) {
+		memcpy(r->data, from->data, from->n);
+	}
+	if (fuzz_below(rnd, 4) == 0 && r->npool > 1) {
+		const input *other = &r->pool[fuzz_below(rnd, r->npool)];
+		r->n = LLVMFuzzerCustomCrossOver(
+			from->data, from->n, other->data, other->n, r->data, maxInput, (unsigned)fuzz_random(rnd));
+	}
+	r->n = LLVMFuzzerCustomMutator(r->data, r->n, maxInput, (unsigned)fuzz_random(rnd));
+	if (r->npool < 64 || (r->npool < maxPool && fuzz_below(rnd, 64) == 0)) {
+		keep(r);
+	}
+}
+
+static void runRandom(run *r) {
+	uint64_t rnd = r->seed;
+	r->path = NULL;
+	for (const double end = now() + r->seconds; now() < end;) {
+		makeInput(r, &rnd);
+		r->ops += fuzz_run(fuzz_this(), r->data, r->n);
+		r->inputs++;
+	}
+}
+
+static void listOps(void) {
+	const fuzz_target *t = fuzz_this();
+	for (unsigned i = 0; i <= t->nops; i++) {
+		const fuzz_arg *args = i == 0 ? t->config : t->ops[i - 1].args;
+		printf("%s", i == 0 ? "config" : t->ops[i - 1].name);
+		for (unsigned k = 0; k < FUZZ_MAX_ARGS && args[k].name != NULL; k++) {
+			printf(" %s(", args[k].name);
+			printf(args[k].max != 0 ? "0..%llu)" : "%llu bytes)",
+				(unsigned long long)(args[k].max != 0 ? args[k].max : args[k].bytes));
+		}
+		putchar('\n');
+	}
+}
+
+static const char *nextArg(int argc, char **argv, int *i) {
+	if (++*i >= argc) {
+		usage(stderr);
+		exit(EXIT_USAGE);
+	}
+	return argv[*i];
+}
+
+static bool option(run *r, int argc, char **argv, int *i) {
+	const char *a = argv[*i];
+	if (a[0] != '-' || a[1] == 0) {
+		return false;
+	}
+	if (strcmp(a, "--help") == 0 || strcmp(a, "-h") == 0) {
+		usage(stdout);
+		exit(0);
+	}
+	if (strcmp(a, "--ops") == 0) {
+		listOps();
+		exit(0);
+	}
+	if (strcmp(a, "--show") == 0) {
+		r->mode = "text";
+	} else if (strcmp(a, "--c") == 0) {
+		r->mode = "c";
+	} else if (strcmp(a, "--encode") == 0) {
+		r->mode = "encode";
+	} else if (strcmp(a, "-o") == 0) {
+		r->out = nextArg(argc, argv, i);
+	} else if (strcmp(a, "--seconds") == 0) {
+		r->seconds = strtod(nextArg(argc, argv, i), NULL);
+	} else if (strcmp(a, "--seed") == 0) {
+		r->seed = strtoull(nextArg(argc, argv, i), NULL, 0);
+	} else {
+		usage(stderr);
+		exit(EXIT_USAGE);
+	}
+	return true;
+}
+
+int main(int argc, char **argv) {
+	LLVMFuzzerInitialize(&argc, &argv);
+	run *r = theRun = calloc(1, sizeof *r);
+	if (r == NULL) {
+		return EXIT_USAGE;
+	}
+	r->mode = "run";
+	r->seed = 1;
+	fuzz_on_failure(found);
+	int npaths = 0;
+	char **paths = calloc((size_t)argc + 1, sizeof *paths);
+	for (int i = 1; i < argc && paths != NULL; i++) {
+		if (!option(r, argc, argv, &i)) {
+			paths[npaths++] = argv[i];
+		}
+	}
+	if (npaths == 0 && r->seconds <= 0) {
+		usage(stderr);
+		return EXIT_USAGE;
+	}
+	const double start = now();
+	for (int i = 0; i < npaths; i++) {
+		doPath(r, paths[i]);
+	}
+	if (r->seconds > 0) {
+		runRandom(r);
+	}
+	if (strcmp(r->mode, "run") == 0) {
+		printf("fuzz_%s: %llu inputs, %llu operations, %.0f inputs a second\n", fuzz_this()->name,
+			(unsigned long long)r->inputs, (unsigned long long)r->ops, (double)r->inputs / (now() - start + 1e-9));
+	}
+	for (size_t i = 0; i < r->npool; i++) {
+		free(r->pool[i].data);
+	}
+	free(paths);
+	free(r);
+	return 0;
+}

@@ -1,0 +1,341 @@
+// fuzz_os.c: see fuzz_os.h.
+//
+//   metadata   bumped from one range, never given back before the next begin; zeroed then
+//   heap       unbacked: addresses only. Backed: windows of real memory at fixed places; what was made ready is zeroed at begin
+#include "fuzz/fuzz_os.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+enum { maxCalls = 1 << 14, maxHeapRanges = 4096, maxBig = 256, numWindows = 5 };
+static const uint64_t metaBytes = (uint64_t)1 << 37;
+static const uint64_t metaSmall = 1 << 20;  // larger blocks come from the upper half and are given back whole
+static const uint64_t windowBytes = (uint64_t)1 << 32;
+static const uint64_t windowStep = (uint64_t)1 << 38; // from one of Go's hints to the next
+static const uint64_t elsewhere = 0x280000000000u;    // where moved reservations go
+
+typedef struct range {
+	uint64_t lo, hi;
+} range;
+
+// The one system: its memory is the process's.
+static struct {
+	gomem_os os;
+	fuzz_os_config cfg;
+	unsigned char *meta;
+	uint64_t small, big, smallPeak; // next free byte of either half
+	range bigs[maxBig];
+	unsigned nbigs;
+	range heap[maxHeapRanges]; // reserved heap ranges, unordered
+	unsigned nheap;
+	uint64_t next; // of elsewhere
+	range dirty[numWindows];
+	uint64_t calls, failFrom, failTo, failed;
+	uint64_t reservations, moveAt;
+	fuzz_os_call log[maxCalls];
+	size_t nlog;
+} sys;
+
+static void die(const char *what) {
+	perror(what);
+	exit(2);
+}
+
+static uint64_t windowBase(unsigned w) { return w + 1 < numWindows ? FUZZ_OS_BASE + w * windowStep : elsewhere; }
+
+// windowOf gives the window that holds [lo, hi), or numWindows.
+static unsigned windowOf(uint64_t lo, uint64_t hi) {
+	unsigned w = 0;
+	while (w < numWindows && (lo < windowBase(w) || hi > windowBase(w) + windowBytes)) {
+		w++;
+	}
+	return w;
+}
+
+static void *mapAt(uint64_t addr, uint64_t n) {
+	const int flags = MAP_ANONYMOUS | MAP_PRIVATE | MAP_NORESERVE | (addr != 0 ? MAP_FIXED_NOREPLACE : 0);
+	void *p = mmap((void *)(uintptr_t)addr, n, PROT_READ | PROT_WRITE, flags, -1, 0);
+	return p == MAP_FAILED ? NULL : p;
+}
+
+static void mapOnce(void) {
+	if (sys.meta != NULL) {
+		return;
+	}
+	sys.meta = mapAt(0, metaBytes);
+	if (sys.meta == NULL) {
+		die("fuzz_os: no address space for metadata");
+	}
+	// One physical page of any size divides the beginning.
+	sys.meta += alignUp((uintptr_t)sys.meta, 1 << 21) - (uintptr_t)sys.meta;
+	for (unsigned w = 0; w < numWindows; w++) {
+		if (mapAt(windowBase(w), windowBytes) == NULL) {
+			die("fuzz_os: no address space for the heap");
+		}
+	}
+}
+
+static bool isMeta(const void *v) {
+	return (const unsigned char *)v >= sys.meta && (const unsigned char *)v < sys.meta + metaBytes;
+}
+
+static void logCall(fuzz_os_kind kind, uint64_t addr, uint64_t n, uint64_t got) {
+	if (sys.nlog < maxCalls) {
+		sys.log[sys.nlog++] = (fuzz_os_call){kind, addr, n, got};
+	}
+}
+
+static bool failsNow(void) {
+	sys.calls++;
+	if (sys.failFrom == 0 || sys.calls < sys.failFrom || sys.calls > sys.failTo) {
+		return false;
+	}
+	sys.failed++;
+	errno = ENOMEM;
+	return true;
+}
+
+static uint64_t roundUp(uint64_t n) { return alignUp(n, sys.cfg.physPageSize); }
+
+// ---- metadata
+
+static void *takeMeta(uint64_t n) {
+	n = roundUp(n);
+	if (n <= metaSmall) {
+		unsigned char *p = sys.meta + sys.small;
+		sys.small += n;
+		sys.smallPeak = sys.small > sys.smallPeak ? sys.small : sys.smallPeak;
+		return p;
+	}
+	if (sys.nbigs == maxBig || sys.big + n > metaBytes - (1 << 21)) {
+		errno = ENOMEM;
+		return NULL;
+	}
+	unsigned char *p = sys.meta + sys.big;
+	sys.bigs[sys.nbigs++] = (range){sys.big, sys.big + n};
+	sys.big += n;
+	return p;
+}
+
+static void clearMeta(void) {
+	memset(sys.meta, 0, sys.smallPeak);
+	sys.smallPeak = 0;
+	for (unsigned i = 0; i < sys.nbigs; i++) {
+		madvise(sys.meta + sys.bigs[i].lo, sys.bigs[i].hi - sys.bigs[i].lo, MADV_DONTNEED);
+	}
+	sys.nbigs = 0;
+	sys.small = 0;
+	sys.big = metaBytes / 2;
+}
+
+// ---- heap address space
+
+static bool isFree(uint64_t lo, uint64_t hi) {
+	for (unsigned i = 0; i < sys.nheap; i++) {
+		if (lo < sys.heap[i].hi && sys.heap[i].lo < hi) {
+			return false;
+		}
+	}
+	return true;
+}
+
+static bool place(uint64_t lo, uint64_t n) {
+	if (lo == 0 || lo + n < lo || lo + n > (uint64_t)1 << 47 || (lo & (sys.cfg.physPageSize - 1)) != 0 ||
+		sys.nheap == maxHeapRanges || !isFree(lo, lo + n)) {
+		return false;
+	}
+	if (sys.cfg.backed && windowOf(lo, lo + n) == numWindows) {
+		return false;
+	}
+	sys.heap[sys.nheap++] = (range){lo, lo + n};
+	return true;
+}
+
+static void *reserveHeap(uint64_t hint, uint64_t n) {
+	if (++sys.reservations != sys.moveAt && place(hint, n)) {
+		return (void *)(uintptr_t)hint;
+	}
+	// One page stays free before each place, so that none is aligned by chance.
+	const uint64_t at = sys.next;
+	if (!place(at, n)) {
+		errno = ENOMEM;
+		return NULL;
+	}
+	sys.next = at + n + sys.cfg.physPageSize;
+	return (void *)(uintptr_t)at;
+}
+
+// release takes [lo, hi) out of the reserved ranges.
+static void release(uint64_t lo, uint64_t hi) {
+	for (unsigned i = 0; i < sys.nheap;) {
+		const range r = sys.heap[i];
+		if (lo >= r.hi || r.lo >= hi) {
+			i++;
+			continue;
+		}
+		sys.heap[i] = sys.heap[--sys.nheap];
+		if (r.lo < lo && sys.nheap < maxHeapRanges) {
+			sys.heap[sys.nheap++] = (range){r.lo, lo};
+		}
+		if (hi < r.hi && sys.nheap < maxHeapRanges) {
+			sys.heap[sys.nheap++] = (range){hi, r.hi};
+		}
+	}
+}
+
+static void giveBack(uint64_t lo, uint64_t hi) {
+	if (sys.cfg.backed) {
+		madvise((void *)(uintptr_t)lo, hi - lo, MADV_DONTNEED);
+	}
+}
+
+static void clearHeap(void) {
+	for (unsigned w = 0; w < numWindows; w++) {
+		if (sys.dirty[w].lo < sys.dirty[w].hi) {
+			madvise((void *)(uintptr_t)sys.dirty[w].lo, sys.dirty[w].hi - sys.dirty[w].lo, MADV_DONTNEED);
+		}
+		sys.dirty[w] = (range){UINT64_MAX, 0};
+	}
+	sys.nheap = 0;
+	sys.next = elsewhere + sys.cfg.physPageSize;
+}
+
+// ---- the system's functions
+
+static uint64_t addrOf(const void *v) { return (uint64_t)(uintptr_t)v; }
+
+static void *os_alloc(gomem_os *os, uintptr_t n) {
+	(void)os;
+	return failsNow() ? NULL : takeMeta(n);
+}
+
+static void *os_reserve(gomem_os *os, void *hint, uintptr_t n, memUse use) {
+	(void)os;
+	if (use == MEM_META) {
+		return failsNow() ? NULL : takeMeta(n);
+	}
+	void *p = failsNow() ? NULL : reserveHeap(addrOf(hint), roundUp(n));
+	logCall(FUZZ_OS_RESERVE, addrOf(hint), n, addrOf(p));
+	return p;
+}
+
+static bool os_map(gomem_os *os, void *v, uintptr_t n) {
+	(void)os;
+	const bool ok = !failsNow();
+	if (isMeta(v)) {
+		return ok;
+	}
+	const unsigned w = windowOf(addrOf(v), addrOf(v) + n);
+	if (ok && sys.cfg.backed && w < numWindows) {
+		range *d = &sys.dirty[w];
+		d->lo = addrOf(v) < d->lo ? addrOf(v) : d->lo;
+		d->hi = addrOf(v) + n > d->hi ? addrOf(v) + n : d->hi;
+	}
+	logCall(FUZZ_OS_MAP, addrOf(v), n, ok);
+	return ok;
+}
+
+static bool os_used(gomem_os *os, void *v, uintptr_t n) {
+	(void)os;
+	const bool ok = !failsNow();
+	if (!isMeta(v)) {
+		logCall(FUZZ_OS_USED, addrOf(v), n, ok);
+	}
+	return ok;
+}
+
+static bool os_unused(gomem_os *os, void *v, uintptr_t n) {
+	if (((addrOf(v) | n) & (os->physPageSize - 1)) != 0) {
+		errno = EINVAL;
+		return false;
+	}
+	if (!isMeta(v)) {
+		if (!os->unusedKeepsContents) {
+			giveBack(addrOf(v), addrOf(v) + n);
+		}
+		logCall(FUZZ_OS_UNUSED, addrOf(v), n, 1);
+	}
+	return true;
+}
+
+static bool os_fault(gomem_os *os, void *v, uintptr_t n) {
+	(void)os;
+	if (isMeta(v)) {
+		memset(v, 0, n); // the next map must find zeros
+		return true;
+	}
+	giveBack(addrOf(v), addrOf(v) + n);
+	logCall(FUZZ_OS_FAULT, addrOf(v), n, 1);
+	return true;
+}
+
+static bool os_free(gomem_os *os, void *v, uintptr_t n) {
+	(void)os;
+	if (!isMeta(v)) {
+		giveBack(addrOf(v), addrOf(v) + n);
+		release(addrOf(v), addrOf(v) + roundUp(n));
+		logCall(FUZZ_OS_UNRESERVE, addrOf(v), n, 1);
+	}
+	return true;
+}
+
+static void os_hugePage(gomem_os *os, void *v, uintptr_t n) {
+	(void)os;
+	(void)v;
+	(void)n;
+}
+
+static bool os_collapse(gomem_os *os, void *v, uintptr_t n) {
+	(void)v;
+	(void)n;
+	return os->physHugePageSize != 0;
+}
+
+gomem_os *fuzz_os_begin(const fuzz_os_config *cfg) {
+	mapOnce();
+	clearMeta();
+	sys.cfg = cfg != NULL ? *cfg : (fuzz_os_config){0};
+	if (sys.cfg.physPageSize == 0) {
+		sys.cfg.physPageSize = 4096;
+	}
+	clearHeap();
+	sys.calls = sys.failFrom = sys.failTo = sys.failed = 0;
+	sys.reservations = sys.moveAt = 0;
+	sys.nlog = 0;
+	sys.os = (gomem_os){
+		.name = "fuzz",
+		.physPageSize = sys.cfg.physPageSize,
+		.physHugePageSize = sys.cfg.physHugePageSize,
+		.backed = sys.cfg.backed,
+		.unusedKeepsContents = sys.cfg.unusedKeepsContents,
+		.alloc = os_alloc,
+		.reserve = os_reserve,
+		.map = os_map,
+		.used = os_used,
+		.unused = os_unused,
+		.fault = os_fault,
+		.free = os_free,
+		.hugePage = os_hugePage,
+		.noHugePage = os_hugePage,
+		.hugePageCollapse = os_collapse,
+	};
+	return &sys.os;
+}
+
+void fuzz_os_fail(uint64_t n, uint64_t more) {
+	sys.failFrom = n == 0 ? 0 : sys.calls + n;
+	sys.failTo = sys.failFrom + more;
+}
+
+void fuzz_os_move(uint64_t n) { sys.moveAt = n == 0 ? 0 : sys.reservations + n; }
+
+uint64_t fuzz_os_failed(void) { return sys.failed; }
+
+const fuzz_os_call *fuzz_os_log(size_t *n) {
+	*n = sys.nlog;
+	return sys.log;
+}
+
+void fuzz_os_forget(void) { sys.nlog = 0; }

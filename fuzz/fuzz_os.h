@@ -1,0 +1,43 @@
+// fuzz_os.h: the operating system that fuzz targets give a heap: fast to begin again, and the program's to command.
+//
+// All memory comes from a few ranges that are mapped once for the process, so that a run makes no system call but to give
+// pages back. A call can be made to fail, a reservation to be granted elsewhere. What is asked for heap memory is logged, so that a model
+// can be asked for the same.
+//
+// Invariants: memory given out is zero; a range is in one of the states of mem.h, kept by the heap's own map in checked heaps.
+#ifndef GOMEM_FUZZ_OS_H
+#define GOMEM_FUZZ_OS_H
+
+#include "gomem/mem.h"
+
+typedef struct fuzz_os_config {
+	uintptr_t physPageSize;     // 0: 4096
+	uintptr_t physHugePageSize; // 0: none
+	bool backed;                // heap memory can be touched; then hints are granted only near FUZZ_OS_BASE
+	bool unusedKeepsContents;
+} fuzz_os_config;
+
+// With a random seed whose upper 20 bits are these, the heap's first hints lie where fuzz_os can back them.
+static const uint64_t FUZZ_OS_SEED = (uint64_t)0x80008 << 44; // hints from 0x200020000000 on
+static const uint64_t FUZZ_OS_BASE = 0x200000000000u;
+
+// fuzz_os_begin gives the system, as if new: nothing is mapped, nothing fails. There is one; what it gave before is gone.
+gomem_os *fuzz_os_begin(const fuzz_os_config *cfg);
+// The n-th call from now on that can fail fails (1: the next; 0: none), and so do the `more` calls after it.
+void fuzz_os_fail(uint64_t n, uint64_t more);
+// The n-th reservation of heap memory from now on is granted elsewhere.
+void fuzz_os_move(uint64_t n);
+uint64_t fuzz_os_failed(void); // calls that failed since begin
+
+// What the heap asked for its own memory (not for metadata), in order.
+typedef enum fuzz_os_kind { FUZZ_OS_RESERVE, FUZZ_OS_UNRESERVE, FUZZ_OS_MAP, FUZZ_OS_USED, FUZZ_OS_UNUSED, FUZZ_OS_FAULT } fuzz_os_kind;
+typedef struct fuzz_os_call {
+	fuzz_os_kind kind;
+	uint64_t addr, n; // reserve: the hint
+	uint64_t got;     // reserve: the address granted, 0: none; the others: 1 done, 0 refused
+} fuzz_os_call;
+// fuzz_os_log gives the calls since the last fuzz_os_forget; valid until the next call of the system.
+const fuzz_os_call *fuzz_os_log(size_t *n);
+void fuzz_os_forget(void);
+
+#endif

@@ -1,0 +1,110 @@
+// fuzz_pallocbits.c: the bitmap of one chunk against 512 bools.
+//
+// This is the example of fuzz/README.md: the shortest target that has everything.
+#include "fuzz/fuzz.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "gomem/mpagealloc.h"
+
+typedef struct state {
+	pallocBits bits;
+	bool used[pallocChunkPages];
+} state;
+
+static const gomem_layout *const L = &layout_linux_amd64_go126;
+
+// cut makes 1 + more pages from page i end within the chunk.
+static unsigned cut(unsigned i, uint64_t more) {
+	return more < pallocChunkPages - i ? 1 + (unsigned)more : pallocChunkPages - i;
+}
+
+static void setPages(state *s, unsigned i, unsigned n, bool used) { memset(&s->used[i], used, n); }
+
+static void allocRange(void *v, const uint64_t *a) {
+	state *s = v;
+	const unsigned i = (unsigned)a[0], n = cut(i, a[1]);
+	pallocBits_allocRange(&s->bits, i, n);
+	setPages(s, i, n, true);
+}
+
+static void freeRange(void *v, const uint64_t *a) {
+	state *s = v;
+	const unsigned i = (unsigned)a[0], n = cut(i, a[1]);
+	pallocBits_free(&s->bits, i, n);
+	setPages(s, i, n, false);
+}
+
+static unsigned firstFit(const state *s, unsigned from, unsigned n) {
+	unsigned run = 0;
+	for (unsigned i = from; i < pallocChunkPages; i++) {
+		run = s->used[i] ? 0 : run + 1;
+		if (run == n) {
+			return i + 1 - n;
+		}
+	}
+	return ~0u;
+}
+
+static void find(void *v, const uint64_t *a) {
+	state *s = v;
+	unsigned newSearchIdx;
+	const unsigned n = 1 + (unsigned)a[0];
+	fuzz_equal("pallocBits_find", pallocBits_find(&s->bits, n, 0, &newSearchIdx), firstFit(s, 0, n));
+	fuzz_equal("first free page", newSearchIdx, firstFit(s, 0, 1));
+}
+
+static void popcnt(void *v, const uint64_t *a) {
+	state *s = v;
+	const unsigned i = (unsigned)a[0], n = cut(i, a[1]);
+	unsigned want = 0;
+	for (unsigned k = i; k < i + n; k++) {
+		want += s->used[k];
+	}
+	fuzz_equal("popcntRange", pageBits_popcntRange(&s->bits.b, i, n), want);
+}
+
+static void *begin(const uint64_t *config) {
+	(void)config;
+	state *s = calloc(1, sizeof *s);
+	fuzz_check(s != NULL, "out of memory");
+	return s;
+}
+
+static void after(void *v) {
+	const state *s = v;
+	unsigned start = 0, max = 0, run = 0;
+	for (unsigned i = 0; i < pallocChunkPages; i++) {
+		fuzz_equal("page in use", pageBits_get(&s->bits.b, i), s->used[i]);
+		run = s->used[i] ? 0 : run + 1;
+		max = run > max ? run : max;
+		start += run == i + 1;
+	}
+	const pallocSum sum = pallocBits_summarize(L, &s->bits);
+	fuzz_equal("free pages at the start", pallocSum_start(L, sum), start);
+	fuzz_equal("longest run", pallocSum_max(L, sum), max);
+	fuzz_equal("free pages at the end", pallocSum_end(L, sum), run);
+}
+
+#define PAGE {"page", 2, FUZZ_INDEX, pallocChunkPages - 1}
+#define MORE {"more", 2, FUZZ_PAGES, pallocChunkPages - 1}
+
+static const fuzz_op_info ops[] = {
+	{"alloc", {PAGE, MORE}, allocRange},
+	{"free", {PAGE, MORE}, freeRange},
+	{"find", {MORE}, find},
+	{"popcnt", {PAGE, MORE}, popcnt},
+};
+
+FUZZ_TARGET(pallocbits) = {
+	.name = "pallocbits",
+	.what = "the bitmap of one chunk against 512 bools",
+	.ops = ops,
+	.nops = sizeof ops / sizeof ops[0],
+	.max_ops = 48,
+	.begin = begin,
+	.after = after,
+	.end = free,
+	.small = true,
+};

@@ -1,0 +1,166 @@
+// run.c: runs one input, and tells what failed: the operation, the reason, and the program as C.
+//
+// Invariant: while a program runs, current names it, and op is the operation under way (current.p->n: none).
+#include "fuzz/fuzz.h"
+
+#include <signal.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+// A process runs one input at a time; a crash can only be told from here.
+static struct {
+	const fuzz_target *t;
+	const fuzz_program *p;
+	unsigned op;
+	bool told;
+	void (*leave)(void);
+} current;
+
+static void tellOp(void) {
+	if (current.p == NULL || current.op >= current.p->n) {
+		return;
+	}
+	const fuzz_op *op = &current.p->ops[current.op];
+	const fuzz_op_info *info = &current.t->ops[op->kind];
+	fprintf(stderr, "operation %u: %s(", current.op, info->name);
+	for (unsigned i = 0; i < FUZZ_MAX_ARGS && info->args[i].name != NULL; i++) {
+		fprintf(stderr, "%s%s=%llu", i > 0 ? ", " : "", info->args[i].name, (unsigned long long)op->a[i]);
+	}
+	fputs("): ", stderr);
+}
+
+// tellProgram prints the program up to the operation under way: what comes after has no part in it.
+static void tellProgram(void) {
+	if (current.told || current.p == NULL) {
+		return;
+	}
+	current.told = true;
+	static fuzz_program cut;
+	cut = *current.p;
+	cut.n = current.op < cut.n ? current.op + 1 : cut.n;
+	fputs("\nthe program, for a unit test (tests/test_fuzz.c):\n\n", stderr);
+	fuzz_print_c(current.t, &cut, stderr);
+	fputc('\n', stderr);
+}
+
+static _Noreturn void leave(void) {
+	tellProgram();
+	if (current.leave != NULL) {
+		current.leave();
+	}
+	abort();
+}
+
+void fuzz_fail(const char *fmt, ...) {
+	fprintf(stderr, "\nfuzz_%s: ", current.t != NULL ? current.t->name : "?");
+	tellOp();
+	va_list ap;
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	fputc('\n', stderr);
+	leave();
+}
+
+void fuzz_unequal(const char *what, uint64_t port, uint64_t oracle) {
+	fuzz_fail("%s: gomem %#llx, oracle %#llx", what, (unsigned long long)port, (unsigned long long)oracle);
+}
+
+void fuzz_thrown(void *guard, const char *msg) {
+	fuzz_guard *g = guard;
+	if (g == NULL || !g->armed) {
+		fuzz_fail("thrown: %s", msg);
+	}
+	snprintf(g->msg, sizeof g->msg, "%s", msg);
+	longjmp(g->back, 1);
+}
+
+bool fuzz_throws(fuzz_guard *g, void (*fn)(void *), void *arg) {
+	g->armed = true;
+	g->msg[0] = 0;
+	const bool threw = setjmp(g->back) != 0;
+	if (!threw) {
+		fn(arg);
+	}
+	g->armed = false;
+	return threw;
+}
+
+// ---- running
+
+void fuzz_run_program(const fuzz_target *t, const fuzz_program *p) {
+	current.t = t;
+	current.p = p;
+	current.op = p->n;
+	void *state = t->begin(p->config);
+	for (unsigned i = 0; i < p->n; i++) {
+		current.op = i;
+		t->ops[p->ops[i].kind].run(state, p->ops[i].a);
+		if (t->after != NULL) {
+			t->after(state);
+		}
+	}
+	current.op = p->n;
+	t->end(state);
+	current.p = NULL;
+}
+
+size_t fuzz_run(const fuzz_target *t, const uint8_t *data, size_t n) {
+	current.t = t;
+	if (t->input != NULL) {
+		t->input(data, n);
+		return 1;
+	}
+	static fuzz_program p;
+	fuzz_decode(t, data, n, &p);
+	fuzz_run_program(t, &p);
+	return p.n;
+}
+
+void fuzz_play(const fuzz_target *t, const uint64_t config[FUZZ_MAX_ARGS], const fuzz_step *steps) {
+	static fuzz_program p;
+	current.t = t;
+	memcpy(p.config, config, sizeof p.config);
+	p.n = 0;
+	for (; steps->op != NULL; steps++) {
+		unsigned kind = 0;
+		while (kind < t->nops && strcmp(t->ops[kind].name, steps->op) != 0) {
+			kind++;
+		}
+		if (kind == t->nops || p.n == FUZZ_MAX_OPS) {
+			fuzz_fail("no operation %s, or too many", steps->op);
+		}
+		p.ops[p.n].kind = kind;
+		memcpy(p.ops[p.n++].a, steps->a, sizeof steps->a);
+	}
+	fuzz_run_program(t, &p);
+}
+
+// ---- crashes
+
+void fuzz_on_failure(void (*leaveBy)(void)) { current.leave = leaveBy; }
+
+static void onSignal(int sig) {
+	fprintf(stderr, "\nfuzz_%s: ", current.t != NULL ? current.t->name : "?");
+	tellOp();
+	fprintf(stderr, "signal %d\n", sig);
+	tellProgram();
+	signal(sig, SIG_DFL);
+	raise(sig);
+}
+
+// A sanitizer's runtime offers this; without one it is absent.
+extern void __sanitizer_set_death_callback(void (*callback)(void)) __attribute__((weak));
+
+void fuzz_catch_crashes(void) {
+	if (__sanitizer_set_death_callback != NULL) {
+		__sanitizer_set_death_callback(tellProgram);
+		return;
+	}
+	static const int signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
+	for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {
+		signal(signals[i], onSignal);
+	}
+}
