@@ -232,6 +232,9 @@ uint64_t mheap_nextHeapRandBits(mheap *h, int bits) {
 	if (bits > h->heapRandSeedBitsRemaining) {
 		gomem_throw(&h->env, "not enough heapRandSeed bits remaining");
 	}
+	if (bits == 0) {
+		return 0; // an arena of one chunk has no bits to draw; a shift by 64 is 0 in Go, and undefined here
+	}
 	uint64_t r = h->heapRandSeed >> (64 - bits);
 	h->heapRandSeed <<= bits;
 	h->heapRandSeedBitsRemaining -= bits;
