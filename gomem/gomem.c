@@ -243,9 +243,26 @@ uintptr_t gomem_scavenge(gomem_heap *h, gomem_p *p, uintptr_t nbytes, bool force
 
 // ---- the cycle
 
-void gomem_setGCPhase(gomem_heap *h, uint32_t phase) { setGCPhase(h, phase); }
+// gcMarkTinyAllocs marks the blocks that tiny objects are allocated from: what is put into one while marking is on must live.
+static void gcMarkTinyAllocs(gomem_heap *h) {
+	for (int32_t i = 0; i < h->nallp; i++) {
+		if (p_isAlive(h->allp[i]) && h->allp[i]->mcache->tiny != 0) {
+			gomem_mark(h, (const void *)h->allp[i]->mcache->tiny);
+		}
+	}
+}
 
-void gomem_finishsweep(gomem_heap *h, gomem_p *p) { finishsweep_m(h, p); }
+void gomem_setGCPhase(gomem_heap *h, uint32_t phase) {
+	setGCPhase(h, phase);
+	if (phase == gcMark) {
+		gcMarkTinyAllocs(h);
+	}
+}
+
+void gomem_finishsweep(gomem_heap *h, gomem_p *p) {
+	finishsweep_m(h, p);
+	gcResetMarkState(h);
+}
 
 void gomem_startsweep(gomem_heap *h) {
 	gcSweep(h);
@@ -287,7 +304,9 @@ bool gomem_mark(gomem_heap *h, const void *p) {
 
 bool gomem_spanOf(gomem_heap *h, uintptr_t addr, gomem_span_info *out) {
 	mspan *s = spanOf(h, addr);
-	if (s == NULL) {
+	// A page that is free still names the span it was in, whose structure may describe other pages by now.
+	if (s == NULL || mspan_state(s) == mSpanDead || addr < mspan_base(s) ||
+		addr - mspan_base(s) >= s->npages << layout_get(&h->env)->pageShift) {
 		return false;
 	}
 	*out = (gomem_span_info){

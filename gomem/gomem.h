@@ -80,7 +80,8 @@ void *gomem_allocManual(gomem_heap *h, gomem_p *p, uintptr_t npages);
 void gomem_freeManual(gomem_heap *h, gomem_p *p, void *base);
 
 // The garbage collection cycle, step by step. The world is stopped in each of them but gomem_sweepone.
-// gomem_setGCPhase: 0 off, 1 mark, 2 mark termination (Go: setGCPhase). While marking, new objects are marked.
+// gomem_setGCPhase: 0 off, 1 mark, 2 mark termination (Go: setGCPhase). While marking, new objects are marked; so are, from its
+// beginning, the blocks that tiny objects are put into (Go: gcMarkTinyAllocs).
 void gomem_setGCPhase(gomem_heap *h, uint32_t phase);
 // gomem_finishsweep sweeps what is left of the last cycle and prepares mark bits (Go: finishsweep_m).
 void gomem_finishsweep(gomem_heap *h, gomem_p *p);
@@ -102,10 +103,10 @@ uintptr_t gomem_scavenge(gomem_heap *h, gomem_p *p, uintptr_t nbytes, bool force
 typedef struct gomem_span_info {
 	uintptr_t base, npages, elemsize, nelems, alloc_count;
 	uint8_t spanclass; // size class << 1 | noscan
-	uint8_t state;     // 0 dead, 1 in use, 2 manual
+	uint8_t state;     // 1 in use (objects), 2 manual
 	bool needzero;
 } gomem_span_info;
-// gomem_spanOf describes the span that covers addr. false: none. The counts are exact when no P allocates from it.
+// gomem_spanOf describes the span that covers addr. false: none, the page is free or not the heap's. The counts are exact when no P allocates from it.
 bool gomem_spanOf(gomem_heap *h, uintptr_t addr, gomem_span_info *out);
 // gomem_findObject gives the base of the object slot that addr points into, 0 if none.
 uintptr_t gomem_findObject(gomem_heap *h, uintptr_t addr);

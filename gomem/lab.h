@@ -91,7 +91,8 @@ enum {
 };
 
 // The hooks. turn() returns when the running stream may take a step whose first event is of kind k (EV_NONE: any kind); event() takes a
-// decision. busy() is told that a lock which must be free by the recorded order is taken; it does not return.
+// decision. busy() is told that a lock is taken: a replay, whose recorded order says that it must be free, does not return; a fuzzer lets
+// others run, and the lock is tried again.
 typedef struct gomem_lab {
 	void *ctx;
 	void (*turn)(void *ctx, gomem_ev k);

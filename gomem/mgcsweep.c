@@ -331,6 +331,13 @@ void finishsweep_reset(mheap *h) {
 	nextMarkBitArenaEpoch(&h->env, &h->gcBitsArenas);
 }
 
+void gcResetMarkState(mheap *h) {
+	for (intptr_t i = 0; i < h->heapArenas.len; i++) {
+		heapArena *ha = mheap_arenaAt(h, h->heapArenas.p[i]);
+		memset((void *)ha->pageMarks, 0, sizeof ha->pageMarks);
+	}
+}
+
 void gcSweep(mheap *h) {
 	if (atomic_load(&h->gcphase) != gcOff) {
 		gomem_throw(&h->env, "gcSweep being done but phase is not GCoff");

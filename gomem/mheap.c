@@ -466,7 +466,10 @@ static bool mheap_nextArena(mheap *h, uintptr_t ask, bool firstGrow, uintptr_t *
 	if (firstGrow && h->env.randomizeHeapBase) {
 		uint64_t offset = mheap_nextHeapRandBits(h, (int)(L->logHeapArenaBytes - layout_logChunkBytes(L)));
 		uint64_t base = h->curArena.base | (offset << layout_logChunkBytes(L));
-		h->curArena.base = (uintptr_t)alignDown(base, layout_chunkBytes(L));
+		// DEVIATION(D17): Go's first growth is one chunk and always fits behind the offset. Here the first request may be large.
+		if (base + ask <= h->curArena.end) {
+			h->curArena.base = (uintptr_t)base;
+		}
 	}
 	return true;
 }
@@ -799,17 +802,18 @@ static uintptr_t mheap_takeAligned(mheap *h, uintptr_t npages, uintptr_t *scav, 
 
 static uintptr_t mheap_takeLocked(mheap *h, uintptr_t npages, uintptr_t *scav, uintptr_t *growth) {
 	uintptr_t base = mheap_takePages(h, npages, scav);
-	if (base != 0) {
-		return base;
-	}
-	bool ok;
-	*growth = mheap_grow(h, npages, &ok);
-	if (!ok) {
-		return 0;
-	}
-	base = mheap_takePages(h, npages, scav);
-	if (base == 0) {
-		gomem_throw(&h->env, "grew heap, but no adequate free space found");
+	// DEVIATION(D17): a second growth only after the heap's first, whose random padding can leave too few pages. Go's first
+	// request is for one page, which always fits.
+	for (int growths = 0; base == 0; growths++) {
+		if (growths == 2) {
+			gomem_throw(&h->env, "grew heap, but no adequate free space found");
+		}
+		bool ok;
+		*growth += mheap_grow(h, npages, &ok);
+		if (!ok) {
+			return 0;
+		}
+		base = mheap_takePages(h, npages, scav);
 	}
 	return base;
 }

@@ -295,6 +295,7 @@ void deductSweepCredit(mheap *h, gomem_p *p, uintptr_t spanBytes, uintptr_t call
 void gcPaceSweeper(mheap *h, uint64_t trigger);
 void finishsweep_m(mheap *h, gomem_p *p);
 void finishsweep_reset(mheap *h); // its second half: all unswept sets are empty
+void gcResetMarkState(mheap *h);  // no page has marks any more (Go: mgc.go); before marking
 void gcSweep(mheap *h);           // begins a cycle
 void setGCPhase(mheap *h, uint32_t phase);
 

@@ -71,7 +71,7 @@ static inline const gomem_layout *layout_get(const gomem_env *env) {
 // gomem_throw reports an internal inconsistency and does not return.
 _Noreturn void gomem_throw(gomem_env *env, const char *msg);
 
-// lock and unlock: a plain mutual exclusion that may sleep. In a lab build a taken lock is a fault in the order of turns and goes to lab->busy.
+// lock and unlock: a plain mutual exclusion that may sleep. In a lab build lab->busy is told of a taken lock.
 #ifdef GOMEM_FREESTANDING
 void lock(gomem_env *env, mutex *m);
 void unlock(gomem_env *env, mutex *m);
