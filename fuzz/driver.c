@@ -12,7 +12,8 @@
 const fuzz_target *fuzz_this(void);
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max, unsigned seed);
-size_t LLVMFuzzerCustomCrossOver(const uint8_t *a, size_t na, const uint8_t *b, size_t nb, uint8_t *out, size_t max, unsigned seed);
+size_t LLVMFuzzerCustomCrossOver(
+	const uint8_t *a, size_t na, const uint8_t *b, size_t nb, uint8_t *out, size_t max, unsigned seed);
 
 enum { EXIT_FOUND = 1, EXIT_USAGE = 2, maxInput = 1 << 16, maxPool = 8192 };
 

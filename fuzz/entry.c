@@ -1,17 +1,16 @@
-// entry.c: what a fuzzing engine calls, for the target that FUZZ_TARGET_NAME names. Compiled once for each target.
+// entry.c: what a fuzzing engine calls, for the target whose structure FUZZ_TARGET_SYMBOL names. Compiled once for each target.
 #include "fuzz/fuzz.h"
 
-#define FUZZ_PASTE(a, b) a##b
-#define FUZZ_NAMED(name) FUZZ_PASTE(fuzz_target_, name)
-extern const fuzz_target FUZZ_NAMED(FUZZ_TARGET_NAME);
+extern const fuzz_target FUZZ_TARGET_SYMBOL;
 
 const fuzz_target *fuzz_this(void);
-const fuzz_target *fuzz_this(void) { return &FUZZ_NAMED(FUZZ_TARGET_NAME); }
+const fuzz_target *fuzz_this(void) { return &FUZZ_TARGET_SYMBOL; }
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max, unsigned seed);
-size_t LLVMFuzzerCustomCrossOver(const uint8_t *a, size_t na, const uint8_t *b, size_t nb, uint8_t *out, size_t max, unsigned seed);
+size_t LLVMFuzzerCustomCrossOver(
+	const uint8_t *a, size_t na, const uint8_t *b, size_t nb, uint8_t *out, size_t max, unsigned seed);
 // libFuzzer's own byte mutations; absent under other engines.
 extern size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t max) __attribute__((weak));
 

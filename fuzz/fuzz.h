@@ -44,17 +44,21 @@ typedef struct fuzz_target {
 	const char *what;               // one line for the list of targets: what is compared with what
 	fuzz_arg config[FUZZ_MAX_ARGS]; // the world that the program begins in
 	const fuzz_op_info *ops;
-	unsigned nops;    // at most 256
-	unsigned max_ops; // a program has no more operations than this; 0: FUZZ_MAX_OPS. Small targets want about 50, to be fast
+	unsigned nops; // at most 256
+	unsigned
+		max_ops; // a program has no more operations than this; 0: FUZZ_MAX_OPS. Small targets want about 50, to be fast
 	void *(*begin)(const uint64_t *config); // the state of one run; fails with fuzz_fail
 	void (*after)(void *state);             // after each operation; may be NULL
 	void (*end)(void *state);
-	void (*input)(const uint8_t *data, size_t n); // a target that takes bytes as they are has this, and nothing above but the names
-	bool small; // a target of one component: 10,000 executions a second are expected, not 1,000
+	void (*input)(const uint8_t *data,
+		size_t n); // a target that takes bytes as they are has this, and nothing above but the names
+	bool small;    // a target of one component: 10,000 executions a second are expected, not 1,000
 } fuzz_target;
 
 // fuzz_target_NAME is defined in fuzz_NAME.c: FUZZ_TARGET(NAME) = {...};
-#define FUZZ_TARGET(target) extern const fuzz_target fuzz_target_##target; const fuzz_target fuzz_target_##target
+#define FUZZ_TARGET(target)                                                                                            \
+	extern const fuzz_target fuzz_target_##target;                                                                     \
+	const fuzz_target fuzz_target_##target
 
 // ---- failing. Each says which operation was running, prints the program as C, and ends the process
 

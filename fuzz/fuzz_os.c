@@ -11,7 +11,7 @@
 
 enum { maxCalls = 1 << 14, maxHeapRanges = 4096, maxBig = 256, numWindows = 5 };
 static const uint64_t metaBytes = (uint64_t)1 << 37;
-static const uint64_t metaSmall = 1 << 20;  // larger blocks come from the upper half and are given back whole
+static const uint64_t metaSmall = 1 << 20; // larger blocks come from the upper half and are given back whole
 static const uint64_t windowBytes = (uint64_t)1 << 32;
 static const uint64_t windowStep = (uint64_t)1 << 38; // from one of Go's hints to the next
 static const uint64_t elsewhere = 0x280000000000u;    // where moved reservations go

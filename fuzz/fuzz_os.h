@@ -30,7 +30,14 @@ void fuzz_os_move(uint64_t n);
 uint64_t fuzz_os_failed(void); // calls that failed since begin
 
 // What the heap asked for its own memory (not for metadata), in order.
-typedef enum fuzz_os_kind { FUZZ_OS_RESERVE, FUZZ_OS_UNRESERVE, FUZZ_OS_MAP, FUZZ_OS_USED, FUZZ_OS_UNUSED, FUZZ_OS_FAULT } fuzz_os_kind;
+typedef enum fuzz_os_kind {
+	FUZZ_OS_RESERVE,
+	FUZZ_OS_UNRESERVE,
+	FUZZ_OS_MAP,
+	FUZZ_OS_USED,
+	FUZZ_OS_UNUSED,
+	FUZZ_OS_FAULT
+} fuzz_os_kind;
 typedef struct fuzz_os_call {
 	fuzz_os_kind kind;
 	uint64_t addr, n; // reserve: the hint

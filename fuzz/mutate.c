@@ -46,7 +46,8 @@ static uint64_t someSize(mutator *m) {
 }
 
 static uint64_t somePages(mutator *m) {
-	static const uint64_t borders[] = {1, 2, 4, 8, 15, 16, 17, 32, 63, 64, 65, 128, 511, 512, 513, 1023, 1024, 8191, 8192, 8193};
+	static const uint64_t borders[] = {
+		1, 2, 4, 8, 15, 16, 17, 32, 63, 64, 65, 128, 511, 512, 513, 1023, 1024, 8191, 8192, 8193};
 	return below(m, 3) == 0 ? below(m, 20) : pick(m, borders, sizeof borders / sizeof borders[0]);
 }
 

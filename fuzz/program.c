@@ -5,7 +5,9 @@
 
 #include <string.h>
 
-static uint64_t widthMask(const fuzz_arg *arg) { return arg->bytes >= 8 ? UINT64_MAX : ((uint64_t)1 << arg->bytes * 8) - 1; }
+static uint64_t widthMask(const fuzz_arg *arg) {
+	return arg->bytes >= 8 ? UINT64_MAX : ((uint64_t)1 << arg->bytes * 8) - 1;
+}
 
 static uint64_t reduce(const fuzz_arg *arg, uint64_t v) {
 	v &= widthMask(arg);

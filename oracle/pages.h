@@ -40,12 +40,14 @@ typedef struct oracle_cache {
 bool oracle_cache_is_empty(const oracle_cache *c);
 // oracle_cache_fill takes all free pages of the 64 that the first free page of the heap lies in; none: the cache stays empty.
 void oracle_cache_fill(oracle_pages *o, oracle_cache *c);
-uint64_t oracle_cache_take(const oracle_pages *o, oracle_cache *c, uint64_t npages, uint64_t *scav_pages); // 0: no such run
+uint64_t oracle_cache_take(
+	const oracle_pages *o, oracle_cache *c, uint64_t npages, uint64_t *scav_pages); // 0: no such run
 void oracle_cache_flush(oracle_pages *o, oracle_cache *c);
 
 // Scavenging, as two steps with the pages taken in between: which chunk, and from which page of it downwards, is looked at next; then the run
 // of pages that is given back. force: dense chunks too.
-bool oracle_scav_find(oracle_pages *o, bool force, uint64_t *chunk_addr, unsigned *page); // false: nothing left to look at
+bool oracle_scav_find(
+	oracle_pages *o, bool force, uint64_t *chunk_addr, unsigned *page); // false: nothing left to look at
 // oracle_scav_begin gives the number of pages, from *addr on, that are given back: they look used until oracle_scav_end. max_bytes: more
 // only to complete a physical or huge page. 0: none, and the chunk is not looked at again before a page of it is freed.
 uint64_t oracle_scav_begin(oracle_pages *o, uint64_t chunk_addr, unsigned page, uint64_t max_bytes, uint64_t *addr);

@@ -18,7 +18,7 @@ typedef struct oracle_size_class {
 
 typedef struct oracle_sizes {
 	uint64_t page_size, max_small;
-	unsigned n;                                  // classes 1 to n - 1; class 0 stands for large objects
+	unsigned n; // classes 1 to n - 1; class 0 stands for large objects
 	oracle_size_class classes[ORACLE_MAX_CLASSES];
 } oracle_sizes;
 

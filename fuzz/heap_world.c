@@ -1,0 +1,756 @@
+// heap_world.c: see heap_world.h.
+//
+//   objects[i] is live: its memory is the program's, it is marked in each cycle, its contents stay
+#include "fuzz/heap_world.h"
+
+#include <stdlib.h>
+
+// ---- types: T(i) has i % 5 + 1 words with pointers in a pattern of its own
+
+static const uint8_t masks[WORLD_TYPES][2] = {{1}, {3}, {5}, {2}, {0xff, 1}, {0x81}, {0xaa, 2}, {1, 2}};
+static const gomem_type types[WORLD_TYPES] = {
+	{8, 8, masks[0]},
+	{16, 16, masks[1]},
+	{24, 24, masks[2]},
+	{16, 16, masks[3]},
+	{72, 72, masks[4]},
+	{64, 64, masks[5]},
+	{80, 80, masks[6]},
+	{96, 80, masks[7]},
+};
+
+// ---- what the port did, for the oracle to repeat
+
+static void on_turn(void *ctx, gomem_ev k) {
+	world *w = ctx;
+	static const uint8_t steps[EV_MAX] = {
+		[EV_PUSH] = ORACLE_STEP_PUSH,
+		[EV_POP] = ORACLE_STEP_POP,
+		[EV_ACQUIRE] = ORACLE_STEP_ACQUIRE,
+		[EV_SCLOAD] = ORACLE_STEP_INDEX,
+		[EV_SCUPDATE] = ORACLE_STEP_INDEX,
+		[EV_NEEDZERO] = ORACLE_STEP_ZEROED,
+		[EV_SCAVFIND] = ORACLE_STEP_SCAV,
+	};
+	// Structures of spans and of caches are no decisions: the oracle has none.
+	if (k == EV_MSPANALLOC || k == EV_MCACHEALLOC) {
+		return;
+	}
+	const bool named = steps[k] != 0 || k == EV_PUSH;
+	if (w->nsteps < WORLD_STEPS) {
+		w->steps[w->nsteps++] = named ? steps[k] : ORACLE_STEP_LOCK;
+	}
+}
+
+static void on_event(void *ctx, gomem_ev k, uint64_t a, uint64_t b, uint64_t c, uint64_t d) {
+	(void)ctx;
+	(void)k;
+	(void)a;
+	(void)b;
+	(void)c;
+	(void)d;
+}
+
+static void on_busy(void *ctx, const char *name) {
+	(void)ctx;
+	fuzz_fail("one thread asks for the lock %s twice", name);
+}
+
+static void oracle_step_taken(void *ctx, oracle_step step) {
+	world *w = ctx;
+	if (w->step >= w->nsteps) {
+		fuzz_fail("the oracle takes a step (%d) that gomem did not take", (int)step);
+	}
+	fuzz_equal("step that Ps share", w->steps[w->step], step);
+	w->step++;
+}
+
+static const fuzz_os_kind osKinds[] = {
+	[ORACLE_OS_RESERVE] = FUZZ_OS_RESERVE,
+	[ORACLE_OS_RELEASE] = FUZZ_OS_UNRESERVE,
+	[ORACLE_OS_MAP] = FUZZ_OS_MAP,
+	[ORACLE_OS_USED] = FUZZ_OS_USED,
+	[ORACLE_OS_UNUSED] = FUZZ_OS_UNUSED,
+};
+
+static uint64_t oracle_os(void *ctx, oracle_os_call call, uint64_t addr, uint64_t n) {
+	world *w = ctx;
+	size_t logged;
+	const fuzz_os_call *log = fuzz_os_log(&logged);
+	if (w->oscall >= logged) {
+		fuzz_fail("the oracle asks the OS (%d) for %#llx, %llu bytes; gomem did not", (int)call,
+			(unsigned long long)addr, (unsigned long long)n);
+	}
+	const fuzz_os_call *did = &log[w->oscall++];
+	fuzz_equal("what was asked of the OS", did->kind, osKinds[call]);
+	fuzz_equal("address asked of the OS", did->addr, addr);
+	fuzz_equal("bytes asked of the OS", did->n, n);
+	return did->got;
+}
+
+static void forget(world *w) {
+	fuzz_os_forget();
+	w->oscall = 0;
+	w->nsteps = 0;
+	w->step = 0;
+}
+
+bool world_lost(world *w) {
+	if (w->compare && fuzz_os_failed() > 0) {
+		w->compare = false;
+	}
+	if (!w->compare) {
+		forget(w);
+	}
+	return !w->compare;
+}
+
+void world_settle(world *w) {
+	size_t logged;
+	const fuzz_os_call *log = fuzz_os_log(&logged);
+	if (w->oscall < logged) {
+		fuzz_fail("gomem asked the OS (%d) for %#llx, %llu bytes; the oracle does not", (int)log[w->oscall].kind,
+			(unsigned long long)log[w->oscall].addr, (unsigned long long)log[w->oscall].n);
+	}
+	if (w->step < w->nsteps) {
+		fuzz_fail("gomem takes a step (%d) that the oracle does not take", w->steps[w->step]);
+	}
+	forget(w);
+}
+
+// ---- callbacks
+
+// revives: an object that its special brings back does so each time.
+static bool revives(void *ctx, uint64_t slot) {
+	const world *w = ctx;
+	for (size_t i = 0; i < w->nspecials; i++) {
+		if (w->specials[i].revives && w->specials[i].slot == slot) {
+			return true;
+		}
+	}
+	return false;
+}
+
+static bool policy_revive(void *ctx, gomem_heap *h, struct mspan *s, uintptr_t objIndex) {
+	(void)h;
+	return revives(ctx, mspan_base(s) + objIndex * s->elemsize);
+}
+
+static void on_sample(void *ctx, void *obj, uintptr_t size) {
+	world *w = ctx;
+	fuzz_check(obj != NULL && size > 0, "sample of nothing");
+	w->sampled++;
+}
+
+// ---- begin and end
+
+static const uintptr_t physPages[] = {4096, 8192, 16384, 65536, 4096, 524288};
+
+static void begin_oracle(world *w, uint64_t flags, uint64_t seed, const gomem_os *os) {
+	const oracle_config cfg = {
+		.os = oracle_os,
+		.os_ctx = w,
+		.step = oracle_step_taken,
+		.step_ctx = w,
+		.revive = revives,
+		.revive_ctx = w,
+		.seed = seed,
+		.no_randomized_base = (flags & WORLD_NO_RANDOM_BASE) != 0,
+		.no_green_tea = (flags & WORLD_NO_GREEN_TEA) != 0,
+		.unused_keeps_contents = (flags & WORLD_KEEPS_CONTENTS) != 0,
+		.arena_bytes = w->layout.heapArenaBytes,
+		.phys_page = os->physPageSize,
+		.phys_huge_page = os->physHugePageSize,
+	};
+	w->o = oracle_new(&cfg);
+}
+
+static gomem_layout small_arenas(void) {
+	gomem_layout L = layout_linux_amd64_go126;
+	L.name = "4 MB arenas, two levels of the arena map";
+	L.logHeapArenaBytes = 22;
+	L.heapArenaBytes = 4u << 20;
+	L.arenaL1Bits = 6;
+	L.arenaL2Bits = 20;
+	return L;
+}
+
+// flags_of makes sense of the flags: without a random base the heap begins where nothing real can stand.
+static uint64_t flags_of(uint64_t flags) {
+	return (flags & WORLD_UNBACKED) != 0 ? flags : flags & ~(uint64_t)WORLD_NO_RANDOM_BASE;
+}
+
+void *world_begin(const uint64_t *config) {
+	const uint64_t flags = flags_of(config[1]);
+	world *w = calloc(1, sizeof *w);
+	fuzz_check(w != NULL, "out of memory");
+	w->objects = malloc(WORLD_OBJECTS * sizeof *w->objects);
+	w->steps = malloc(WORLD_STEPS);
+	fuzz_check(w->objects != NULL && w->steps != NULL, "out of memory");
+	w->backed = (flags & WORLD_UNBACKED) == 0;
+	w->compare = true;
+	w->check_each = 16;
+	w->c = contract_new(w->backed);
+	w->layout = (flags & WORLD_SMALL_ARENAS) != 0 ? small_arenas() : layout_linux_amd64_go126;
+	gomem_os *os = fuzz_os_begin(&(fuzz_os_config){
+		.physPageSize = physPages[config[2]],
+		.physHugePageSize = (flags & WORLD_HUGE_PAGES) != 0 ? 2 << 20 : 0,
+		.backed = w->backed,
+		.unusedKeepsContents = (flags & WORLD_KEEPS_CONTENTS) != 0,
+	});
+	// The lower bits of the seed decide offset and padding; hash them, so that a small number is as good as any.
+	uint64_t state = config[0];
+	const uint64_t low = fuzz_random(&state) >> 20;
+	const uint64_t seed = config[0] == 0 ? FUZZ_OS_SEED | 1 : w->backed ? FUZZ_OS_SEED | low : fuzz_random(&state) | 1;
+	begin_oracle(w, flags, seed, os);
+	w->policy = (gomem_policy){.ctx = w, .reviveSpecial = policy_revive};
+	w->lab = (gomem_lab){w, on_turn, on_event, on_busy};
+	const gomem_config cfg = {
+		.os = os,
+		.policy = &w->policy,
+		.lab = &w->lab,
+		.layout = &w->layout,
+		.rand_seed = seed,
+		.no_randomized_base = (flags & WORLD_NO_RANDOM_BASE) != 0,
+		.no_greentea = (flags & WORLD_NO_GREEN_TEA) != 0,
+		.checked = true,
+		.throw_hook = fuzz_thrown,
+		.throw_ctx = &w->guard,
+		.sample = (flags & WORLD_SAMPLES) != 0 ? on_sample : NULL,
+		.sample_ctx = w,
+		.sample_rate = 4096,
+	};
+	w->h = gomem_heap_new_bare(&cfg);
+	fuzz_check(w->h != NULL, "a heap cannot be made");
+	forget(w);
+	if (config[3] != 1) {
+		world_procs(w, (const uint64_t[FUZZ_MAX_ARGS]){config[3]});
+	}
+	return w;
+}
+
+void world_end(void *v) {
+	world *w = v;
+	fuzz_os_fail(0, 0);
+	world_check(w);
+	gomem_heap_destroy(w->h);
+	oracle_free(w->o);
+	contract_free(w->c);
+	free(w->objects);
+	free(w->steps);
+	free(w);
+}
+
+// ---- checks
+
+static void must(const char *bad) {
+	if (bad != NULL) {
+		fuzz_fail("%s", bad);
+	}
+}
+
+void world_check(world *w) {
+	must(gomem_heap_check(w->h));
+	must(contract_check(w->c));
+	world_read_stats(w, NULL);
+}
+
+void world_after(void *v) {
+	world *w = v;
+	if (++w->ops % w->check_each == 0) {
+		world_check(w);
+	}
+}
+
+// ---- Ps
+
+static void prepare(world *w, int id) {
+	gomem_prepareForSweep(w->h, gomem_heap_p(w->h, id));
+	if (!world_lost(w)) {
+		oracle_prepare_for_sweep(w->o, id);
+		world_settle(w);
+	}
+}
+
+gomem_p *world_p(world *w, uint64_t n, int *id) {
+	if (w->nprocs == 0) {
+		*id = -1;
+		return NULL;
+	}
+	*id = (int)(n % (unsigned)w->nprocs);
+	prepare(w, *id);
+	return gomem_heap_p(w->h, *id);
+}
+
+void world_procs(void *v, const uint64_t *a) {
+	world *w = v;
+	const int n = 1 + (int)a[0];
+	if (w->marking) {
+		return; // Go stops the world for it, and keeps it for after the cycle
+	}
+	if (w->nprocs > 0) {
+		// Those that go are prepared like all others: the world was stopped at the end of the last cycle.
+		for (int i = 0; i < w->nprocs; i++) {
+			prepare(w, i);
+		}
+	}
+	if (!gomem_procresize(w->h, n)) {
+		fuzz_check(world_lost(w), "procresize fails though the OS did not");
+		return;
+	}
+	if (!world_lost(w)) {
+		oracle_procresize(w->o, n);
+		world_settle(w);
+	}
+	w->nprocs = n;
+}
+
+void world_prepare(void *v, const uint64_t *a) {
+	int id;
+	world_p(v, a[0], &id);
+}
+
+// ---- objects
+
+static uint64_t alignment(uint64_t size, bool pointers) {
+	if (pointers || size >= 16 || size % 8 == 0) {
+		return 8;
+	}
+	return size % 4 == 0 ? 4 : size % 2 == 0 ? 2 : 1;
+}
+
+void world_add_object(world *w, uint64_t addr, uint64_t size, bool pointers, bool needzero) {
+	must(contract_allocated(w->c, addr, size, alignment(size, pointers), needzero || pointers));
+	if (w->nobjects == WORLD_OBJECTS) {
+		must(contract_freed(w->c, addr));
+		return;
+	}
+	w->objects[w->nobjects++] = (world_object){.addr = addr, .size = size, .marked = w->marking};
+}
+
+// allocate asks both for an object. false: out of memory.
+static bool allocate(world *w, gomem_p *p, int id, uint64_t size, uint64_t flags) {
+	const bool pointers = (flags & WORLD_NOSCAN) == 0, needzero = (flags & WORLD_ZEROED) != 0;
+	const gomem_type *typ = &types[flags / 4 % WORLD_TYPES];
+	if (pointers) {
+		size = (size + typ->size - 1) / typ->size * typ->size;
+	}
+	const uintptr_t addr = (uintptr_t)gomem_mallocgc(w->h, p, size, pointers ? typ : NULL, needzero);
+	if (world_lost(w)) {
+		if (addr != 0 && size != 0) {
+			world_add_object(w, addr, size, pointers, needzero);
+		}
+		return addr != 0;
+	}
+	const uint64_t want = oracle_malloc(w->o, id, size, pointers, needzero);
+	world_settle(w);
+	if (size == 0) {
+		fuzz_equal("an object without size", addr, (uintptr_t)&w->h->zerobase);
+		return true;
+	}
+	fuzz_equal("address of an object", addr, want);
+	world_add_object(w, addr, size, pointers, needzero);
+	return true;
+}
+
+void world_malloc(void *v, const uint64_t *a) {
+	world *w = v;
+	int id;
+	gomem_p *p = world_p(w, a[0], &id);
+	allocate(w, p, id, a[1], a[2]);
+}
+
+void world_malloc_many(void *v, const uint64_t *a) {
+	world *w = v;
+	int id;
+	gomem_p *p = world_p(w, a[0], &id);
+	// Real memory is touched: not too much of it.
+	const uint64_t most = w->backed ? (1 << 16) + 2 * a[1] : UINT64_MAX;
+	for (uint64_t i = 0; i < a[3] && i * a[1] < most; i++) {
+		if (!allocate(w, p, id, a[1], a[2])) {
+			return;
+		}
+	}
+}
+
+void world_malloc_tiny(void *v, const uint64_t *a) {
+	world *w = v;
+	int id;
+	gomem_p *p = world_p(w, a[0], &id);
+	for (uint64_t i = 0; i < a[2]; i++) {
+		allocate(w, p, id, 1 + (a[1] + i * a[2]) % 15, WORLD_NOSCAN);
+	}
+}
+
+void world_malloc_large(void *v, const uint64_t *a) {
+	world *w = v;
+	int id;
+	gomem_p *p = world_p(w, a[0], &id);
+	const uint64_t pages = w->backed ? a[1] % 1200 : a[1];
+	// To clear real memory takes time: large ones are not asked to be zero.
+	const uint64_t flags = w->backed && pages > 12 ? WORLD_NOSCAN : a[3];
+	allocate(w, p, id, pages * 8192 + a[2], flags);
+}
+
+static void drop_at(world *w, size_t i) {
+	must(contract_freed(w->c, w->objects[i].addr));
+	w->objects[i] = w->objects[--w->nobjects];
+}
+
+void world_drop(void *v, const uint64_t *a) {
+	world *w = v;
+	for (uint64_t i = 0; i < a[1] && w->nobjects > 0; i++) {
+		drop_at(w, (size_t)((a[0] + i * 7) % w->nobjects));
+	}
+}
+
+void world_drop_each(void *v, const uint64_t *a) {
+	world *w = v;
+	const size_t step = 1 + (size_t)a[0];
+	for (size_t i = w->nobjects; i-- > 0;) {
+		if (i % step == a[1] % step) {
+			drop_at(w, i);
+		}
+	}
+}
+
+void world_rewrite(void *v, const uint64_t *a) {
+	world *w = v;
+	if (w->nobjects == 0) {
+		return;
+	}
+	const world_object *obj = &w->objects[a[0] % w->nobjects];
+	must(contract_freed(w->c, obj->addr));
+	must(contract_allocated(w->c, obj->addr, obj->size, 1, false));
+}
+
+// ---- the cycle
+
+void world_gc_begin(void *v, const uint64_t *a) {
+	world *w = v;
+	int id;
+	gomem_p *p = world_p(w, a[0], &id);
+	if (w->marking || p == NULL) {
+		return;
+	}
+	for (int i = 0; i < w->nprocs; i++) {
+		prepare(w, i);
+	}
+	gomem_finishsweep(w->h, p);
+	gomem_setGCPhase(w->h, gcMark);
+	if (!world_lost(w)) {
+		oracle_finish_sweep(w->o, id);
+		oracle_set_phase(w->o, gcMark);
+		world_settle(w);
+	}
+	w->marking = true;
+	for (size_t i = 0; i < w->nobjects; i++) {
+		w->objects[i].marked = false;
+	}
+}
+
+// mark marks an object through a pointer into it.
+static void mark(world *w, world_object *obj, uint64_t offset) {
+	const uint64_t addr = obj->addr + offset % obj->size;
+	fuzz_check(gomem_mark(w->h, (const void *)(uintptr_t)addr), "a live object cannot be marked");
+	if (w->compare) {
+		fuzz_check(oracle_mark(w->o, addr), "the oracle does not know a live object");
+	}
+	obj->marked = true;
+}
+
+void world_mark_some(void *v, const uint64_t *a) {
+	world *w = v;
+	for (uint64_t i = 0; w->marking && w->nobjects > 0 && i < a[1]; i++) {
+		mark(w, &w->objects[(a[0] + i) % w->nobjects], i * 8);
+	}
+}
+
+static uint64_t near_object(const world *w, const uint64_t *a) {
+	const uint64_t base = w->nobjects > 0 ? w->objects[a[0] % w->nobjects].addr : FUZZ_OS_BASE;
+	return a[2] != 0 ? base - a[1] : base + a[1];
+}
+
+void world_mark_wild(void *v, const uint64_t *a) {
+	world *w = v;
+	const uint64_t addr = near_object(w, a);
+	if (!w->marking || !w->compare) {
+		return;
+	}
+	fuzz_equal("mark of any address", gomem_mark(w->h, (const void *)(uintptr_t)addr), oracle_mark(w->o, addr));
+}
+
+void world_gc_end(void *v, const uint64_t *a) {
+	world *w = v;
+	(void)a;
+	if (!w->marking) {
+		return;
+	}
+	for (size_t i = 0; i < w->nobjects; i++) {
+		if (!w->objects[i].marked) {
+			mark(w, &w->objects[i], i * 3);
+		}
+	}
+	w->marking = false;
+	gomem_setGCPhase(w->h, gcMarkTermination);
+	gomem_setGCPhase(w->h, gcOff);
+	gomem_startsweep(w->h);
+	if (!world_lost(w)) {
+		oracle_set_phase(w->o, gcOff);
+		oracle_start_sweep(w->o);
+		world_settle(w);
+	}
+}
+
+void world_gc(void *v, const uint64_t *a) {
+	world *w = v;
+	world_gc_begin(w, a);
+	world_gc_end(w, a);
+	if (a[1] != 0) {
+		world_sweep(w, (const uint64_t[FUZZ_MAX_ARGS]){a[0], UINT64_MAX});
+		world_free_stack_spans(w, a);
+	}
+}
+
+void world_sweep(void *v, const uint64_t *a) {
+	world *w = v;
+	int id;
+	gomem_p *p = world_p(w, a[0], &id);
+	for (uint64_t i = 0; i < a[1]; i++) {
+		const uintptr_t got = gomem_sweepone(w->h, p);
+		if (!world_lost(w)) {
+			fuzz_equal("sweepone", got, oracle_sweep_one(w->o, id));
+			world_settle(w);
+		}
+		if (got == ~(uintptr_t)0) {
+			return;
+		}
+	}
+}
+
+void world_pace(void *v, const uint64_t *a) {
+	world *w = v;
+	const uint64_t trigger = atomic_load(&w->h->stats.heapLive) + a[0];
+	gcPaceSweeper(w->h, trigger);
+	if (!world_lost(w)) {
+		oracle_pace(w->o, trigger);
+	}
+}
+
+void world_special(void *v, const uint64_t *a) {
+	world *w = v;
+	if (w->nobjects == 0 || w->nspecials == WORLD_SPECIALS) {
+		return;
+	}
+	const uint64_t addr = w->objects[a[0] % w->nobjects].addr;
+	const uint64_t slot = gomem_findObject(w->h, addr);
+	for (size_t i = 0; i < w->nspecials; i++) {
+		if (w->specials[i].slot == slot) {
+			return; // one for each slot is enough, and those that revive stay for ever
+		}
+	}
+	int id;
+	gomem_p *p = world_p(w, a[0], &id);
+	mspan *s = spanOf(w->h, (uintptr_t)addr);
+	world_record *r = &w->specials[w->nspecials++];
+	*r = (world_record){.slot = slot, .revives = a[1] != 0, .record = {.offset = (uintptr_t)addr - mspan_base(s)}};
+	addspecial(w->h, p, s, &r->record);
+	if (!world_lost(w)) {
+		oracle_add_special(w->o, id, addr);
+		world_settle(w);
+	}
+}
+
+// ---- stacks and other pages
+
+void world_stackalloc(void *v, const uint64_t *a) {
+	world *w = v;
+	int id;
+	gomem_p *p = world_p(w, a[0], &id);
+	if (a[2] == 2) {
+		p = NULL;
+		id = -1;
+	}
+	if (w->nstacks == WORLD_STACKS) {
+		return;
+	}
+	const uint32_t n = 2048u << a[1];
+	const uintptr_t addr = (uintptr_t)gomem_stackalloc(w->h, p, n, a[2] == 1);
+	if (!world_lost(w)) {
+		fuzz_equal("address of a stack", addr, oracle_stackalloc(w->o, id, n, a[2] == 1));
+		world_settle(w);
+	}
+	if (addr != 0) {
+		must(contract_allocated(w->c, addr, n, 2048, false));
+		w->stacks[w->nstacks++] = (world_stack){addr, n};
+	}
+}
+
+void world_stackfree(void *v, const uint64_t *a) {
+	world *w = v;
+	int id;
+	gomem_p *p = world_p(w, a[0], &id);
+	if (a[2] == 2) {
+		p = NULL;
+		id = -1;
+	}
+	if (w->nstacks == 0) {
+		return;
+	}
+	world_stack *at = &w->stacks[a[1] % w->nstacks];
+	const world_stack stack = *at;
+	*at = w->stacks[--w->nstacks];
+	must(contract_freed(w->c, stack.addr));
+	gomem_stackfree(w->h, p, (void *)(uintptr_t)stack.addr, (uintptr_t)stack.n, a[2] == 1);
+	if (!world_lost(w)) {
+		oracle_stackfree(w->o, id, stack.addr, stack.n, a[2] == 1);
+		world_settle(w);
+	}
+}
+
+void world_free_stack_spans(void *v, const uint64_t *a) {
+	world *w = v;
+	int id;
+	gomem_p *p = world_p(w, a[0], &id);
+	if (w->marking) {
+		return; // Go does so after the cycle
+	}
+	gomem_freeStackSpans(w->h, p);
+	if (!world_lost(w)) {
+		oracle_free_stack_spans(w->o, id);
+		world_settle(w);
+	}
+}
+
+void world_manual(void *v, const uint64_t *a) {
+	world *w = v;
+	int id;
+	gomem_p *p = world_p(w, a[0], &id);
+	if (a[2] != 0) {
+		p = NULL;
+		id = -1;
+	}
+	if (w->nmanuals == WORLD_STACKS) {
+		return;
+	}
+	const uint64_t npages = 1 + (w->backed ? a[1] % 1200 : a[1]);
+	const uintptr_t addr = (uintptr_t)gomem_allocManual(w->h, p, (uintptr_t)npages);
+	if (!world_lost(w)) {
+		fuzz_equal("address of pages", addr, oracle_alloc_manual(w->o, id, npages));
+		world_settle(w);
+	}
+	if (addr != 0) {
+		must(contract_allocated(w->c, addr, npages * 8192, 8192, false));
+		w->manuals[w->nmanuals++] = (world_stack){addr, npages};
+	}
+}
+
+void world_free_manual(void *v, const uint64_t *a) {
+	world *w = v;
+	int id;
+	gomem_p *p = world_p(w, a[0], &id);
+	if (w->nmanuals == 0) {
+		return;
+	}
+	world_stack *at = &w->manuals[a[1] % w->nmanuals];
+	const uint64_t addr = at->addr;
+	*at = w->manuals[--w->nmanuals];
+	must(contract_freed(w->c, addr));
+	gomem_freeManual(w->h, p, (void *)(uintptr_t)addr);
+	if (!world_lost(w)) {
+		oracle_free_manual(w->o, id, addr);
+		world_settle(w);
+	}
+}
+
+void world_scavenge(void *v, const uint64_t *a) {
+	world *w = v;
+	const uintptr_t got = gomem_scavenge(w->h, NULL, (uintptr_t)a[0], a[1] != 0);
+	if (!world_lost(w)) {
+		fuzz_equal("bytes scavenged", got, oracle_scavenge(w->o, a[0], a[1] != 0));
+		world_settle(w);
+	}
+}
+
+// ---- looking
+
+static void look_at(world *w, uint64_t addr) {
+	gomem_span_info got;
+	oracle_span_info want;
+	const bool found = gomem_spanOf(w->h, (uintptr_t)addr, &got);
+	fuzz_equal("a span covers the address", found, oracle_span_of(w->o, addr, &want));
+	fuzz_equal("object at an address", gomem_findObject(w->h, (uintptr_t)addr), oracle_find_object(w->o, addr));
+	if (!found) {
+		return;
+	}
+	fuzz_equal("base of a span", got.base, want.base);
+	fuzz_equal("pages of a span", got.npages, want.npages);
+	fuzz_equal("a span is manual", got.state == 2, want.manual);
+	fuzz_equal("a span needs zeroing", got.needzero, want.needzero);
+	if (!want.manual) {
+		fuzz_equal("class of a span", got.spanclass, want.class * 2 + want.noscan);
+		fuzz_equal("bytes of a slot", got.elemsize, want.slot_size);
+		fuzz_equal("slots of a span", got.nelems, want.slots);
+		fuzz_equal("allocated slots of a span", got.alloc_count, want.allocated);
+	}
+}
+
+void world_look(void *v, const uint64_t *a) {
+	world *w = v;
+	if (w->compare) {
+		look_at(w, near_object(w, a));
+	}
+}
+
+void world_look_around(void *v, const uint64_t *a) {
+	world *w = v;
+	if (w->compare && w->h->heapArenas.len > 0) {
+		const uint64_t page = arenaBase(&w->layout, w->h->heapArenas.p[0]) + a[0] * 8192;
+		look_at(w, page);
+		look_at(w, page - 1);
+	}
+}
+
+void world_read_stats(void *v, const uint64_t *a) {
+	world *w = v;
+	(void)a;
+	gomem_memstats got;
+	gomem_readmemstats(w->h, &got);
+	if (!w->compare) {
+		return;
+	}
+	oracle_stats want;
+	oracle_read_stats(w->o, &want);
+	fuzz_equal("heap_in_use", got.heap_in_use, want.heap_in_use);
+	fuzz_equal("heap_free", got.heap_free, want.heap_free);
+	fuzz_equal("heap_released", got.heap_released, want.heap_released);
+	fuzz_equal("stacks_in_use", got.stacks_in_use, want.stacks_in_use);
+	fuzz_equal("work_bufs", got.work_bufs, want.manual_in_use);
+	fuzz_equal("total_alloc", got.total_alloc, want.total_alloc);
+	fuzz_equal("total_free", got.total_free, want.total_free);
+	fuzz_equal("mallocs", got.mallocs, want.mallocs);
+	fuzz_equal("frees", got.frees, want.frees);
+	fuzz_equal("tiny_allocs", got.tiny_allocs, want.tiny_allocs);
+	fuzz_equal("large_allocs", got.large_allocs, want.large_allocs);
+	const gomem_stats *s = &w->h->stats;
+	fuzz_equal("heapLive", atomic_load(&((gomem_stats *)(uintptr_t)s)->heapLive), oracle_live(w->o));
+}
+
+// ---- the world
+
+void world_huge_pages(void *v, const uint64_t *a) {
+	world *w = v;
+	(void)a;
+	mheap_enableMetadataHugePages(w->h);
+	world_lost(w);
+}
+
+void world_os_move(void *v, const uint64_t *a) {
+	(void)v;
+	fuzz_os_move(a[0]);
+}
+
+void world_os_fail(void *v, const uint64_t *a) {
+	(void)v;
+	fuzz_os_fail(a[0], a[1]);
+}

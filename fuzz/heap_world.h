@@ -1,0 +1,167 @@
+// heap_world.h: a heap and its oracle, side by side: the operations from which the targets of whole heaps are made.
+//
+// Each operation asks the port first. What the port's heap then asked of the operating system is the input of the oracle, which must ask
+// for the same, and come to the same answers. The steps that Ps share are compared as well: which, in which order.
+//
+// When the OS refused something, what the port does next is its own (it reports ENOMEM where Go would have ended the program): from then on
+// only the contract of any allocator and the heap's own invariants are checked.
+#ifndef GOMEM_FUZZ_HEAP_WORLD_H
+#define GOMEM_FUZZ_HEAP_WORLD_H
+
+#include "fuzz/fuzz.h"
+#include "fuzz/fuzz_os.h"
+#include "gomem/mcache.h"
+#include "oracle/contract.h"
+#include "oracle/oracle.h"
+
+enum {
+	WORLD_PS = 8,
+	WORLD_OBJECTS = 4096, // more are not kept track of
+	WORLD_STACKS = 256,
+	WORLD_SPECIALS = 64,
+	WORLD_STEPS = 1 << 16,
+	WORLD_TYPES = 8,
+};
+
+typedef struct world_object {
+	uint64_t addr, size;
+	bool marked; // in this cycle
+} world_object;
+
+// A special record, and the slot of the object that has it.
+typedef struct world_record {
+	uint64_t slot;
+	bool revives; // as often as it is asked
+	struct special record;
+} world_record;
+
+typedef struct world_stack {
+	uint64_t addr, n;
+} world_stack;
+
+typedef struct world {
+	gomem_heap *h;
+	oracle *o;
+	contract *c;
+	fuzz_guard guard;
+	gomem_layout layout;
+	gomem_policy policy;
+	gomem_lab lab;
+	int nprocs;           // 0: there are no Ps yet
+	bool backed, marking; // marking: between the two ends of a mark phase
+	bool compare;         // the oracle still knows everything
+	bool samples;
+	uint64_t sampled;
+	world_object *objects;
+	size_t nobjects;
+	world_stack stacks[WORLD_STACKS], manuals[WORLD_STACKS];
+	size_t nstacks, nmanuals;
+	world_record specials[WORLD_SPECIALS];
+	size_t nspecials;
+	size_t oscall;       // the next call of the log that the oracle will make
+	uint8_t *steps;      // that the port took in this operation
+	size_t nsteps, step; // step: the next one that the oracle will take
+	unsigned ops;        // done so far
+	unsigned check_each; // the slow checks are made after so many operations
+} world;
+
+// The configuration that the targets of whole heaps share.
+#define WORLD_CONFIG                                                                                                   \
+	{"seed", 4, FUZZ_ANY, 0}, {"flags", 1, FUZZ_ANY, 0}, {"phys", 1, FUZZ_ANY, 5}, {"bare", 1, FUZZ_ANY, 3}
+enum {
+	WORLD_UNBACKED = 1, // heap memory is addresses only
+	WORLD_NO_GREEN_TEA = 2,
+	WORLD_NO_RANDOM_BASE = 4, // only if unbacked
+	WORLD_SMALL_ARENAS = 8,
+	WORLD_KEEPS_CONTENTS = 16,
+	WORLD_HUGE_PAGES = 32,
+	WORLD_SAMPLES = 64,
+};
+
+void *world_begin(const uint64_t *config);
+void world_after(void *w);
+void world_end(void *w);
+void world_check(world *w); // all invariants and contents, slow
+
+// world_p gives an existing P by any number, its caches prepared for the cycle: as when Go's scheduler acquires one. NULL: before there are Ps.
+gomem_p *world_p(world *w, uint64_t n, int *id);
+// world_settle ends an operation that the oracle repeated: it must have asked the OS for the same, and taken the same steps.
+void world_settle(world *w);
+// world_lost tells whether the OS refused something in this operation; then the oracle is given up.
+bool world_lost(world *w);
+void world_add_object(world *w, uint64_t addr, uint64_t size, bool pointers, bool needzero);
+
+// The operations. Argument lists as macros stand beside, for the tables of targets.
+void world_malloc(void *w, const uint64_t *a);
+void world_malloc_many(void *w, const uint64_t *a);
+void world_malloc_tiny(void *w, const uint64_t *a);
+void world_malloc_large(void *w, const uint64_t *a);
+void world_drop(void *w, const uint64_t *a);
+void world_drop_each(void *w, const uint64_t *a);
+void world_gc_begin(void *w, const uint64_t *a);
+void world_mark_some(void *w, const uint64_t *a);
+void world_mark_wild(void *w, const uint64_t *a);
+void world_gc_end(void *w, const uint64_t *a);
+void world_gc(void *w, const uint64_t *a);
+void world_prepare(void *w, const uint64_t *a);
+void world_sweep(void *w, const uint64_t *a);
+void world_pace(void *w, const uint64_t *a);
+void world_special(void *w, const uint64_t *a);
+void world_stackalloc(void *w, const uint64_t *a);
+void world_stackfree(void *w, const uint64_t *a);
+void world_free_stack_spans(void *w, const uint64_t *a);
+void world_manual(void *w, const uint64_t *a);
+void world_free_manual(void *w, const uint64_t *a);
+void world_scavenge(void *w, const uint64_t *a);
+void world_procs(void *w, const uint64_t *a);
+void world_look(void *w, const uint64_t *a);
+void world_look_around(void *w, const uint64_t *a);
+void world_read_stats(void *w, const uint64_t *a);
+void world_rewrite(void *w, const uint64_t *a);
+void world_huge_pages(void *w, const uint64_t *a);
+void world_os_move(void *w, const uint64_t *a);
+void world_os_fail(void *w, const uint64_t *a);
+
+#define WORLD_P {"p", 1, FUZZ_ANY, WORLD_PS - 1}
+#define WORLD_FLAGS {"flags", 1, FUZZ_ANY, 31} // 1: no pointers, 2: zeroed, the rest: which type
+#define WORLD_OBJECT {"object", 2, FUZZ_ANY, 0}
+enum { WORLD_NOSCAN = 1, WORLD_ZEROED = 2 };
+
+#define WORLD_OP_MALLOC {"malloc", {WORLD_P, {"size", 3, FUZZ_SIZE, 100000}, WORLD_FLAGS}, world_malloc}
+#define WORLD_OP_MALLOC_MANY                                                                                           \
+	{"malloc_many", {WORLD_P, {"size", 2, FUZZ_SIZE, 33000}, WORLD_FLAGS, {"n", 2, FUZZ_INDEX, 1030}},                 \
+		world_malloc_many}
+#define WORLD_OP_MALLOC_TINY                                                                                           \
+	{"malloc_tiny", {WORLD_P, {"size", 1, FUZZ_ANY, 15}, {"n", 1, FUZZ_ANY, 40}}, world_malloc_tiny}
+#define WORLD_OP_MALLOC_LARGE                                                                                          \
+	{"malloc_large", {WORLD_P, {"pages", 2, FUZZ_PAGES, 20000}, {"bytes", 2, FUZZ_ANY, 8191}, WORLD_FLAGS},            \
+		world_malloc_large}
+#define WORLD_OP_DROP {"drop", {WORLD_OBJECT, {"n", 2, FUZZ_ANY, 1000}}, world_drop}
+#define WORLD_OP_DROP_EACH {"drop_each", {{"n", 1, FUZZ_ANY, 0}, {"first", 1, FUZZ_ANY, 0}}, world_drop_each}
+#define WORLD_OP_GC_BEGIN {"gc_begin", {WORLD_P}, world_gc_begin}
+#define WORLD_OP_MARK_SOME {"mark_some", {WORLD_OBJECT, {"n", 2, FUZZ_ANY, 500}}, world_mark_some}
+#define WORLD_OP_MARK_WILD                                                                                             \
+	{"mark_wild", {WORLD_OBJECT, {"offset", 3, FUZZ_SIZE, 0}, {"below", 1, FUZZ_ANY, 1}}, world_mark_wild}
+#define WORLD_OP_GC_END {"gc_end", {WORLD_P}, world_gc_end}
+#define WORLD_OP_GC {"gc", {WORLD_P, {"sweep", 1, FUZZ_ANY, 1}}, world_gc}
+#define WORLD_OP_PREPARE {"prepare", {WORLD_P}, world_prepare}
+#define WORLD_OP_SWEEP {"sweep", {WORLD_P, {"n", 1, FUZZ_ANY, 0}}, world_sweep}
+#define WORLD_OP_PACE {"pace", {{"growth", 4, FUZZ_SIZE, 1 << 26}}, world_pace}
+#define WORLD_OP_SPECIAL {"special", {WORLD_OBJECT, {"revives", 1, FUZZ_ANY, 1}}, world_special}
+#define WORLD_OP_STACKALLOC                                                                                            \
+	{"stackalloc", {WORLD_P, {"order", 1, FUZZ_ANY, 8}, {"how", 1, FUZZ_ANY, 2}}, world_stackalloc}
+#define WORLD_OP_STACKFREE {"stackfree", {WORLD_P, {"stack", 1, FUZZ_ANY, 0}, {"how", 1, FUZZ_ANY, 2}}, world_stackfree}
+#define WORLD_OP_FREE_STACK_SPANS {"free_stack_spans", {WORLD_P}, world_free_stack_spans}
+#define WORLD_OP_MANUAL {"manual", {WORLD_P, {"pages", 2, FUZZ_PAGES, 9000}, {"how", 1, FUZZ_ANY, 1}}, world_manual}
+#define WORLD_OP_FREE_MANUAL {"free_manual", {WORLD_P, {"which", 1, FUZZ_ANY, 0}}, world_free_manual}
+#define WORLD_OP_SCAVENGE {"scavenge", {{"bytes", 4, FUZZ_SIZE, 0}, {"force", 1, FUZZ_ANY, 1}}, world_scavenge}
+#define WORLD_OP_PROCS {"procs", {{"n", 1, FUZZ_ANY, WORLD_PS - 1}}, world_procs}
+#define WORLD_OP_LOOK {"look", {WORLD_OBJECT, {"offset", 3, FUZZ_SIZE, 0}, {"below", 1, FUZZ_ANY, 1}}, world_look}
+#define WORLD_OP_LOOK_AROUND {"look_around", {{"page", 2, FUZZ_INDEX, 20000}}, world_look_around}
+#define WORLD_OP_STATS {"stats", {{0}}, world_read_stats}
+#define WORLD_OP_REWRITE {"rewrite", {WORLD_OBJECT}, world_rewrite}
+#define WORLD_OP_HUGE_PAGES {"huge_pages", {{0}}, world_huge_pages}
+#define WORLD_OP_OS_MOVE {"os_move", {{"n", 1, FUZZ_ANY, 3}}, world_os_move}
+#define WORLD_OP_OS_FAIL {"os_fail", {{"n", 2, FUZZ_ANY, 60}, {"more", 1, FUZZ_ANY, 0}}, world_os_fail}
+
+#endif

@@ -1,0 +1,22 @@
+// contract.h: what any allocator owes its caller, wherever it places things: no overlap, alignment, zeroed memory where that was asked,
+// contents intact until freed. It knows nothing of spans or pages.
+#ifndef GOMEM_ORACLE_CONTRACT_H
+#define GOMEM_ORACLE_CONTRACT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct contract contract;
+
+// contract_new: backed: memory can be read and written; else addresses only.
+contract *contract_new(bool backed);
+void contract_free(contract *c);
+// contract_allocated takes note of n bytes at addr, checks them and fills them. NULL: good; else what is wrong.
+const char *contract_allocated(contract *c, uint64_t addr, uint64_t n, uint64_t align, bool zeroed);
+// contract_freed forgets the block at addr; its contents must be as they were left.
+const char *contract_freed(contract *c, uint64_t addr);
+// contract_check compares the contents of all blocks.
+const char *contract_check(const contract *c);
+
+#endif

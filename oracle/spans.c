@@ -1,0 +1,660 @@
+// spans.c: spans of objects: sets, sweeping, and what a P allocates from.
+//
+// The rules, in words:
+//   sets     a span that nobody caches waits in a set of its kind: partial if it has a free slot, full if not; of each there is one for spans swept in this
+//            cycle and one for the others. When a cycle begins, they change places
+//   refill   the first partial swept span; else the first unswept one that has room when it is swept, partial before full, but after 101
+//            were looked at, or when sweeping is over, a fresh one
+//   sweep    what is not marked becomes free. A span without objects is freed; else it goes to the set of swept spans that it belongs to
+//   all      sweeping goes through the kinds: for each the full set, then the partial set
+//   reclaim  before the heap gives out pages for objects, it sweeps spans without marks, 512 pages of address space at a time, until as
+//            many pages were freed as are wanted; what it, or sweeping, frees beyond that is credit for later
+//   pace     where a rate is set, a refill or a large object sweeps first, until as many pages were swept as the growth of the heap asks for
+#include "oracle/heap.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void *oracle_need(void *p) {
+	if (p == NULL) {
+		fputs("oracle: out of memory\n", stderr);
+		abort();
+	}
+	return p;
+}
+
+// ---- lists
+
+void list_add(span_list *l, span *s) {
+	if (l->n == l->cap) {
+		l->cap = l->cap * 2 + 8;
+		l->v = oracle_need(realloc(l->v, l->cap * sizeof(span *)));
+	}
+	l->v[l->n++] = s;
+}
+
+static void remove_at(span_list *l, size_t i) {
+	memmove(&l->v[i], &l->v[i + 1], (l->n - i - 1) * sizeof(span *));
+	l->n--;
+}
+
+span *list_take_first(span_list *l) {
+	if (l->n == 0) {
+		return NULL;
+	}
+	span *s = l->v[0];
+	remove_at(l, 0);
+	return s;
+}
+
+void list_remove(span_list *l, const span *s) {
+	for (size_t i = 0; i < l->n; i++) {
+		if (l->v[i] == s) {
+			remove_at(l, i);
+			return;
+		}
+	}
+}
+
+// ---- sets
+
+static span_list *swept_set(oracle *o, unsigned kind, bool full) {
+	return full ? &o->full[kind][o->cycle % 2] : &o->partial[kind][o->cycle % 2];
+}
+static span_list *unswept_set(oracle *o, unsigned kind, bool full) {
+	return full ? &o->full[kind][(o->cycle + 1) % 2] : &o->partial[kind][(o->cycle + 1) % 2];
+}
+
+void push_swept(oracle *o, span *s) {
+	const bool full = s->kind < 2 || s->used == s->slots;
+	take_step(o, ORACLE_STEP_PUSH);
+	list_add(swept_set(o, s->kind, full), s);
+}
+
+static span *pop(oracle *o, span_list *set) {
+	take_step(o, ORACLE_STEP_POP);
+	return list_take_first(set);
+}
+
+// ---- sweeping
+
+// acquire takes the right to sweep s: it was not swept in this cycle, and nobody caches or sweeps it.
+static bool acquire(oracle *o, span *s) {
+	take_step(o, ORACLE_STEP_ACQUIRE);
+	if (!s->live || s->manual || s->cached || s->sweeping || s->swept_in == o->cycle) {
+		return false;
+	}
+	s->sweeping = true;
+	return true;
+}
+
+static bool revives(const oracle *o, const span *s, uint64_t slot) {
+	return s->special[slot] && o->cfg.revive != NULL && o->cfg.revive(o->cfg.revive_ctx, s->base + slot * s->slot_size);
+}
+
+bool sweep(oracle *o, span *s, bool keep) {
+	uint64_t freed = 0;
+	o->swept_pages += s->npages;
+	for (uint64_t i = 0; i < s->slots; i++) {
+		s->marked[i] = s->marked[i] || (s->allocated[i] && revives(o, s, i));
+		s->special[i] = s->special[i] && s->marked[i];
+	}
+	for (uint64_t i = 0; i < s->slots; i++) {
+		freed += s->allocated[i] && !s->marked[i];
+		s->allocated[i] = s->marked[i];
+		s->marked[i] = false;
+	}
+	s->used -= freed;
+	s->sweeping = false;
+	s->swept_in = o->cycle;
+	s->needzero = s->needzero || (freed > 0 && s->kind >= 2);
+	o->slot_frees += freed;
+	o->bytes_freed += freed * s->slot_size;
+	if (keep) {
+		return false;
+	}
+	if (s->used == 0) {
+		free_span(o, s);
+		return true;
+	}
+	push_swept(o, s);
+	return false;
+}
+
+static span *next_unswept(oracle *o) {
+	take_step(o, ORACLE_STEP_INDEX);
+	for (unsigned i = o->sweep_index; i < 2 * KINDS; i++) {
+		span *s = pop(o, unswept_set(o, i / 2, i % 2 == 0));
+		if (s != NULL) {
+			take_step(o, ORACLE_STEP_INDEX);
+			o->sweep_index = i > o->sweep_index ? i : o->sweep_index;
+			return s;
+		}
+	}
+	take_step(o, ORACLE_STEP_INDEX);
+	o->sweep_index = 2 * KINDS;
+	return NULL;
+}
+
+uint64_t oracle_sweep_one(oracle *o, int p) {
+	(void)p;
+	while (!o->drained) {
+		span *s = next_unswept(o);
+		if (s == NULL) {
+			o->drained = true;
+			break;
+		}
+		if (!acquire(o, s)) {
+			continue;
+		}
+		const uint64_t npages = s->npages;
+		if (!sweep(o, s, false)) {
+			return 0;
+		}
+		o->reclaim_credit += npages;
+		return npages;
+	}
+	return UINT64_MAX;
+}
+
+void oracle_pace(oracle *o, uint64_t trigger) {
+	uint64_t in_use = 0;
+	for (size_t i = 0; i < o->spans.n; i++) {
+		in_use += o->spans.v[i]->live && !o->spans.v[i]->manual ? o->spans.v[i]->npages : 0;
+	}
+	o->sweep_pages_per_byte = 0;
+	if (o->drained || in_use <= o->swept_pages) {
+		return;
+	}
+	int64_t distance = (int64_t)(trigger - o->live) - (1 << 20); // sweeping shall end 1 MiB before the next cycle
+	distance = distance < PAGE ? PAGE : distance;
+	o->sweep_pages_per_byte = (double)(in_use - o->swept_pages) / (double)distance;
+	o->live_basis = o->live;
+	o->swept_basis = o->swept_pages;
+}
+
+static void sweep_in_proportion(oracle *o, uint64_t bytes, uint64_t pages) {
+	if (o->sweep_pages_per_byte <= 0) {
+		return;
+	}
+	const uint64_t growth = bytes + (o->live > o->live_basis ? o->live - o->live_basis : 0);
+	const int64_t target = (int64_t)(o->sweep_pages_per_byte * (double)growth) - (int64_t)pages;
+	while (target > (int64_t)(o->swept_pages - o->swept_basis)) {
+		if (oracle_sweep_one(o, -1) == UINT64_MAX) {
+			o->sweep_pages_per_byte = 0;
+			return;
+		}
+	}
+}
+
+// span_beginning gives the span of objects that begins at addr, or NULL.
+static span *span_beginning(const oracle *o, uint64_t addr) {
+	for (size_t i = o->spans.n; i-- > 0;) {
+		span *s = o->spans.v[i];
+		if (s->live && !s->manual && s->base == addr) {
+			return s;
+		}
+	}
+	return NULL;
+}
+
+// look_at_eight notes which of 8 pages a span without marks begins in.
+static void look_at_eight(const oracle *o, uint64_t addr, span *found[8]) {
+	for (unsigned i = 0; i < 8; i++) {
+		span *s = span_beginning(o, addr + i * PAGE);
+		found[i] = s != NULL && !s->page_marked ? s : NULL;
+	}
+}
+
+// reclaim_eight looks at 8 pages at once, and again when one of their spans was swept: others may have changed them meanwhile.
+static uint64_t reclaim_eight(oracle *o, uint64_t addr) {
+	span *found[8];
+	uint64_t freed = 0;
+	look_at_eight(o, addr, found);
+	for (unsigned i = 0; i < 8; i++) {
+		if (found[i] == NULL || !acquire(o, found[i])) {
+			continue;
+		}
+		const uint64_t npages = found[i]->npages;
+		freed += sweep(o, found[i], false) ? npages : 0;
+		look_at_eight(o, addr, found);
+	}
+	return freed;
+}
+
+// reclaim_pages sweeps the spans without marks that begin in RECLAIM_PAGES pages; returns the pages that became free.
+static uint64_t reclaim_pages(oracle *o, uint64_t page) {
+	const uint64_t arena_pages = o->cfg.arena_bytes / PAGE;
+	uint64_t freed = 0;
+	for (uint64_t i = page; i < page + RECLAIM_PAGES; i += 8) {
+		freed += reclaim_eight(o, o->arenas[i / arena_pages].base + i % arena_pages * PAGE);
+	}
+	return freed;
+}
+
+static void reclaim(oracle *o, uint64_t npages) {
+	const uint64_t arena_pages = o->cfg.arena_bytes / PAGE;
+	while (npages > 0 && o->reclaim_page != UINT64_MAX) {
+		if (o->reclaim_credit > 0) {
+			const uint64_t take = o->reclaim_credit < npages ? o->reclaim_credit : npages;
+			o->reclaim_credit -= take;
+			npages -= take;
+			continue;
+		}
+		const uint64_t page = o->reclaim_page;
+		if (page / arena_pages >= o->sweep_arenas) {
+			o->reclaim_page = UINT64_MAX;
+			return;
+		}
+		o->reclaim_page += RECLAIM_PAGES;
+		const uint64_t freed = o->drained ? 0 : reclaim_pages(o, page);
+		o->reclaim_credit += freed > npages ? freed - npages : 0;
+		npages -= freed < npages ? freed : npages;
+	}
+}
+
+// ---- spans of objects
+
+// fresh_span makes a span of objects.
+static span *fresh_span(oracle *o, proc *p, unsigned kind, uint64_t npages, uint64_t slot_size, uint64_t slots) {
+	if (!o->drained) {
+		reclaim(o, npages);
+	}
+	span *s = take_span(o, p, npages);
+	if (s == NULL) {
+		return NULL;
+	}
+	s->kind = kind;
+	s->slot_size = slot_size;
+	s->slots = slots;
+	s->limit = s->base + slots * slot_size;
+	s->allocated = oracle_need(calloc(slots, sizeof(bool)));
+	s->marked = oracle_need(calloc(slots, sizeof(bool)));
+	s->special = oracle_need(calloc(slots, sizeof(bool)));
+	return s;
+}
+
+static span *take_unswept(oracle *o, unsigned kind) {
+	if (o->drained) {
+		return NULL;
+	}
+	unsigned looked = 0;
+	for (int full = 0; full < 2; full++) {
+		for (; looked < SETS_LOOKED_AT; looked++) {
+			span *s = pop(o, unswept_set(o, kind, full != 0));
+			if (s == NULL) {
+				break;
+			}
+			if (!acquire(o, s)) {
+				continue;
+			}
+			sweep(o, s, true);
+			if (s->used < s->slots) {
+				return s;
+			}
+			push_swept(o, s);
+		}
+	}
+	return NULL;
+}
+
+// uncache gives a span back that a P allocated from. What was not allocated of it is not live, but a new cycle counts anew.
+static void uncache(oracle *o, span *s) {
+	s->cached = false;
+	o->live -= s->swept_in == o->cycle ? (s->slots - s->used) * s->slot_size : 0;
+	if (s->swept_in != o->cycle) {
+		sweep(o, s, false); // it was cached when the cycle began: nobody else could
+		return;
+	}
+	push_swept(o, s);
+}
+
+span *refill(oracle *o, proc *p, unsigned kind) {
+	if (p->cached[kind] != NULL) {
+		uncache(o, p->cached[kind]);
+		p->cached[kind] = NULL;
+	}
+	sweep_in_proportion(o, o->sizes.classes[kind / 2].npages * PAGE, 0);
+	span *s = pop(o, swept_set(o, kind, false));
+	s = s != NULL ? s : take_unswept(o, kind);
+	if (s == NULL) {
+		const unsigned class = kind / 2;
+		const oracle_size_class *c = &o->sizes.classes[class];
+		const uint64_t slots = oracle_sizes_slots(&o->sizes, class, kind % 2 != 0, !o->cfg.no_green_tea);
+		s = fresh_span(o, p->alive ? p : NULL, kind, c->npages, c->size, slots);
+	}
+	if (s != NULL) {
+		s->cached = true;
+		p->cached[kind] = s;
+		o->live += s->npages * PAGE - s->used * s->slot_size;
+	}
+	return s;
+}
+
+void release_all(oracle *o, proc *p) {
+	for (unsigned kind = 0; kind < KINDS; kind++) {
+		if (p->cached[kind] != NULL) {
+			uncache(o, p->cached[kind]);
+			p->cached[kind] = NULL;
+		}
+	}
+	p->tiny = 0;
+	p->tiny_used = 0;
+}
+
+// ---- objects
+
+proc *proc_of(oracle *o, int p) { return p < 0 ? NULL : &o->procs[p]; }
+
+// publish: an object that is made while marking is on lives through the cycle.
+static void publish(oracle *o, span *s, uint64_t slot) {
+	s->allocated[slot] = true;
+	s->used++;
+	o->slot_allocs++;
+	o->bytes_allocated += s->slot_size;
+	if (o->phase != 0) {
+		s->marked[slot] = true;
+		s->page_marked = true;
+	}
+}
+
+static uint64_t take_slot(oracle *o, proc *p, unsigned kind, span **of) {
+	span *s = p->cached[kind];
+	if (s == NULL || s->used == s->slots) {
+		s = refill(o, p, kind);
+	}
+	*of = s;
+	for (uint64_t i = 0; s != NULL && i < s->slots; i++) {
+		if (!s->allocated[i]) {
+			publish(o, s, i);
+			return s->base + i * s->slot_size;
+		}
+	}
+	return 0;
+}
+
+static void zero(const oracle *o, uint64_t addr, uint64_t n) {
+	if (o->cfg.backed) {
+		memset((void *)(uintptr_t)addr, 0, n);
+	}
+}
+
+static uint64_t align_tiny(uint64_t at, uint64_t size) {
+	const uint64_t align = size % 8 == 0 ? 8 : size % 4 == 0 ? 4 : size % 2 == 0 ? 2 : 1;
+	return round_up(at, align);
+}
+
+static uint64_t malloc_tiny(oracle *o, proc *p, uint64_t size) {
+	const uint64_t at = align_tiny(p->tiny_used, size);
+	if (p->tiny != 0 && at + size <= TINY) {
+		p->tiny_used = at + size;
+		o->tiny_hits++;
+		return p->tiny + at;
+	}
+	span *s;
+	const uint64_t addr = take_slot(o, p, TINY_CLASS * 2 + 1, &s);
+	if (addr == 0) {
+		return 0;
+	}
+	zero(o, addr, TINY);
+	if (p->tiny == 0 || size < p->tiny_used) { // the block with more room left is gone on with
+		p->tiny = addr;
+		p->tiny_used = size;
+	}
+	return addr;
+}
+
+static uint64_t malloc_small(oracle *o, proc *p, uint64_t size, bool pointers, bool needzero) {
+	const uint64_t header = pointers && size > MAX_BITMAP ? HEADER : 0;
+	const unsigned class = oracle_sizes_class(&o->sizes, size + header);
+	span *s;
+	const uint64_t addr = take_slot(o, p, class * 2 + (pointers ? 0 : 1), &s);
+	if (addr != 0 && (needzero || pointers) && s->needzero) {
+		zero(o, addr, s->slot_size);
+	}
+	return addr == 0 ? 0 : addr + header;
+}
+
+static uint64_t malloc_large(oracle *o, proc *p, uint64_t size, bool pointers, bool needzero) {
+	const uint64_t npages = round_up(size, PAGE) / PAGE;
+	sweep_in_proportion(o, npages * PAGE, npages);
+	span *s = fresh_span(o, p->alive ? p : NULL, pointers ? 0 : 1, npages, npages * PAGE, 1);
+	if (s == NULL) {
+		return 0;
+	}
+	s->limit = s->base + size;
+	push_swept(o, s);
+	publish(o, s, 0);
+	o->large_allocs++;
+	o->live += npages * PAGE;
+	if ((needzero || pointers) && s->needzero) {
+		zero(o, s->base, s->npages * PAGE);
+	}
+	return s->base;
+}
+
+uint64_t oracle_malloc(oracle *o, int p, uint64_t size, bool pointers, bool needzero) {
+	proc *pp = p < 0 ? &o->boot : &o->procs[p];
+	if (size == 0) {
+		return 1;
+	}
+	if (size > MAX_SMALL) {
+		return malloc_large(o, pp, size, pointers, needzero);
+	}
+	return size < TINY && !pointers ? malloc_tiny(o, pp, size) : malloc_small(o, pp, size, pointers, needzero);
+}
+
+uint64_t oracle_alloc_manual(oracle *o, int p, uint64_t npages) {
+	span *s = take_span(o, proc_of(o, p), npages);
+	if (s == NULL) {
+		return 0;
+	}
+	s->manual = true;
+	return s->base;
+}
+
+static span *span_at(const oracle *o, uint64_t addr) {
+	for (size_t i = o->spans.n; i-- > 0;) {
+		span *s = o->spans.v[i];
+		if (s->live && addr >= s->base && addr - s->base < s->npages * PAGE) {
+			return s;
+		}
+	}
+	return NULL;
+}
+
+void oracle_free_manual(oracle *o, int p, uint64_t addr) {
+	(void)p;
+	free_span(o, span_at(o, addr));
+}
+
+// ---- the cycle
+
+// When marking begins, so does it for the blocks that tiny objects will go on to share.
+void oracle_set_phase(oracle *o, int phase) {
+	o->phase = phase;
+	for (int i = 0; phase == 1 && i < o->nprocs; i++) {
+		if (o->procs[i].tiny != 0) {
+			oracle_mark(o, o->procs[i].tiny);
+		}
+	}
+}
+
+void oracle_finish_sweep(oracle *o, int p) {
+	while (oracle_sweep_one(o, p) != UINT64_MAX) {
+	}
+	for (size_t i = 0; i < o->spans.n; i++) {
+		o->spans.v[i]->page_marked = false;
+	}
+}
+
+bool oracle_mark(oracle *o, uint64_t addr) {
+	span *s = span_at(o, addr);
+	if (s == NULL || s->manual || addr >= s->limit) {
+		return false;
+	}
+	const uint64_t slot = (addr - s->base) / s->slot_size;
+	if (!s->allocated[slot]) {
+		return false;
+	}
+	s->marked[slot] = true;
+	s->page_marked = true;
+	return true;
+}
+
+void oracle_start_sweep(oracle *o) {
+	o->cycle++;
+	o->swept_pages = 0;
+	o->drained = false;
+	o->sweep_index = 0;
+	o->sweep_arenas = o->narenas;
+	o->reclaim_page = 0;
+	o->reclaim_credit = 0;
+	oracle_scav_next_gen(o->pages);
+}
+
+void oracle_add_special(oracle *o, int p, uint64_t addr) {
+	(void)p;
+	span *s = span_at(o, addr);
+	if (!o->drained && acquire(o, s)) {
+		sweep(o, s, false);
+	}
+	s->special[(addr - s->base) / s->slot_size] = true;
+}
+
+void oracle_prepare_for_sweep(oracle *o, int p) {
+	proc *pp = &o->procs[p];
+	if (pp->prepared_in == o->cycle) {
+		return;
+	}
+	release_all(o, pp);
+	clear_stacks(o, pp);
+	pp->prepared_in = o->cycle;
+}
+
+// ---- making
+
+oracle *oracle_new(const oracle_config *cfg) {
+	oracle *o = oracle_need(calloc(1, sizeof *o));
+	o->cfg = *cfg;
+	o->cfg.arena_bytes = cfg->arena_bytes != 0 ? cfg->arena_bytes : (uint64_t)64 << 20;
+	o->cfg.phys_page = cfg->phys_page != 0 ? cfg->phys_page : 4096;
+	oracle_sizes_make(&o->sizes, PAGE, 32768);
+	const oracle_pages_config pages = {PAGE, o->cfg.phys_page, cfg->phys_huge_page};
+	o->pages = oracle_need(oracle_pages_new(&pages));
+	oracle_place_heap(o);
+	return o;
+}
+
+static void free_lists(span_list *l, size_t n) {
+	for (size_t i = 0; i < n; i++) {
+		free(l[i].v);
+	}
+}
+
+void oracle_free(oracle *o) {
+	for (size_t i = 0; i < o->spans.n; i++) {
+		free(o->spans.v[i]->allocated);
+		free(o->spans.v[i]->marked);
+		free(o->spans.v[i]->special);
+		free(o->spans.v[i]->free_stacks);
+		free(o->spans.v[i]);
+	}
+	free(o->spans.v);
+	free_lists(&o->partial[0][0], (size_t)KINDS * 2);
+	free_lists(&o->full[0][0], (size_t)KINDS * 2);
+	free_lists(o->stack_pool, STACK_ORDERS);
+	free_lists(o->large_stacks, LARGE_STACKS);
+	free(o->arenas);
+	oracle_pages_free(o->pages);
+	free(o);
+}
+
+static void end_proc(oracle *o, proc *p) {
+	if (!oracle_cache_is_empty(&p->pages)) {
+		take_step(o, ORACLE_STEP_LOCK);
+		oracle_cache_flush(o->pages, &p->pages);
+	}
+	release_all(o, p);
+	clear_stacks(o, p);
+	p->alive = false;
+}
+
+void oracle_procresize(oracle *o, int nprocs) {
+	for (int i = o->nprocs; i < nprocs; i++) {
+		const bool first = i == 0 && o->nprocs == 0;
+		o->procs[i] = first ? o->boot : (proc){.prepared_in = o->cycle};
+		o->procs[i].alive = true;
+	}
+	oracle_prepare_for_sweep(o, 0);
+	for (int i = nprocs; i < o->nprocs; i++) {
+		end_proc(o, &o->procs[i]);
+	}
+	o->nprocs = nprocs;
+}
+
+// ---- looking
+
+bool oracle_span_of(const oracle *o, uint64_t addr, oracle_span_info *out) {
+	const span *s = span_at(o, addr);
+	if (s == NULL) {
+		return false;
+	}
+	*out = (oracle_span_info){
+		.base = s->base,
+		.npages = s->npages,
+		.slot_size = s->slot_size,
+		.slots = s->slots,
+		.allocated = s->used,
+		.class = s->kind / 2,
+		.noscan = s->kind % 2 != 0,
+		.manual = s->manual,
+		.needzero = s->needzero,
+	};
+	return true;
+}
+
+uint64_t oracle_find_object(const oracle *o, uint64_t addr) {
+	const span *s = span_at(o, addr);
+	if (s == NULL || s->manual || addr >= s->limit) {
+		return 0;
+	}
+	return s->base + (addr - s->base) / s->slot_size * s->slot_size;
+}
+
+static void count_cached(const proc *p, uint64_t *scavenged, uint64_t *others) {
+	for (unsigned i = 0; i < 64; i++) {
+		*scavenged += p->pages.free[i] && p->pages.scavenged[i];
+		*others += p->pages.free[i] && !p->pages.scavenged[i];
+	}
+}
+
+uint64_t oracle_live(const oracle *o) { return o->live; }
+
+void oracle_read_stats(const oracle *o, oracle_stats *out) {
+	*out = (oracle_stats){
+		.total_alloc = o->bytes_allocated,
+		.total_free = o->bytes_freed,
+		.mallocs = o->slot_allocs + o->tiny_hits,
+		.frees = o->slot_frees + o->tiny_hits,
+		.tiny_allocs = o->tiny_hits,
+		.large_allocs = o->large_allocs,
+	};
+	uint64_t scavenged, others;
+	oracle_pages_count(o->pages, &scavenged, &others);
+	for (int i = 0; i < o->nprocs; i++) {
+		count_cached(&o->procs[i], &scavenged, &others);
+	}
+	out->heap_free = others * PAGE;
+	out->heap_released = (scavenged + o->padding) * PAGE;
+	for (size_t i = 0; i < o->spans.n; i++) {
+		const span *s = o->spans.v[i];
+		if (s->live) {
+			uint64_t *sum = !s->manual ? &out->heap_in_use
+				: s->slot_size != 0    ? &out->stacks_in_use
+									   : &out->manual_in_use;
+			*sum += s->npages * PAGE;
+		}
+	}
+}
