@@ -5,6 +5,8 @@
 // addresses.
 #include "gomem/layout.h"
 
+#include "gomem/sizeclasses.h"
+
 static bool powerOfTwo(uint64_t x) { return x != 0 && (x & (x - 1)) == 0; }
 
 static const char *checkPages(const gomem_layout *L) {
@@ -36,11 +38,17 @@ static const char *checkArenas(const gomem_layout *L) {
 	if (layout_pagesPerArena(L) == 0 || layout_pagesPerArena(L) % pallocChunkPages != 0) {
 		return "heapArenaBytes / pageSize is a multiple of pallocChunkPages";
 	}
+	if (layout_pagesPerArena(L) > maxPagesPerArena || L->arenaL1Bits > maxArenaL1Bits) {
+		return "pagesPerArena <= maxPagesPerArena, arenaL1Bits <= maxArenaL1Bits";
+	}
 	if ((unsigned)L->arenaL1Bits + L->arenaL2Bits + L->logHeapArenaBytes != L->heapAddrBits) {
 		return "arenaL1Bits + arenaL2Bits + logHeapArenaBytes == heapAddrBits";
 	}
 	if (L->arenaBaseOffset % L->heapArenaBytes != 0) {
 		return "arenaBaseOffset is a multiple of heapArenaBytes";
+	}
+	if (L->randomizeHeapBase && (L->randHeapAddrBits < L->logHeapArenaBytes || L->randHeapAddrBits > L->heapAddrBits)) {
+		return "logHeapArenaBytes <= randHeapAddrBits <= heapAddrBits";
 	}
 	return NULL;
 }
@@ -68,11 +76,17 @@ static const char *checkTree(const gomem_layout *L) {
 }
 
 static const char *checkObjects(const gomem_layout *L) {
+	const uint64_t small = sizeof size_to_class8 / sizeof size_to_class8[0];
+	const uint64_t medium = sizeof size_to_class128 / sizeof size_to_class128[0];
 	if (L->smallSizeDiv == 0 || L->largeSizeDiv == 0 || L->smallSizeMax % L->smallSizeDiv != 0) {
 		return "smallSizeMax is a multiple of smallSizeDiv";
 	}
 	if (L->maxSmallSize < L->smallSizeMax || (L->maxSmallSize - L->smallSizeMax) % L->largeSizeDiv != 0) {
 		return "maxSmallSize - smallSizeMax is a multiple of largeSizeDiv";
+	}
+	if (L->smallSizeMax < 8 || L->smallSizeMax / L->smallSizeDiv >= small ||
+		(L->maxSmallSize - L->smallSizeMax) / L->largeSizeDiv >= medium) {
+		return "each size up to maxSmallSize has its entry in the tables of size classes";
 	}
 	if (L->tinySizeClass == 0 || L->tinySizeClass >= numSizeClasses || !powerOfTwo(L->maxTinySize)) {
 		return "maxTinySize is a power of two and tinySizeClass a size class";
@@ -96,7 +110,7 @@ static const char *checkStacksAndMetadata(const gomem_layout *L) {
 	if (!powerOfTwo(L->fixedStack) || !powerOfTwo(L->stackCacheSize)) {
 		return "fixedStack and stackCacheSize are powers of two";
 	}
-	if (L->fixedStack << L->numStackOrders > L->stackCacheSize || L->stackCacheSize % layout_pageSize(L) != 0) {
+	if (L->fixedStack > L->stackCacheSize >> L->numStackOrders || L->stackCacheSize % layout_pageSize(L) != 0) {
 		return "fixedStack << numStackOrders <= stackCacheSize, a multiple of pageSize";
 	}
 	if (L->fixAllocChunk > UINT32_MAX || L->fixAllocChunk < 4096) {

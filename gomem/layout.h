@@ -31,6 +31,8 @@ enum {
 	numSizeClasses = 68,
 	numSpanClasses = numSizeClasses << 1,
 	maxSummaryLevels = 5,
+	maxPagesPerArena = 8192,
+	maxArenaL1Bits = 6,
 	numStackOrdersMax = 4,
 	pallocChunkPages = 512,
 	logPallocChunkPages = 9,

@@ -95,7 +95,6 @@ _Static_assert(sizeof(void *) != 8 ||
 static inline uintptr_t mspan_base(const mspan *s) { return s->startAddr; }
 static inline uint8_t mspan_state(mspan *s) { return atomic_load_explicit(&s->state, memory_order_acquire); }
 
-enum { maxPagesPerArena = 8192 };
 typedef struct heapArena {
 	mspan *spans[maxPagesPerArena];
 	_Atomic(uint8_t) pageInUse[maxPagesPerArena / 8]; // bit of a span's first page: the span is in use
@@ -172,7 +171,7 @@ struct gomem_p {
 };
 
 enum { gcOff = 0, gcMark = 1, gcMarkTermination = 2 };
-enum { arenaL1Max = 1 << 6, numPsMax = 1 << 15 };
+enum { arenaL1Max = 1 << maxArenaL1Bits, numPsMax = 1 << 15 };
 
 struct gomem_heap {
 	gomem_env env;
