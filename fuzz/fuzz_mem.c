@@ -1,0 +1,547 @@
+// fuzz_mem.c: the calls that move memory between None, Reserved, Prepared and Ready, over both simulated systems, against one state for
+// each physical page in a flat array.
+//
+// A legal call must succeed unless the system was told to fail, and an illegal one must throw and change nothing. Statistics are what the
+// pages of the array add up to. sysFree counts what it is given as Ready and as counted in its statistic, whatever it was, as Go's does:
+// that difference is kept as a drift.
+#include "fuzz/fuzz.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fuzz/fuzz_env.h"
+
+enum { numPages = 24, maxBlocks = 8, maxAllocPages = 6 };
+typedef enum osKind { FUZZ_OS, SIM, SIM_BACKED } osKind;
+
+typedef struct page {
+	memState state;
+	bool occupied; // by somebody else: nobody is granted it
+	uint8_t holds; // the byte that fills it; 0 after it was made Ready anew
+} page;
+
+typedef struct block { // of sysAlloc
+	unsigned char *p;
+	uint64_t n;
+	uint8_t holds;
+} block;
+
+typedef struct state {
+	fuzz_env e;
+	osKind system;
+	gomem_os *os;
+	bool backed, keeps;
+	uint64_t physPage, base;
+	page pages[numPages];
+	block blocks[maxBlocks];
+	sysMemStat heapStat, metaStat;
+	int64_t readyDrift, statDrift;
+	uint64_t calls, failNth; // of the simulated system, fixed at its start
+	uint64_t reservations, moveNth;
+	bool willMove; // the next reservation is granted elsewhere
+} state;
+
+// ---- the model
+
+// legal says which states a call may find; next what it leaves.
+static bool legal(memCall call, memState s) {
+	switch (call) {
+	case MEM_SYSALLOC:
+	case MEM_SYSRESERVE:
+		return s == MEM_NONE;
+	case MEM_SYSUNRESERVE:
+	case MEM_SYSMAP:
+		return s == MEM_RESERVED;
+	case MEM_SYSUSED:
+		return s == MEM_PREPARED || s == MEM_READY;
+	case MEM_SYSUNMAP:
+		return s == MEM_PREPARED;
+	case MEM_SYSUNUSED:
+	case MEM_SYSFAULT:
+		return s == MEM_READY;
+	default: // what only gives a hint, and sysFree: any state with an owner
+		return s != MEM_NONE;
+	}
+}
+
+static memState next(memCall call, memState s) {
+	switch (call) {
+	case MEM_SYSALLOC:
+	case MEM_SYSUSED:
+		return MEM_READY;
+	case MEM_SYSMAP:
+	case MEM_SYSUNUSED:
+		return MEM_PREPARED;
+	case MEM_SYSRESERVE:
+	case MEM_SYSFAULT:
+	case MEM_SYSUNMAP:
+		return MEM_RESERVED;
+	case MEM_SYSUNRESERVE:
+	case MEM_SYSFREE:
+		return MEM_NONE;
+	default:
+		return s;
+	}
+}
+
+static uint64_t countPages(const state *s, uint64_t from, uint64_t n, memState st) {
+	uint64_t count = 0;
+	for (uint64_t i = from; i < from + n; i++) {
+		count += s->pages[i].state == st;
+	}
+	return count;
+}
+
+static uint64_t cut(uint64_t from, uint64_t more) { return more < numPages - from ? 1 + more : numPages - from; }
+
+static bool allLegal(const state *s, memCall call, uint64_t from, uint64_t n) {
+	bool ok = true;
+	for (uint64_t i = from; i < from + n; i++) {
+		ok = ok && legal(call, s->pages[i].state);
+	}
+	return ok;
+}
+
+static bool isFree(const state *s, uint64_t from, uint64_t n) {
+	bool ok = true;
+	for (uint64_t i = from; i < from + n; i++) {
+		ok = ok && s->pages[i].state == MEM_NONE && !s->pages[i].occupied;
+	}
+	return ok;
+}
+
+// afterwards gives a page its new state; its contents are gone when memory behind it was given back.
+static void afterwards(const state *s, page *p, memCall call) {
+	const bool keeps = call == MEM_SYSUNUSED && s->keeps;
+	p->state = next(call, p->state);
+	if (p->state != MEM_READY && !keeps) {
+		p->holds = 0;
+	}
+}
+
+// ---- calls on a range
+
+typedef struct call {
+	state *s;
+	memCall call;
+	void *v;
+	uint64_t n, prepared;
+	bool ok; // what it returned
+} call;
+
+static void doCall(void *arg) {
+	call *c = arg;
+	gomem_env *env = &c->s->e.env;
+	c->ok = true;
+	switch (c->call) {
+	case MEM_SYSFREE:
+		sysFree(env, c->v, c->n, &c->s->heapStat);
+		break;
+	case MEM_SYSUNRESERVE:
+		sysUnreserve(env, c->v, c->n);
+		break;
+	case MEM_SYSMAP:
+		c->ok = sysMap(env, c->v, c->n, &c->s->heapStat);
+		break;
+	case MEM_SYSUSED:
+		c->ok = sysUsed(env, c->v, c->n, c->prepared);
+		break;
+	case MEM_SYSUNUSED:
+		sysUnused(env, c->v, c->n);
+		break;
+	case MEM_SYSFAULT:
+		sysFault(env, c->v, c->n);
+		break;
+	case MEM_SYSHUGEPAGE:
+		sysHugePage(env, c->v, c->n);
+		break;
+	case MEM_SYSNOHUGEPAGE:
+		sysNoHugePage(env, c->v, c->n);
+		break;
+	case MEM_SYSHUGEPAGECOLLAPSE:
+		c->ok = sysHugePageCollapse(env, c->v, c->n);
+		break;
+	default:
+		sysUnmap(env, c->v, c->n, &c->s->heapStat);
+		break;
+	}
+}
+
+static void *addrOf(const state *s, uint64_t pageIndex) {
+	return (void *)(uintptr_t)(s->base + pageIndex * s->physPage);
+}
+
+// A call can fail if the system is asked for something.
+static bool canFail(memCall c) {
+	return c == MEM_SYSALLOC || c == MEM_SYSRESERVE || c == MEM_SYSMAP || c == MEM_SYSUSED;
+}
+
+// failed says whether the call that was just made was told to fail.
+static bool failed(state *s, uint64_t failedBefore) {
+	s->calls++;
+	return s->system == FUZZ_OS ? fuzz_os_failed() > failedBefore : s->calls == s->failNth;
+}
+
+static void account(state *s, const call *c, uint64_t from, uint64_t n) {
+	const int64_t bytes = (int64_t)(n * s->physPage);
+	if (c->call == MEM_SYSFREE) {
+		s->readyDrift -= bytes - (int64_t)(countPages(s, from, n, MEM_READY) * s->physPage);
+		s->statDrift -= (int64_t)(countPages(s, from, n, MEM_RESERVED) * s->physPage);
+	}
+	if (c->call == MEM_SYSFAULT) { // Ready memory goes on to be counted in its statistic
+		s->statDrift += bytes;
+	}
+}
+
+static void range(state *s, memCall kind, uint64_t from, uint64_t n) {
+	call c = {.s = s, .call = kind, .v = addrOf(s, from), .n = n * s->physPage};
+	c.prepared = countPages(s, from, n, MEM_PREPARED) * s->physPage;
+	const uint64_t failedBefore = fuzz_os_failed();
+	const bool threw = fuzz_throws(&s->e.guard, doCall, &c);
+	if (!allLegal(s, kind, from, n)) {
+		fuzz_check(threw, "an illegal call must throw");
+		fuzz_check(strstr(s->e.guard.msg, "memory at") != NULL, "the throw names the state");
+		return;
+	}
+	if (threw) {
+		fuzz_fail("a legal call threw: %s", s->e.guard.msg);
+	}
+	const bool fails = canFail(kind) && failed(s, failedBefore);
+	if (kind == MEM_SYSHUGEPAGECOLLAPSE) {
+		fuzz_equal("sysHugePageCollapse", c.ok, s->os->physHugePageSize != 0);
+	} else {
+		fuzz_equal("the call succeeds", c.ok, !fails);
+	}
+	if (fails) {
+		return;
+	}
+	account(s, &c, from, n);
+	for (uint64_t i = from; i < from + n; i++) {
+		afterwards(s, &s->pages[i], kind);
+	}
+}
+
+static void change(void *v, const uint64_t *a) {
+	static const memCall kinds[] = {MEM_SYSMAP, MEM_SYSUSED, MEM_SYSUNUSED, MEM_SYSFAULT, MEM_SYSFREE, MEM_SYSUNRESERVE,
+		MEM_SYSUNMAP, MEM_SYSHUGEPAGE, MEM_SYSNOHUGEPAGE, MEM_SYSHUGEPAGECOLLAPSE};
+	range(v, kinds[a[0]], a[1], cut(a[1], a[2]));
+}
+
+// ready takes a run of pages of one state all the way.
+static void ready(void *v, const uint64_t *a) {
+	state *s = v;
+	uint64_t n = 1;
+	const memState st = s->pages[a[0]].state;
+	while (a[0] + n < numPages && n <= a[1] && s->pages[a[0] + n].state == st) {
+		n++;
+	}
+	if (st == MEM_RESERVED) {
+		range(s, MEM_SYSMAP, a[0], n);
+	}
+	if (s->pages[a[0]].state == MEM_PREPARED) {
+		range(s, MEM_SYSUSED, a[0], n);
+	}
+}
+
+// unaligned: calls that need whole physical pages throw before they look at the state.
+static void unaligned(void *v, const uint64_t *a) {
+	state *s = v;
+	static const memCall kinds[] = {MEM_SYSUNUSED, MEM_SYSNOHUGEPAGE, MEM_SYSHUGEPAGECOLLAPSE};
+	const uint64_t off = 1 + a[2] % (s->physPage - 1);
+	call c = {.s = s, .call = kinds[a[0]], .v = (char *)addrOf(s, a[1]) + off, .n = s->physPage};
+	fuzz_check(fuzz_throws(&s->e.guard, doCall, &c), "an unaligned address must throw");
+	fuzz_check(strstr(s->e.guard.msg, "unaligned") != NULL, "the throw says unaligned");
+	c = (call){.s = s, .call = MEM_SYSUNUSED, .v = addrOf(s, a[1]), .n = s->physPage - off};
+	fuzz_check(fuzz_throws(&s->e.guard, doCall, &c), "an unaligned size must throw");
+}
+
+// ---- reservations
+
+// granted says where a reservation at a hint is to go: there, or elsewhere.
+static bool granted(state *s, uint64_t from, uint64_t n) {
+	const bool moved = s->system == FUZZ_OS ? s->willMove : ++s->reservations == s->moveNth;
+	s->willMove = false;
+	return from + n <= numPages && !moved && isFree(s, from, n);
+}
+
+static bool inWindow(const state *s, uint64_t addr) {
+	return addr >= s->base && addr < s->base + numPages * s->physPage;
+}
+
+// checkElsewhere tests a reservation that was not granted at its hint, and gives it back.
+static void checkElsewhere(state *s, void *p, uint64_t n) {
+	const uint64_t addr = (uint64_t)(uintptr_t)p;
+	fuzz_check(p != NULL && addr % s->physPage == 0, "a reservation elsewhere");
+	fuzz_check(!inWindow(s, addr) && !inWindow(s, addr + n - 1), "a reservation elsewhere overlaps nothing");
+	fuzz_equal("its state", memStates_get(s->e.env.states, addr), MEM_RESERVED);
+	sysUnreserve(&s->e.env, p, n);
+	fuzz_equal("its state", memStates_get(s->e.env.states, addr), MEM_NONE);
+}
+
+static void reserve(void *v, const uint64_t *a) {
+	state *s = v;
+	const uint64_t n = cut(a[0], a[1]), failedBefore = fuzz_os_failed();
+	void *p = sysReserve(&s->e.env, addrOf(s, a[0]), n * s->physPage, MEM_HEAP);
+	if (failed(s, failedBefore)) {
+		fuzz_check(p == NULL && errno == ENOMEM, "a reservation that fails gives NULL");
+		return;
+	}
+	if (!granted(s, a[0], n)) {
+		checkElsewhere(s, p, n * s->physPage);
+		return;
+	}
+	fuzz_check(p == addrOf(s, a[0]), "a free hint is granted");
+	for (uint64_t i = a[0]; i < a[0] + n; i++) {
+		afterwards(s, &s->pages[i], MEM_SYSRESERVE);
+	}
+}
+
+static void reserveAligned(void *v, const uint64_t *a) {
+	state *s = v;
+	const uint64_t pages = cut(a[0], a[1]), align = (uint64_t)1 << a[2], failedBefore = fuzz_os_failed();
+	const uint64_t n = pages * s->physPage, alignBytes = align * s->physPage;
+	uintptr_t size = 1;
+	// A hint is given only if all of it lies in the array.
+	void *hint = a[0] + pages + align <= numPages ? addrOf(s, a[0]) : NULL;
+	unsigned char *p = sysReserveAligned(&s->e.env, hint, n, alignBytes, &size, MEM_HEAP);
+	if (failed(s, failedBefore)) {
+		fuzz_check(p == NULL && size == 0, "a reservation that fails gives NULL");
+		return;
+	}
+	const uint64_t addr = (uint64_t)(uintptr_t)p;
+	fuzz_check(p != NULL && addr % alignBytes == 0, "an aligned reservation is aligned");
+	if (!granted(s, a[0], pages + align)) {
+		fuzz_check(size == n || size == n + alignBytes, "bytes of an aligned reservation");
+		checkElsewhere(s, p, size);
+		return;
+	}
+	// The base of the window is a multiple of all alignments.
+	const uint64_t first = (a[0] + align - 1) / align * align;
+	fuzz_equal("the aligned address", addr, s->base + first * s->physPage);
+	fuzz_equal("bytes of an aligned reservation", size, first == a[0] ? n + alignBytes : n);
+	for (uint64_t i = first; i < first + size / s->physPage; i++) {
+		afterwards(s, &s->pages[i], MEM_SYSRESERVE);
+	}
+}
+
+static void tooMuch(void *v, const uint64_t *a) {
+	state *s = v;
+	uintptr_t size = 1;
+	const uintptr_t n = UINTPTR_MAX - (uintptr_t)a[0];
+	fuzz_check(sysReserveAligned(&s->e.env, NULL, n, 1 << 20, &size, MEM_HEAP) == NULL && size == 0,
+		"more than the address space holds");
+}
+
+static void occupy(void *v, const uint64_t *a) {
+	state *s = v;
+	if (s->system == FUZZ_OS) {
+		return;
+	}
+	const uint64_t n = cut(a[0], a[1]);
+	const bool expect = isFree(s, a[0], n);
+	fuzz_equal("mem_sim_occupy", mem_sim_occupy(s->os, (uintptr_t)addrOf(s, a[0]), n * s->physPage), expect);
+	for (uint64_t i = a[0]; expect && i < a[0] + n; i++) {
+		s->pages[i].occupied = true;
+	}
+}
+
+// ---- metadata, and contents
+
+static bool allBytes(const unsigned char *p, uint64_t n, uint8_t value) {
+	return p[0] == value && memcmp(p, p + 1, n - 1) == 0;
+}
+
+static void alloc(void *v, const uint64_t *a) {
+	state *s = v;
+	block *b = &s->blocks[a[0]];
+	if (b->p != NULL) {
+		return;
+	}
+	const uint64_t n = (1 + a[1]) * s->physPage, failedBefore = fuzz_os_failed();
+	unsigned char *p = sysAlloc(&s->e.env, n, &s->metaStat);
+	if (failed(s, failedBefore)) {
+		fuzz_check(p == NULL && errno == ENOMEM, "an allocation that fails gives NULL");
+		return;
+	}
+	fuzz_check(p != NULL && (uint64_t)(uintptr_t)p % s->physPage == 0, "sysAlloc gives physical pages");
+	fuzz_check(allBytes(p, n, 0), "sysAlloc gives zeroed memory");
+	*b = (block){p, n, (uint8_t)(1 + a[0])};
+	memset(p, b->holds, n);
+}
+
+static void freeBlock(state *s, block *b) {
+	fuzz_check(allBytes(b->p, b->n, b->holds), "contents of a block of sysAlloc");
+	sysFree(&s->e.env, b->p, b->n, &s->metaStat);
+	*b = (block){0};
+}
+
+static void freeAlloc(void *v, const uint64_t *a) {
+	state *s = v;
+	if (s->blocks[a[0]].p != NULL) {
+		freeBlock(s, &s->blocks[a[0]]);
+	}
+}
+
+static void checkContents(const state *s, uint64_t i) {
+	if (s->backed && s->pages[i].state == MEM_READY) {
+		fuzz_check(allBytes(addrOf(s, i), s->physPage, s->pages[i].holds), "contents of a Ready page");
+	}
+}
+
+static void touch(void *v, const uint64_t *a) {
+	state *s = v;
+	checkContents(s, a[0]);
+	if (s->backed && s->pages[a[0]].state == MEM_READY) {
+		s->pages[a[0]].holds = (uint8_t)a[1];
+		memset(addrOf(s, a[0]), (int)a[1], s->physPage);
+	}
+}
+
+static void fail(void *v, const uint64_t *a) {
+	if (((state *)v)->system == FUZZ_OS) {
+		fuzz_os_fail(a[0], a[1]);
+	}
+}
+
+static void move(void *v, const uint64_t *a) {
+	(void)a;
+	state *s = v;
+	if (s->system == FUZZ_OS) {
+		s->willMove = true;
+		fuzz_os_move(1);
+	}
+}
+
+// ---- a run
+
+static void checkPage(const state *s, uint64_t i) {
+	const uintptr_t first = (uintptr_t)addrOf(s, i), last = first + (uintptr_t)s->physPage - 1;
+	fuzz_equal("state of a page", memStates_get(s->e.env.states, first), s->pages[i].state);
+	fuzz_equal("state of a page", memStates_get(s->e.env.states, last), s->pages[i].state);
+	if (s->system != FUZZ_OS) {
+		fuzz_equal("state in the system", mem_sim_state(s->os, first), s->pages[i].state);
+	}
+}
+
+static void after(void *v) {
+	state *s = v;
+	uint64_t blocks = 0;
+	for (unsigned i = 0; i < maxBlocks; i++) {
+		blocks += s->blocks[i].n;
+	}
+	const int64_t prepared = (int64_t)(countPages(s, 0, numPages, MEM_PREPARED) * s->physPage);
+	const int64_t heapReady = (int64_t)(countPages(s, 0, numPages, MEM_READY) * s->physPage);
+	fuzz_equal("statistic of the heap", sysMemStat_load(&s->heapStat), (uint64_t)(prepared + heapReady + s->statDrift));
+	fuzz_equal("statistic of metadata", sysMemStat_load(&s->metaStat), blocks);
+	fuzz_equal("mappedReady", (uint64_t)atomic_load(&s->e.stats.mappedReady),
+		(uint64_t)(heapReady + (int64_t)blocks + s->readyDrift));
+	if (s->system == FUZZ_OS) {
+		return;
+	}
+	fuzz_equal("calls that can fail", mem_sim_calls(s->os), s->calls);
+	fuzz_equal("Ready bytes of metadata", mem_sim_bytes(s->os, MEM_META, MEM_READY), blocks);
+	for (memState st = MEM_RESERVED; st <= MEM_READY; st++) {
+		fuzz_equal(
+			"bytes in a state", mem_sim_bytes(s->os, MEM_HEAP, st), countPages(s, 0, numPages, st) * s->physPage);
+	}
+}
+
+enum { CONFIG_SYSTEM, CONFIG_PHYS, CONFIG_FAIL, CONFIG_MOVE, CONFIG_BACKED, CONFIG_HUGE };
+
+static void beginSystem(state *s, const uint64_t *config) {
+	const uint64_t huge = config[CONFIG_HUGE] != 0 ? 2 << 20 : 0;
+	fuzz_env_init(&s->e, NULL,
+		&(fuzz_os_config){
+			.physPageSize = s->physPage,
+			.physHugePageSize = huge,
+			.backed = s->backed,
+			.unusedKeepsContents = s->keeps,
+		});
+	s->os = s->e.env.os;
+	if (s->system == FUZZ_OS) {
+		return;
+	}
+	s->failNth = config[CONFIG_FAIL];
+	s->moveNth = config[CONFIG_MOVE];
+	s->os = mem_sim_new(&(memSimConfig){
+		.physPageSize = s->physPage,
+		.physHugePageSize = huge,
+		.backed = s->backed,
+		.failNth = s->failNth,
+		.moveNth = s->moveNth,
+	});
+	fuzz_check(s->os != NULL, "no simulated system");
+	s->e.env.os = s->os;
+}
+
+static void *begin(const uint64_t *config) {
+	state *s = calloc(1, sizeof *s);
+	fuzz_check(s != NULL, "out of memory");
+	s->system = config[CONFIG_SYSTEM] < 8 ? FUZZ_OS : config[CONFIG_SYSTEM] < 15 ? SIM : SIM_BACKED;
+	s->backed = s->system == SIM_BACKED || (s->system == FUZZ_OS && config[CONFIG_BACKED] % 2 == 1);
+	s->keeps = s->system == FUZZ_OS && config[CONFIG_BACKED] >= 2;
+	s->physPage = (uint64_t)4096 << 2 * config[CONFIG_PHYS];
+	// Between the places that fuzz_os has mapped for itself, if the memory is to be real.
+	s->base = s->system == SIM_BACKED ? FUZZ_OS_BASE + ((uint64_t)1 << 37) : FUZZ_OS_BASE;
+	beginSystem(s, config);
+	return s;
+}
+
+static void end(void *v) {
+	state *s = v;
+	for (uint64_t i = 0; i < numPages; i++) {
+		checkPage(s, i);
+		checkContents(s, i);
+	}
+	for (unsigned i = 0; i < maxBlocks; i++) {
+		if (s->blocks[i].p != NULL) {
+			freeBlock(s, &s->blocks[i]);
+		}
+	}
+	fuzz_env_done(&s->e);
+	if (s->system != FUZZ_OS) {
+		s->os->destroy(s->os);
+	}
+	free(s);
+}
+
+#define PAGE {"page", 1, FUZZ_ANY, numPages - 1}
+#define MORE {"more", 1, FUZZ_ANY, numPages - 1}
+#define BLOCK {"block", 1, FUZZ_ANY, maxBlocks - 1}
+
+static const fuzz_op_info ops[] = {
+	{"reserve", {PAGE, MORE}, reserve},
+	{"change", {{"call", 1, FUZZ_ANY, 9}, PAGE, MORE}, change},
+	{"ready", {PAGE, MORE}, ready},
+	{"unaligned", {{"call", 1, FUZZ_ANY, 2}, PAGE, {"off", 2, FUZZ_ANY, 0}}, unaligned},
+	{"reservealigned", {PAGE, MORE, {"align", 1, FUZZ_ANY, 4}}, reserveAligned},
+	{"toomuch", {{"less", 2, FUZZ_ANY, 0}}, tooMuch},
+	{"occupy", {PAGE, MORE}, occupy},
+	{"alloc", {BLOCK, {"more", 1, FUZZ_ANY, maxAllocPages - 1}}, alloc},
+	{"free", {BLOCK}, freeAlloc},
+	{"touch", {PAGE, {"byte", 1, FUZZ_ANY, 0}}, touch},
+	{"fail", {{"nth", 1, FUZZ_ANY, 7}, {"more", 1, FUZZ_ANY, 3}}, fail},
+	{"move", {{0}}, move},
+};
+
+FUZZ_TARGET(mem) = {
+	.name = "mem",
+	.what = "the states of memory over two simulated systems against one state for each physical page",
+	.config =
+		{
+			{"system", 1, FUZZ_ANY, 15},
+			{"phys", 1, FUZZ_ANY, 2},
+			{"failnth", 1, FUZZ_ANY, 31},
+			{"moventh", 1, FUZZ_ANY, 7},
+			{"backed", 1, FUZZ_ANY, 3},
+			{"huge", 1, FUZZ_ANY, 1},
+		},
+	.ops = ops,
+	.nops = sizeof ops / sizeof ops[0],
+	.max_ops = 32,
+	.begin = begin,
+	.after = after,
+	.end = end,
+	.small = true,
+};
