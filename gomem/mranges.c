@@ -114,7 +114,9 @@ static addrRange *allocRanges(gomem_env *env, intptr_t cap, sysMemStat *stat) {
 }
 
 static void copyRanges(addrRange *to, const addrRange *from, intptr_t n) {
-	memmove(to, from, (uintptr_t)n * sizeof(addrRange));
+	if (n > 0) { // an empty set may have no memory, and memmove must not be given NULL
+		memmove(to, from, (uintptr_t)n * sizeof(addrRange));
+	}
 }
 
 bool addrRanges_init(gomem_env *env, addrRanges *a, sysMemStat *sysStat) {
