@@ -421,13 +421,21 @@ void oracle_scav_next_gen(oracle_pages *o) {
 
 // ---- looking
 
-oracle_page oracle_pages_at(const oracle_pages *o, uint64_t addr) {
-	const chunk *c = chunk_of(o, addr);
-	if (c == NULL) {
-		return (oracle_page){false, false, false};
+void oracle_pages_look(const oracle_pages *o, uint64_t addr, uint64_t npages, oracle_page *out) {
+	const chunk *c = NULL;
+	for (uint64_t i = 0; i < npages; i++, addr += o->cfg.page_size) {
+		if (c == NULL || addr - c->addr >= chunk_bytes(o)) {
+			c = chunk_of(o, addr);
+		}
+		const page p = c != NULL ? c->page[(addr - c->addr) / o->cfg.page_size] : (page){false, false};
+		out[i] = (oracle_page){c != NULL, p.in_use, p.scavenged};
 	}
-	const page p = c->page[(addr - c->addr) / o->cfg.page_size];
-	return (oracle_page){true, p.in_use, p.scavenged};
+}
+
+oracle_page oracle_pages_at(const oracle_pages *o, uint64_t addr) {
+	oracle_page p;
+	oracle_pages_look(o, addr, 1, &p);
+	return p;
 }
 
 void oracle_pages_count(const oracle_pages *o, uint64_t *scavenged, uint64_t *not_scavenged) {
