@@ -634,10 +634,11 @@ static void checkChunk(gomem_env *env, pageAlloc *p, chunkIdx ci, unsigned *padd
 	const scavChunkData sc = unpackScavChunkData(atomic_load_explicit(&p->scav.index.chunks[ci], memory_order_acquire));
 	check(env, sc.inUse == pageBits_popcntRange(&chunk->pallocBits.b, 0, pallocChunkPages),
 		"pageAlloc: scavenge index counts other pages in use than the bitmap");
-	for (unsigned i = 0; i < pallocChunkPages; i++) {
-		const bool padding = (pageBits_get(&chunk->pallocBits.b, i) & pageBits_get(&chunk->scavenged, i)) != 0;
-		*paddingRuns += padding && !*last;
-		*last = padding;
+	for (unsigned i = 0; i < pallocChunkPages / 64; i++) {
+		const uint64_t padding = chunk->pallocBits.b.x[i] & chunk->scavenged.x[i];
+		*paddingRuns +=
+			popcount64(padding & ~(padding << 1 | *last)); // a run begins where no page before belongs to it
+		*last = padding >> 63 != 0;
 	}
 }
 
