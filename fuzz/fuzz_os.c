@@ -262,8 +262,12 @@ static bool os_unused(gomem_os *os, void *v, uintptr_t n) {
 
 static bool os_fault(gomem_os *os, void *v, uintptr_t n) {
 	(void)os;
-	if (isMeta(v)) {
+	if (isMeta(v) && n <= metaSmall) {
 		memset(v, 0, n); // the next map must find zeros
+		return true;
+	}
+	if (isMeta(v)) {
+		madvise(v, n, MADV_DONTNEED); // most of it was never touched
 		return true;
 	}
 	giveBack(addrOf(v), addrOf(v) + n);
