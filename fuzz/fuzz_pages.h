@@ -4,7 +4,7 @@
 // the allocator tells that it took its own.
 //
 // Invariants: runs[] are the pages in use that can be freed, without overlap; spaces[] are the heap, in any order.
-// A full comparison (worldCompare) is made after every eighth operation, after a growth that failed, and at the end.
+// A full comparison (worldCompare) is made after every sixteenth operation, after a growth that failed, and at the end.
 #ifndef GOMEM_FUZZ_PAGES_H
 #define GOMEM_FUZZ_PAGES_H
 
@@ -13,7 +13,7 @@
 #include "gomem/persistentalloc.h"
 #include "oracle/pages.h"
 
-enum { worldRuns = 512, worldSpaces = 64, worldChunks = 64, worldCaches = 4, worldNested = 4, compareEvery = 8 };
+enum { worldRuns = 512, worldSpaces = 64, worldChunks = 40, worldCaches = 4, worldNested = 4, compareEvery = 16 };
 
 typedef struct pageRun {
 	uintptr_t addr, n;
@@ -275,18 +275,12 @@ static inline bool tryGrow(pagesWorld *w, chunkIdx first, chunkIdx n) {
 	return ok;
 }
 
-#define GROW_ARGS                                                                                                      \
-	{{"space", 1, FUZZ_ANY, worldSpaces - 1}, {"below", 1, FUZZ_ANY, 1}, {"gap", 3, FUZZ_ANY, (1 << 20) - 1},          \
-		{"chunks", 1, FUZZ_ANY, 19}}
-
-// worldGrow adds chunks above or below a space that the heap has, behind a gap.
-static inline void worldGrow(void *v, const uint64_t *a) {
-	pagesWorld *w = v;
-	const chunkIdx n = 1 + a[3], gap = a[2];
+// growNear adds n chunks above or below a space that the heap has, behind a gap.
+static inline void growNear(pagesWorld *w, uint64_t space, bool below, chunkIdx gap, chunkIdx n) {
 	chunkIdx first = (w->minChunk + w->maxChunk) / 2;
 	if (w->nspaces > 0) {
-		const chunkSpace s = w->spaces[a[0] % w->nspaces];
-		first = a[1] == 0 ? s.first + s.n + gap : s.first - gap - n;
+		const chunkSpace s = w->spaces[space % w->nspaces];
+		first = below ? s.first - gap - n : s.first + s.n + gap;
 	}
 	if (w->nspaces == worldSpaces || w->nchunks + n > worldChunks || !isFreeSpace(w, first, n)) {
 		return;
@@ -295,6 +289,17 @@ static inline void worldGrow(void *v, const uint64_t *a) {
 		worldCompare(w);
 	}
 }
+
+#define GROW_ARGS(chunks)                                                                                              \
+	{                                                                                                                  \
+		{"space", 1, FUZZ_ANY, worldSpaces - 1}, {"below", 1, FUZZ_ANY, 1}, {"gap", 3, FUZZ_ANY, (1 << 20) - 1}, {     \
+			"chunks", 1, FUZZ_ANY, chunks                                                                              \
+		}                                                                                                              \
+	}
+
+static inline void worldGrow(void *v, const uint64_t *a) { growNear(v, a[0], a[1] != 0, a[2], 1 + a[3]); }
+// worldGrowLarge makes room for more pages than an entry above the lowest level of the tree covers.
+static inline void worldGrowLarge(void *v, const uint64_t *a) { growNear(v, a[0], a[1] != 0, a[2], 15 + a[3]); }
 
 // ---- pages
 

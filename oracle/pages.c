@@ -422,19 +422,20 @@ void oracle_scav_next_gen(oracle_pages *o) {
 // ---- looking
 
 void oracle_pages_look(const oracle_pages *o, uint64_t addr, uint64_t npages, oracle_page *out) {
-	const chunk *c = NULL;
-	for (uint64_t i = 0; i < npages; i++, addr += o->cfg.page_size) {
-		if (c == NULL || addr - c->addr >= chunk_bytes(o)) {
-			c = chunk_of(o, addr);
+	while (npages > 0) {
+		const part p = next_part(o, &addr, &npages);
+		const page *from = &p.c->page[p.first];
+		for (unsigned i = 0; i < p.n; i++) {
+			*out++ = (oracle_page){true, from[i].in_use, from[i].scavenged};
 		}
-		const page p = c != NULL ? c->page[(addr - c->addr) / o->cfg.page_size] : (page){false, false};
-		out[i] = (oracle_page){c != NULL, p.in_use, p.scavenged};
 	}
 }
 
 oracle_page oracle_pages_at(const oracle_pages *o, uint64_t addr) {
-	oracle_page p;
-	oracle_pages_look(o, addr, 1, &p);
+	oracle_page p = {false, false, false};
+	if (chunk_of(o, addr) != NULL) {
+		oracle_pages_look(o, addr, 1, &p);
+	}
 	return p;
 }
 

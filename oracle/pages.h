@@ -60,7 +60,7 @@ typedef struct oracle_page {
 	bool known, in_use, scavenged;
 } oracle_page;
 oracle_page oracle_pages_at(const oracle_pages *o, uint64_t addr);
-// oracle_pages_look gives n pages from addr on.
+// oracle_pages_look gives npages pages of the heap from addr on.
 void oracle_pages_look(const oracle_pages *o, uint64_t addr, uint64_t npages, oracle_page *out);
 // oracle_pages_count counts free pages: those scavenged, and those not. Pages in caches are not free.
 void oracle_pages_count(const oracle_pages *o, uint64_t *scavenged, uint64_t *not_scavenged);
