@@ -68,11 +68,19 @@ typedef struct gmt_error {
 	char text[512];
 } gmt_error;
 
+// A file in memory.
+typedef struct gmt_memory {
+	uint8_t *p; // from malloc
+	size_t n;
+} gmt_memory;
+
 typedef struct gmt_reader gmt_reader;
 typedef struct gmt_writer gmt_writer;
 
 // gmt_open opens a recording and reads header, index and end record. Returns NULL and fills err on bad input.
 gmt_reader *gmt_open(const char *path, gmt_error *err);
+// gmt_open_memory does the same with the bytes of a recording, which stay the caller's until gmt_close. name: for messages.
+gmt_reader *gmt_open_memory(const char *name, const uint8_t *p, size_t n, gmt_error *err);
 void gmt_close(gmt_reader *r);
 const gmt_header *gmt_reader_header(const gmt_reader *r);
 uint64_t gmt_reader_events(const gmt_reader *r);
@@ -90,10 +98,14 @@ int gmt_seek(gmt_reader *r, uint64_t event, gmt_error *err);
 
 // gmt_create starts a recording (path must not exist; 0600). Events are added in their total order.
 gmt_writer *gmt_create(const char *path, const gmt_header *h, gmt_error *err);
+// gmt_create_memory starts one in memory. A good gmt_finish fills *to (the caller frees to->p); until then it is empty.
+gmt_writer *gmt_create_memory(const char *name, const gmt_header *h, gmt_memory *to, gmt_error *err);
 // The zstd level from here on, 1 to 19 (at the start 9).
 void gmt_set_level(gmt_writer *w, int level);
 // marks: e->nmarks words (e->mark_index is ignored). 0, or -1 and err.
 int gmt_write(gmt_writer *w, const gmt_event *e, const uint64_t *marks, gmt_error *err);
+// gmt_end_block: events from here on go into a new block. 0, or -1 and err.
+int gmt_end_block(gmt_writer *w, gmt_error *err);
 // gmt_finish writes index and end record and closes; on failure the file is removed. 0, or -1 and err. Frees w.
 int gmt_finish(gmt_writer *w, gmt_end_kind end, uint64_t value, gmt_error *err);
 // gmt_abandon closes and removes the file. Frees w.
@@ -121,5 +133,8 @@ typedef struct gmt_import {
 // A log cut anywhere (crash, kill) gives the longest prefix in which no turn is missing.
 int gmt_import_raw(const char *raw, const char *out, const gmt_header *h, gmt_end_kind end, uint64_t value,
 	gmt_import *found, gmt_error *err);
+// gmt_import_memory does the same with a log in memory (name: for messages) and a recording in memory (the caller frees out->p).
+int gmt_import_memory(const char *name, gmt_memory log, gmt_memory *out, const gmt_header *h, gmt_end_kind end,
+	uint64_t value, gmt_import *found, gmt_error *err);
 
 #endif

@@ -19,7 +19,8 @@ typedef struct block_entry {
 
 struct gmt_reader {
 	char *path;
-	int fd;
+	int fd;             // -1: the file is in memory
+	const uint8_t *mem; // NULL: it is not
 	uint64_t size, index_offset;
 	gmt_header header;
 	gmt_end_kind end;
@@ -48,6 +49,13 @@ static int fail_memory(const gmt_reader *r, gmt_error *err) {
 
 // read_at reads n bytes; fewer are an error.
 static int read_at(const gmt_reader *r, uint64_t offset, uint8_t *p, size_t n, gmt_error *err) {
+	if (r->mem != NULL) {
+		if (offset > r->size || n > r->size - offset) {
+			return fail_at(r, r->size, err, "the file ends here, in the middle of a structure");
+		}
+		memcpy(p, r->mem + offset, n);
+		return 0;
+	}
 	for (size_t done = 0; done < n;) {
 		ssize_t got = pread(r->fd, p + done, n - done, (off_t)(offset + done));
 		if (got < 0 && errno == EINTR) {
@@ -291,29 +299,48 @@ static int open_file(gmt_reader *r, gmt_error *err) {
 	return 0;
 }
 
-gmt_reader *gmt_open(const char *path, gmt_error *err) {
+static gmt_reader *new_reader(const char *path, gmt_error *err) {
 	gmt_reader *r = calloc(1, sizeof(*r));
-	if (r == NULL) {
+	char *copy = strdup(path);
+	if (r == NULL || copy == NULL) {
 		(void)gmt_fail(err, path, GMT_NO_OFFSET, "out of memory");
+		free(r);
+		free(copy);
 		return NULL;
 	}
 	r->fd = -1;
 	r->verify = true;
-	r->path = strdup(path);
-	if (r->path == NULL) {
-		(void)gmt_fail(err, path, GMT_NO_OFFSET, "out of memory");
-		gmt_close(r);
-		return NULL;
-	}
+	r->path = copy;
+	return r;
+}
+
+// read_frame reads what frames the blocks, and makes what decoding them needs.
+static int read_frame(gmt_reader *r, gmt_error *err) {
 	uint64_t first = 0;
-	if (open_file(r, err) != 0 || read_header(r, &first, err) != 0 || read_end(r, first, err) != 0 ||
-		read_index(r, first, err) != 0) {
-		gmt_close(r);
-		return NULL;
+	if (read_header(r, &first, err) != 0 || read_end(r, first, err) != 0 || read_index(r, first, err) != 0) {
+		return -1;
 	}
 	r->zstd = ZSTD_createDCtx();
-	if (!gmt_codec_init(&r->codec) || r->zstd == NULL) {
-		(void)fail_memory(r, err);
+	return gmt_codec_init(&r->codec) && r->zstd != NULL ? 0 : fail_memory(r, err);
+}
+
+gmt_reader *gmt_open(const char *path, gmt_error *err) {
+	gmt_reader *r = new_reader(path, err);
+	if (r != NULL && (open_file(r, err) != 0 || read_frame(r, err) != 0)) {
+		gmt_close(r);
+		return NULL;
+	}
+	return r;
+}
+
+gmt_reader *gmt_open_memory(const char *name, const uint8_t *p, size_t n, gmt_error *err) {
+	gmt_reader *r = new_reader(name, err);
+	if (r == NULL) {
+		return NULL;
+	}
+	r->mem = p;
+	r->size = n;
+	if (read_frame(r, err) != 0) {
 		gmt_close(r);
 		return NULL;
 	}

@@ -32,7 +32,10 @@ typedef struct block_entry {
 
 struct gmt_writer {
 	char *path;
-	int fd;
+	int fd;         // -1: the file is in memory, or closed
+	gmt_memory *to; // where it goes when it is finished; NULL: it is not in memory
+	gmt_memory mem; // written so far
+	size_t mem_room;
 	int level;
 	bool failed;
 	uint64_t offset; // bytes written
@@ -60,7 +63,34 @@ static int no_memory(gmt_writer *w, gmt_error *err) {
 	return gmt_fail(err, w->path, GMT_NO_OFFSET, "out of memory");
 }
 
+static bool reserve(uint8_t **buf, size_t *room, size_t n) {
+	if (n <= *room) {
+		return true;
+	}
+	uint8_t *p = realloc(*buf, n);
+	if (p == NULL) {
+		return false;
+	}
+	*buf = p;
+	*room = n;
+	return true;
+}
+
+static int write_memory(gmt_writer *w, const uint8_t *p, size_t n, gmt_error *err) {
+	size_t all = w->mem.n + n;
+	if (all > w->mem_room && !reserve(&w->mem.p, &w->mem_room, all + all / 2)) {
+		return no_memory(w, err);
+	}
+	memcpy(w->mem.p + w->mem.n, p, n);
+	w->mem.n = all;
+	w->offset = all;
+	return 0;
+}
+
 static int write_all(gmt_writer *w, const uint8_t *p, size_t n, gmt_error *err) {
+	if (w->to != NULL) {
+		return write_memory(w, p, n, err);
+	}
 	while (n > 0) {
 		ssize_t got = write(w->fd, p, n);
 		if (got < 0 && errno == EINTR) {
@@ -126,15 +156,17 @@ static void writer_free(gmt_writer *w) {
 	free(w->ev);
 	free(w->raw);
 	free(w->out);
+	free(w->mem.p);
 	free(w);
 }
 
-gmt_writer *gmt_create(const char *path, const gmt_header *h, gmt_error *err) {
+static gmt_writer *new_writer(const char *path, gmt_error *err) {
 	gmt_writer *w = calloc(1, sizeof(*w));
 	if (w == NULL) {
 		(void)gmt_fail(err, path, GMT_NO_OFFSET, "out of memory");
 		return NULL;
 	}
+	w->fd = -1;
 	w->path = strdup(path);
 	w->level = DEFAULT_LEVEL;
 	w->ev = malloc(BLOCK_EVENTS * sizeof(*w->ev));
@@ -145,17 +177,39 @@ gmt_writer *gmt_create(const char *path, const gmt_header *h, gmt_error *err) {
 		writer_free(w);
 		return NULL;
 	}
+	return w;
+}
+
+static gmt_writer *begin(gmt_writer *w, const gmt_header *h, gmt_error *err) {
+	if (write_header(w, h, err) != 0) {
+		gmt_abandon(w);
+		return NULL;
+	}
+	return w;
+}
+
+gmt_writer *gmt_create(const char *path, const gmt_header *h, gmt_error *err) {
+	gmt_writer *w = new_writer(path, err);
+	if (w == NULL) {
+		return NULL;
+	}
 	w->fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (w->fd < 0) {
 		(void)gmt_fail(err, path, GMT_NO_OFFSET, "cannot create: %s", strerror(errno));
 		writer_free(w);
 		return NULL;
 	}
-	if (write_header(w, h, err) != 0) {
-		gmt_abandon(w);
+	return begin(w, h, err);
+}
+
+gmt_writer *gmt_create_memory(const char *name, const gmt_header *h, gmt_memory *to, gmt_error *err) {
+	*to = (gmt_memory){0};
+	gmt_writer *w = new_writer(name, err);
+	if (w == NULL) {
 		return NULL;
 	}
-	return w;
+	w->to = to;
+	return begin(w, h, err);
 }
 
 void gmt_set_level(gmt_writer *w, int level) { w->level = level < 1 ? 1 : level > 19 ? 19 : level; }
@@ -260,19 +314,6 @@ static uint8_t *put_length(uint8_t *p, size_t v) {
 	}
 	*p++ = (uint8_t)v;
 	return p;
-}
-
-static bool reserve(uint8_t **buf, size_t *room, size_t n) {
-	if (n <= *room) {
-		return true;
-	}
-	uint8_t *p = realloc(*buf, n);
-	if (p == NULL) {
-		return false;
-	}
-	*buf = p;
-	*room = n;
-	return true;
 }
 
 // Columns after which zstd begins a new block of its own, with its own statistics.
@@ -444,6 +485,13 @@ int gmt_write(gmt_writer *w, const gmt_event *e, const uint64_t *marks, gmt_erro
 	return w->n == BLOCK_EVENTS ? flush_block(w, err) : 0;
 }
 
+int gmt_end_block(gmt_writer *w, gmt_error *err) {
+	if (w->failed) {
+		return gmt_fail(err, w->path, GMT_NO_OFFSET, "writing went wrong before");
+	}
+	return w->n == 0 ? 0 : flush_block(w, err);
+}
+
 static int write_index(gmt_writer *w, gmt_error *err) {
 	size_t size = GMT_INDEX_FIXED + 8 * ((size_t)EV_MAX + GMT_PATHS) + GMT_INDEX_ENTRY * w->nblocks;
 	uint8_t *buf = malloc(size + GMT_HASH);
@@ -497,7 +545,10 @@ int gmt_finish(gmt_writer *w, gmt_end_kind end, uint64_t value, gmt_error *err) 
 		return -1;
 	}
 	int result = write_end(w, end, value, err);
-	if (result == 0 && close(w->fd) != 0) {
+	if (result == 0 && w->to != NULL) {
+		*w->to = w->mem;
+		w->mem = (gmt_memory){0};
+	} else if (result == 0 && close(w->fd) != 0) {
 		result = fail_errno(w, err, "close");
 		(void)unlink(w->path);
 		w->fd = -1;

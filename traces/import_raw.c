@@ -99,7 +99,7 @@ typedef struct open_malloc {
 typedef struct numbering {
 	struct {
 		uint64_t key, number;
-	} * slots;
+	} *slots;
 	uint64_t n, room; // room is a power of two, 2 * n <= room
 } numbering;
 
@@ -108,6 +108,7 @@ typedef struct importer {
 	gmt_error *err;
 	int fd;
 	const uint8_t *map;
+	bool mapped; // by us: pages that are done can be given back
 	uint64_t size;
 	chunk *chunks;
 	uint32_t nchunks;
@@ -479,6 +480,9 @@ static int emit(importer *im, const stream *st, const record *r) {
 
 // done_chunk gives the pages of a chunk back that will not be read again.
 static void done_chunk(const importer *im, const stream *st, uint32_t at) {
+	if (!im->mapped) {
+		return;
+	}
 	uint64_t offset = chunk_offset(&st->chunks[at]);
 	uint64_t n = im->size - offset < CHUNK_BYTES ? im->size - offset : CHUNK_BYTES;
 	(void)madvise((void *)(uintptr_t)(im->map + offset), n, MADV_DONTNEED);
@@ -583,28 +587,10 @@ static int emit_rest(importer *im) {
 
 // ---- the file
 
-static int open_raw(importer *im) {
-	struct stat s;
-	im->fd = open(im->raw, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW);
-	if (im->fd < 0 || fstat(im->fd, &s) != 0) {
-		return bad(im, GMT_NO_OFFSET, "cannot open: %s", strerror(errno));
-	}
-	if (!S_ISREG(s.st_mode)) {
-		return bad(im, GMT_NO_OFFSET, "not a raw log: not a regular file");
-	}
-	im->size = (uint64_t)s.st_size;
+static int check_header(importer *im) {
 	if (im->size < RAW_HEADER) {
 		return bad(im, im->size, "not a raw log: shorter than its header");
 	}
-	void *p = mmap(NULL, im->size, PROT_READ, MAP_SHARED, im->fd, 0);
-	if (p == MAP_FAILED) {
-		return bad(im, GMT_NO_OFFSET, "cannot map: %s", strerror(errno));
-	}
-	im->map = p;
-	return 0;
-}
-
-static int check_header(importer *im) {
 	if (header_word(im, 0) != RAW_MAGIC) {
 		return bad(im, 0, "not a raw log");
 	}
@@ -631,6 +617,28 @@ static int check_header(importer *im) {
 	if (header_word(im, AT_MAXPROCS) > GMT_STREAM_M) {
 		return bad(im, AT_MAXPROCS, "GOMAXPROCS out of range");
 	}
+	return 0;
+}
+
+static int open_raw(importer *im) {
+	struct stat s;
+	im->fd = open(im->raw, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW);
+	if (im->fd < 0 || fstat(im->fd, &s) != 0) {
+		return bad(im, GMT_NO_OFFSET, "cannot open: %s", strerror(errno));
+	}
+	if (!S_ISREG(s.st_mode)) {
+		return bad(im, GMT_NO_OFFSET, "not a raw log: not a regular file");
+	}
+	im->size = (uint64_t)s.st_size;
+	if (im->size < RAW_HEADER) {
+		return check_header(im);
+	}
+	void *p = mmap(NULL, im->size, PROT_READ, MAP_SHARED, im->fd, 0);
+	if (p == MAP_FAILED) {
+		return bad(im, GMT_NO_OFFSET, "cannot map: %s", strerror(errno));
+	}
+	im->map = p;
+	im->mapped = true;
 	return 0;
 }
 
@@ -678,7 +686,7 @@ static void find_end(const importer *im, gmt_end_kind *end, uint64_t *value) {
 }
 
 static void importer_free(importer *im) {
-	if (im->map != NULL) {
+	if (im->mapped) {
 		(void)munmap((void *)(uintptr_t)im->map, im->size);
 	}
 	if (im->fd >= 0) {
@@ -693,10 +701,8 @@ static void importer_free(importer *im) {
 	free(im->mallocs);
 }
 
-static int convert(importer *im, const char *out, const gmt_header *h) {
-	gmt_header full = *h;
-	fill_header(im, &full);
-	im->writer = gmt_create(out, &full, im->err);
+// convert writes the events to the writer, NULL if there is none.
+static int convert(importer *im) {
 	if (im->writer == NULL || heap_build(im) != 0 || emit_turns(im) != 0) {
 		return -1;
 	}
@@ -704,22 +710,52 @@ static int convert(importer *im, const char *out, const gmt_header *h) {
 	return im->whole ? emit_rest(im) : 0;
 }
 
+// Where the recording goes: a file, or memory.
+typedef struct target {
+	const char *path; // NULL: memory
+	gmt_memory *mem;
+} target;
+
+static gmt_writer *create(const importer *im, target to, const gmt_header *h) {
+	gmt_header full = *h;
+	fill_header(im, &full);
+	return to.path != NULL ? gmt_create(to.path, &full, im->err) : gmt_create_memory(im->raw, &full, to.mem, im->err);
+}
+
+static int import(importer *im, target to, const gmt_header *h, gmt_end_kind end, uint64_t value, gmt_import *found) {
+	if (check_header(im) != 0 || find_chunks(im) != 0 || find_streams(im) != 0) {
+		return -1;
+	}
+	im->writer = create(im, to, h);
+	if (convert(im) != 0) {
+		if (im->writer != NULL) {
+			gmt_abandon(im->writer);
+		}
+		return -1;
+	}
+	find_end(im, &end, &value);
+	if (found != NULL) {
+		*found = (gmt_import){im->events, im->turns, header_word(im, AT_TURN), !im->whole};
+	}
+	return gmt_finish(im->writer, end, value, im->err);
+}
+
 int gmt_import_raw(const char *raw, const char *out, const gmt_header *h, gmt_end_kind end, uint64_t value,
 	gmt_import *found, gmt_error *err) {
 	importer im = {.raw = raw, .err = err, .fd = -1};
-	int result = -1;
-	if (open_raw(&im) == 0 && check_header(&im) == 0 && find_chunks(&im) == 0 && find_streams(&im) == 0) {
-		result = convert(&im, out, h);
+	int result = open_raw(&im);
+	if (result == 0) {
+		result = import(&im, (target){.path = out}, h, end, value, found);
 	}
-	if (im.writer != NULL && result == 0) {
-		find_end(&im, &end, &value);
-		if (found != NULL) {
-			*found = (gmt_import){im.events, im.turns, header_word(&im, AT_TURN), !im.whole};
-		}
-		result = gmt_finish(im.writer, end, value, err);
-	} else if (im.writer != NULL) {
-		gmt_abandon(im.writer);
-	}
+	importer_free(&im);
+	return result;
+}
+
+int gmt_import_memory(const char *name, gmt_memory log, gmt_memory *out, const gmt_header *h, gmt_end_kind end,
+	uint64_t value, gmt_import *found, gmt_error *err) {
+	importer im = {.raw = name, .err = err, .fd = -1, .map = log.p, .size = log.n};
+	*out = (gmt_memory){0};
+	int result = import(&im, (target){.mem = out}, h, end, value, found);
 	importer_free(&im);
 	return result;
 }
