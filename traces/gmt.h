@@ -81,6 +81,9 @@ typedef struct gmt_writer gmt_writer;
 gmt_reader *gmt_open(const char *path, gmt_error *err);
 // gmt_open_memory does the same with the bytes of a recording, which stay the caller's until gmt_close. name: for messages.
 gmt_reader *gmt_open_memory(const char *name, const uint8_t *p, size_t n, gmt_error *err);
+// gmt_open_events gives a reader of events that stand in memory as they are (at most a block; the caller's until gmt_close), with valid
+// kinds, span numbers and marks: what reads recordings can be given one that was never a file. NULL: out of memory.
+gmt_reader *gmt_open_events(const gmt_header *h, const gmt_block *block, gmt_error *err);
 void gmt_close(gmt_reader *r);
 const gmt_header *gmt_reader_header(const gmt_reader *r);
 uint64_t gmt_reader_events(const gmt_reader *r);

@@ -21,6 +21,7 @@ struct gmt_reader {
 	char *path;
 	int fd;             // -1: the file is in memory
 	const uint8_t *mem; // NULL: it is not
+	gmt_block ready;    // the only block, if it was given decoded; .events == NULL: it was not
 	uint64_t size, index_offset;
 	gmt_header header;
 	gmt_end_kind end;
@@ -299,6 +300,14 @@ static int open_file(gmt_reader *r, gmt_error *err) {
 	return 0;
 }
 
+static void count_event(const gmt_event *e, uint64_t kinds[EV_MAX], uint64_t paths[GMT_PATHS]) {
+	kinds[e->kind]++;
+	uint64_t path = e->kind == EV_MALLOCEND ? e->a : e->kind == EV_MALLOC ? e->c : GMT_PATHS;
+	if (path < GMT_PATHS) {
+		paths[path]++;
+	}
+}
+
 static gmt_reader *new_reader(const char *path, gmt_error *err) {
 	gmt_reader *r = calloc(1, sizeof(*r));
 	char *copy = strdup(path);
@@ -343,6 +352,31 @@ gmt_reader *gmt_open_memory(const char *name, const uint8_t *p, size_t n, gmt_er
 	if (read_frame(r, err) != 0) {
 		gmt_close(r);
 		return NULL;
+	}
+	return r;
+}
+
+gmt_reader *gmt_open_events(const gmt_header *h, const gmt_block *block, gmt_error *err) {
+	gmt_reader *r = new_reader("events", err);
+	if (r == NULL) {
+		return NULL;
+	}
+	r->header = *h;
+	r->end = GMT_END_EXIT;
+	r->ready = *block;
+	r->ready.first = 0;
+	r->events = block->n;
+	r->nblocks = block->n > 0;
+	r->blocks = calloc(r->nblocks + 1, sizeof(*r->blocks));
+	if (r->blocks == NULL) {
+		(void)fail_memory(r, err);
+		gmt_close(r);
+		return NULL;
+	}
+	for (uint32_t i = 0; i < block->n; i++) {
+		const gmt_event *e = &block->events[i];
+		count_event(e, r->counts, r->paths);
+		r->spans = gmt_kind((gomem_ev)e->kind)->span_field == 'b' && e->b > r->spans ? e->b : r->spans;
 	}
 	return r;
 }
@@ -436,14 +470,6 @@ static bool change_stream(gmt_codec *c) {
 	return true;
 }
 
-static void count_event(gmt_reader *r, const gmt_event *e) {
-	r->seen[e->kind]++;
-	uint64_t path = e->kind == EV_MALLOCEND ? e->a : e->kind == EV_MALLOC ? e->c : GMT_PATHS;
-	if (path < GMT_PATHS) {
-		r->seen_paths[path]++;
-	}
-}
-
 static void count_dict(gmt_reader *r, const uint32_t ops[256]) {
 	const gmt_codec *c = &r->codec;
 	for (unsigned i = 0; i < c->ndict; i++) {
@@ -487,7 +513,7 @@ static bool decode_events(gmt_reader *r, uint32_t n) {
 		}
 		*to = (gmt_event){.kind = (uint8_t)o, .stream = c->stream};
 		gmt_io_event(c, false, to);
-		count_event(r, to);
+		count_event(to, r->seen, r->seen_paths);
 		to++;
 		if (c->bad) {
 			return false;
@@ -583,6 +609,12 @@ int gmt_next(gmt_reader *r, gmt_block *block, gmt_error *err) {
 	if (r->next == r->nblocks) {
 		*block = (gmt_block){.first = r->events};
 		return check_counts(r, err);
+	}
+	if (r->ready.events != NULL) {
+		*block = r->ready;
+		r->next++;
+		r->verify = false;
+		return 1;
 	}
 	uint64_t at = r->blocks[r->next].offset;
 	uint32_t n = 0;

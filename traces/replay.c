@@ -25,7 +25,7 @@
 
 enum { REPLAY_STACK_BYTES = 256 << 10, NO_STREAM = 0xffff };
 // More address space than any recorded program had; a file that asks for more is refused before metadata for it is made.
-static const uint64_t REPLAY_MAX_HEAP = (uint64_t)1 << 41;
+static const uint64_t DEFAULT_MAX_HEAP = (uint64_t)1 << 41;
 
 typedef struct replay replay;
 
@@ -34,7 +34,8 @@ typedef struct stream {
 	coro *co;
 	gomem_p *p;
 	uint16_t id;
-	uint16_t depth; // operations that have begun and not ended
+	uint16_t depth;      // operations that have begun and not ended
+	struct stream *made; // the one made before it
 } stream;
 
 typedef struct span_seen {
@@ -52,7 +53,8 @@ struct replay {
 	gomem_heap *h;
 	replay_result *out;
 	const replay_options *opt;
-	stream **streams;
+	stream **streams; // by id
+	stream *made;     // the last one
 	coro *main;
 	const void **spans; // by number
 	uint32_t nspans, capspans;
@@ -60,7 +62,7 @@ struct replay {
 	gomem_lab lab;
 	gomem_os os;     // what the heap sees
 	gomem_os *under; // where memory comes from
-	uint64_t reserved;
+	uint64_t reserved, max_heap;
 	bool tainted, done;
 	bool unborn; // the heap's making came beside the recording; it is finished first, so that it can be released
 };
@@ -221,8 +223,8 @@ static stream *replay_stream(replay *rp, uint16_t id) {
 	if (s == NULL) {
 		return NULL;
 	}
-	*s = (stream){.rp = rp, .id = id};
-	rp->streams[id] = s;
+	*s = (stream){.rp = rp, .id = id, .made = rp->made};
+	rp->streams[id] = rp->made = s;
 	return s;
 }
 
@@ -625,7 +627,7 @@ static void *os_grant(replay *rp, void *hint, uintptr_t n, uint64_t granted) {
 		return NULL;
 	}
 	rp->reserved += n;
-	if (granted >> 47 != 0 || rp->reserved > REPLAY_MAX_HEAP || n > REPLAY_MAX_HEAP) {
+	if (granted >> 47 != 0 || rp->reserved > rp->max_heap || n > rp->max_heap) {
 		replay_bad(rp, "event %" PRIu64 ": a reservation of %#" PRIxPTR " bytes at %#" PRIx64 " is out of range",
 			event_number(rp), n, granted);
 	}
@@ -777,7 +779,7 @@ static inline void op_malloc(replay *rp, stream *s, bool whole) {
 	const uint64_t at = event_number(rp);
 	const uint64_t size = rp->cur->a, flags = rp->cur->b, wantPath = rp->cur->c, wantAddr = rp->cur->d;
 	const bool scan = (flags & 1) == 0;
-	if (size == 0 || size > REPLAY_MAX_HEAP) {
+	if (size == 0 || size > rp->max_heap) {
 		replay_bad(rp, "event %" PRIu64 ": an allocation of %" PRIu64 " bytes", at, size);
 	}
 	replay_advance(rp);
@@ -891,7 +893,7 @@ static void op_sweepgen(replay *rp) {
 
 static void op_allocmanual(replay *rp, stream *s) {
 	uint64_t npages = rp->cur->a;
-	if (npages == 0 || npages > REPLAY_MAX_HEAP >> 13) {
+	if (npages == 0 || npages > rp->max_heap >> 13) {
 		replay_bad(rp, "event %" PRIu64 ": %" PRIu64 " pages", event_number(rp), npages);
 	}
 	replay_advance(rp);
@@ -1081,17 +1083,14 @@ static void replay_count_totals(gmt_reader *r, replay_result *out) {
 }
 
 static void replay_free(replay *rp) {
-	if (rp->streams != NULL) {
-		for (int i = 0; i < GMT_MAX_STREAMS; i++) {
-			if (rp->streams[i] != NULL) {
+	for (stream *s = rp->made, *next; s != NULL; s = next) {
+		next = s->made;
 #if GOMEM_LAB
-				coro_free(rp->streams[i]->co);
+		coro_free(s->co);
 #endif
-				free(rp->streams[i]);
-			}
-		}
-		free((void *)rp->streams);
+		free(s);
 	}
+	free((void *)rp->streams);
 	span_seen *s = rp->seen;
 	HASH_CLEAR(hh, rp->seen);
 	while (s != NULL) {
@@ -1175,6 +1174,7 @@ void replay_run_plain(gmt_reader *r, const replay_options *opt, replay_result *o
 	}
 	rp->r = r;
 	rp->opt = opt;
+	rp->max_heap = opt->max_heap != 0 ? opt->max_heap : DEFAULT_MAX_HEAP;
 	rp->out = out;
 	if (replay_start(rp)) {
 #if !GOMEM_LAB
