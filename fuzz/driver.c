@@ -30,13 +30,13 @@ typedef struct run {
 	uint64_t inputs, ops;
 	input pool[maxPool]; // what random inputs are made from
 	size_t npool;
-	bool keep;
+	bool ended;
 	const char *path; // of the input under way
 	uint8_t data[maxInput];
 	size_t n;
 } run;
 
-static run *theRun; // for the report of a failure
+static run theRun; // the report of a failure can only find it here
 
 static void usage(FILE *out) {
 	const fuzz_target *t = fuzz_this();
@@ -49,8 +49,9 @@ static void usage(FILE *out) {
 		"  fuzz_%s --encode TEXT.txt -o FILE   make an input of text\n"
 		"  fuzz_%s --seconds N [--seed S] [DIR]...  run random inputs made from those in DIR; a failing one goes to -o FILE\n"
 		"  fuzz_%s --ops                       list the operations and their arguments\n"
+		"  fuzz_%s --info                      name, small or large, what is compared; tab-separated, for scripts\n"
 		"exit code: 0 nothing found, 1 something was found, 2 bad usage or unreadable input\n",
-		t->name, t->what, t->name, t->name, t->name, t->name, t->name, t->name);
+		t->name, t->what, t->name, t->name, t->name, t->name, t->name, t->name, t->name);
 }
 
 static _Noreturn void bad(const char *path, const char *why) {
@@ -67,7 +68,10 @@ static void writeFile(const char *path, const uint8_t *data, size_t n) {
 
 // found ends a run that found something.
 static void found(void) {
-	run *r = theRun;
+	const run *r = &theRun;
+	if (r->ended) { // a leak, found when the process ends
+		_exit(EXIT_FOUND);
+	}
 	if (r->path != NULL) {
 		fprintf(stderr, "input: %s\n", r->path);
 	} else {
@@ -221,6 +225,8 @@ static void makeInput(run *r, uint64_t *rnd) {
 static void runRandom(run *r) {
 	uint64_t rnd = r->seed;
 	r->path = NULL;
+	r->n = 0;
+	fuzz_run(fuzz_this(), r->data, r->n);
 	for (const double end = now() + r->seconds; now() < end;) {
 		makeInput(r, &rnd);
 		r->ops += fuzz_run(fuzz_this(), r->data, r->n);
@@ -284,18 +290,14 @@ static bool option(run *r, int argc, char **argv, int *i) {
 
 int main(int argc, char **argv) {
 	LLVMFuzzerInitialize(&argc, &argv);
-	run *r = theRun = calloc(1, sizeof *r);
-	if (r == NULL) {
-		return EXIT_USAGE;
-	}
+	run *r = &theRun;
 	r->mode = "run";
 	r->seed = 1;
 	fuzz_on_failure(found);
 	int npaths = 0;
-	char **paths = calloc((size_t)argc + 1, sizeof *paths);
-	for (int i = 1; i < argc && paths != NULL; i++) {
+	for (int i = 1; i < argc; i++) {
 		if (!option(r, argc, argv, &i)) {
-			paths[npaths++] = argv[i];
+			argv[npaths++] = argv[i];
 		}
 	}
 	if (npaths == 0 && r->seconds <= 0) {
@@ -304,7 +306,7 @@ int main(int argc, char **argv) {
 	}
 	const double start = now();
 	for (int i = 0; i < npaths; i++) {
-		doPath(r, paths[i]);
+		doPath(r, argv[i]);
 	}
 	if (r->seconds > 0) {
 		runRandom(r);
@@ -313,10 +315,9 @@ int main(int argc, char **argv) {
 		printf("fuzz_%s: %llu inputs, %llu operations, %.0f inputs a second\n", fuzz_this()->name,
 			(unsigned long long)r->inputs, (unsigned long long)r->ops, (double)r->inputs / (now() - start + 1e-9));
 	}
+	r->ended = true;
 	for (size_t i = 0; i < r->npool; i++) {
 		free(r->pool[i].data);
 	}
-	free(paths);
-	free(r);
 	return 0;
 }

@@ -1,10 +1,15 @@
-// entry.c: what a fuzzing engine calls, for the target whose structure FUZZ_TARGET_SYMBOL names. Compiled once for each target.
+// entry.c: what a fuzzing engine calls, for the target that FUZZ_TARGET_NAME names. Compiled once for each target.
 #include "fuzz/fuzz.h"
 
-extern const fuzz_target FUZZ_TARGET_SYMBOL;
+#include <stdlib.h>
+#include <string.h>
+
+#define FUZZ_PASTE(a, b) a##b
+#define FUZZ_NAMED(name) FUZZ_PASTE(fuzz_target_, name)
+extern const fuzz_target FUZZ_NAMED(FUZZ_TARGET_NAME);
 
 const fuzz_target *fuzz_this(void);
-const fuzz_target *fuzz_this(void) { return &FUZZ_TARGET_SYMBOL; }
+const fuzz_target *fuzz_this(void) { return &FUZZ_NAMED(FUZZ_TARGET_NAME); }
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -14,10 +19,17 @@ size_t LLVMFuzzerCustomCrossOver(
 // libFuzzer's own byte mutations; absent under other engines.
 extern size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t max) __attribute__((weak));
 
+// --info works under every engine, so that a script need not have another build to ask.
 int LLVMFuzzerInitialize(int *argc, char ***argv) {
-	(void)argc;
-	(void)argv;
-	fuzz_catch_crashes();
+	const fuzz_target *t = fuzz_this();
+	if (*argc == 2 && strcmp((*argv)[1], "--info") == 0) {
+		printf("%s\t%s\t%s\n", t->name, t->small ? "small" : "large", t->what);
+		exit(0);
+	}
+	// libFuzzer has handlers of its own, which write the input; it leaves them out where it finds others.
+	if (LLVMFuzzerMutate == NULL) {
+		fuzz_catch_crashes();
+	}
 	return 0;
 }
 
@@ -29,10 +41,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 // One mutation of ten is of the bytes: it finds what the mutator of programs does not think of.
 size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max, unsigned seed) {
 	const fuzz_target *t = fuzz_this();
-	if (LLVMFuzzerMutate != NULL && (t->input != NULL || seed % 10 == 0)) {
-		return LLVMFuzzerMutate(data, size, max);
+	if (t->input == NULL && seed % 10 != 0) {
+		return fuzz_mutate(t, data, size, max, seed);
 	}
-	return t->input != NULL ? size : fuzz_mutate(t, data, size, max, seed);
+	return LLVMFuzzerMutate != NULL ? LLVMFuzzerMutate(data, size, max) : fuzz_mutate_bytes(data, size, max, seed);
 }
 
 size_t LLVMFuzzerCustomCrossOver(

@@ -118,6 +118,8 @@ void fuzz_play(const fuzz_target *t, const uint64_t config[FUZZ_MAX_ARGS], const
 size_t fuzz_mutate(const fuzz_target *t, uint8_t *data, size_t n, size_t max, uint32_t seed);
 size_t fuzz_cross(const fuzz_target *t, const uint8_t *a, size_t na, const uint8_t *b, size_t nb, uint8_t *out,
 	size_t max, uint32_t seed);
+// fuzz_mutate_bytes changes bytes that are no program, where the engine offers no better way.
+size_t fuzz_mutate_bytes(uint8_t *data, size_t n, size_t max, uint32_t seed);
 
 // Printing: as text (one operation a line, what fuzz_parse reads) or as C.
 #include <stdio.h>

@@ -274,3 +274,57 @@ size_t fuzz_cross(const fuzz_target *t, const uint8_t *a, size_t na, const uint8
 	}
 	return fuzz_encode(t, &p, out, max);
 }
+
+// ---- bytes as they are
+
+static void changeByte(mutator *m, uint8_t *data, size_t n) {
+	static const uint8_t borders[] = {0, 1, 0x7f, 0x80, 0xff};
+	uint8_t *byte = &data[below(m, n)];
+	switch (below(m, 3)) {
+	case 0:
+		*byte ^= (uint8_t)(1 << below(m, 8));
+		break;
+	case 1:
+		*byte = borders[below(m, sizeof borders)];
+		break;
+	default:
+		*byte = (uint8_t)fuzz_random(&m->rnd);
+	}
+}
+
+static size_t insertBytes(mutator *m, uint8_t *data, size_t n, size_t max) {
+	const size_t most = max - n < 16 ? max - n : 16, len = (size_t)below(m, most + 1), at = (size_t)below(m, n + 1);
+	memmove(data + at + len, data + at, n - at);
+	for (size_t i = at; i < at + len; i++) {
+		data[i] = (uint8_t)fuzz_random(&m->rnd);
+	}
+	return n + len;
+}
+
+static size_t removeBytes(mutator *m, uint8_t *data, size_t n) {
+	const size_t at = (size_t)below(m, n), len = 1 + (size_t)below(m, n - at < 16 ? n - at : 16);
+	memmove(data + at, data + at + len, n - at - len);
+	return n - len;
+}
+
+static void copyBytes(mutator *m, uint8_t *data, size_t n) {
+	const size_t from = (size_t)below(m, n), to = (size_t)below(m, n), room = n - (from > to ? from : to);
+	memmove(data + to, data + from, 1 + (size_t)below(m, room < 16 ? room : 16));
+}
+
+size_t fuzz_mutate_bytes(uint8_t *data, size_t n, size_t max, uint32_t seed) {
+	mutator m = {NULL, seed};
+	for (uint64_t times = 1 + below(&m, (uint64_t)1 << below(&m, 4)); times > 0; times--) {
+		const uint64_t what = n == 0 ? 0 : below(&m, 6);
+		if (what == 0) {
+			n = insertBytes(&m, data, n, max);
+		} else if (what == 1) {
+			n = removeBytes(&m, data, n);
+		} else if (what == 2) {
+			copyBytes(&m, data, n);
+		} else {
+			changeByte(&m, data, n);
+		}
+	}
+	return n;
+}

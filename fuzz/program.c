@@ -40,8 +40,9 @@ static size_t readArgs(const fuzz_arg *args, const uint8_t *data, size_t n, uint
 static size_t writeArgs(const fuzz_arg *args, const uint64_t *a, uint8_t *data) {
 	size_t at = 0;
 	for (unsigned i = 0; i < FUZZ_MAX_ARGS && args[i].name != NULL; i++) {
+		const uint64_t v = reduce(&args[i], a[i]);
 		for (unsigned b = 0; b < args[i].bytes; b++) {
-			data[at++] = (uint8_t)(a[i] >> b * 8);
+			data[at++] = (uint8_t)(v >> b * 8);
 		}
 	}
 	return at;

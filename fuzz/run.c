@@ -47,6 +47,7 @@ static void tellProgram(void) {
 
 static _Noreturn void leave(void) {
 	tellProgram();
+	current.told = true;
 	if (current.leave != NULL) {
 		current.leave();
 	}
@@ -142,21 +143,45 @@ void fuzz_play(const fuzz_target *t, const uint64_t config[FUZZ_MAX_ARGS], const
 
 void fuzz_on_failure(void (*leaveBy)(void)) { current.leave = leaveBy; }
 
-static void onSignal(int sig) {
+// tellCrash tells what was running when something other than a comparison ended the process.
+static void tellCrash(const char *what) {
+	if (current.told) {
+		return;
+	}
 	fprintf(stderr, "\nfuzz_%s: ", current.t != NULL ? current.t->name : "?");
 	tellOp();
-	fprintf(stderr, "signal %d\n", sig);
+	fprintf(stderr, "%s\n", what);
 	tellProgram();
+	current.told = true;
+}
+
+static void onSignal(int sig) {
+	tellCrash(strsignal(sig));
+	if (current.leave != NULL) {
+		current.leave();
+	}
 	signal(sig, SIG_DFL);
 	raise(sig);
+}
+
+// AddressSanitizer calls this before its report, under every engine.
+void __asan_on_error(void);
+void __asan_on_error(void) { tellCrash("AddressSanitizer, see below"); }
+
+static void onDeath(void) {
+	tellCrash("a sanitizer, see above");
+	if (current.leave != NULL) {
+		current.leave();
+	}
 }
 
 // A sanitizer's runtime offers this; without one it is absent.
 extern void __sanitizer_set_death_callback(void (*callback)(void)) __attribute__((weak));
 
 void fuzz_catch_crashes(void) {
+	signal(SIGABRT, onSignal);
 	if (__sanitizer_set_death_callback != NULL) {
-		__sanitizer_set_death_callback(tellProgram);
+		__sanitizer_set_death_callback(onDeath);
 		return;
 	}
 	static const int signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
