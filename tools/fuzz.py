@@ -1,0 +1,294 @@
+#!/usr/bin/env python3
+"""Sessions of the fuzz targets that are built with libFuzzer. `./dev fuzz` builds them and calls this.
+
+usage: fuzz.py [TARGET...] [SECONDS]          fuzz, SECONDS (60) for each target; exit code 1: something was found
+       fuzz.py --merge [TARGET...] [--max N]  the smallest corpus that reaches what all inputs reach, at most N (100) files a target,
+                                              into fuzz/corpus
+       fuzz.py --speed [TARGET...] [SECONDS]  executions a second of each target alone on one core; exit code 1: one is below its bar
+       fuzz.py --list
+
+All targets: as many at a time as there are cores. Fewer targets than cores: libFuzzer's fork mode shares the cores among them.
+New inputs and what was found stay in build/fuzz-work/TARGET; the seeds are fuzz/corpus/TARGET and fuzz/regressions/TARGET."""
+import argparse
+import os
+import re
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+BINARIES = ROOT / "build/fuzz/fuzz"
+WORK = ROOT / "build/fuzz-work"
+MAX_LEN = 8192
+BAR = {"small": 10000, "large": 1000}
+FOUND = ("crash-", "oom-", "timeout-", "leak-")
+
+
+def cores():
+    return len(os.sched_getaffinity(0))
+
+
+def shown(path):
+    return os.path.relpath(path, ROOT)
+
+
+def table(head, rows):
+    """Prints rows of strings; the first column and the last are text, the others numbers."""
+    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
+    for row in [head, *rows]:
+        cells = [cell.rjust(width) for cell, width in zip(row, widths)]
+        cells[0], cells[-1] = row[0].ljust(widths[0]), row[-1]
+        print("  ".join(cells).rstrip())
+
+
+class Target:
+    def __init__(self, name):
+        self.name = name
+        self.binary = BINARIES / ("fuzz_" + name)
+        self.work = WORK / name
+        self.corpus = self.work / "corpus"
+        self.artifacts = self.work / "artifacts"
+        self.log = self.work / "log"
+        self.seeds = [d for d in (ROOT / "fuzz/corpus" / name, ROOT / "fuzz/regressions" / name) if d.is_dir()]
+        _, self.size, self.what = self.run("--info").stdout.rstrip("\n").split("\t")
+
+    def run(self, *args, timeout=None):
+        return subprocess.run([self.binary, *args], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              text=True, errors="replace", timeout=timeout)
+
+
+def targets(names):
+    if not names:
+        names = sorted(p.name.removeprefix("fuzz_") for p in BINARIES.glob("fuzz_*") if os.access(p, os.X_OK))
+    for name in names:
+        if not (BINARIES / ("fuzz_" + name)).exists():
+            sys.exit("fuzz: there is no target %s; ./dev fuzz --list" % name)
+    return [Target(name) for name in names]
+
+
+class Session:
+    """One run of one target under libFuzzer."""
+
+    def __init__(self, target, seconds, forks):
+        self.target, self.seconds, self.forks = target, seconds, forks
+        self.executions = self.edges = self.inputs = 0
+        target.corpus.mkdir(parents=True, exist_ok=True)
+        target.artifacts.mkdir(exist_ok=True)
+        self.began = time.time()
+        self.elapsed = 0.0
+        args = [target.binary, "-max_total_time=%d" % seconds, "-max_len=%d" % MAX_LEN, "-len_control=0", "-timeout=20",
+                "-print_final_stats=1", "-artifact_prefix=%s/" % target.artifacts]
+        if forks > 1:
+            args += ["-fork=%d" % forks, "-ignore_crashes=0", "-ignore_timeouts=0", "-ignore_ooms=0"]
+        with open(target.log, "wb") as log:
+            self.process = subprocess.Popen([*args, target.corpus, *target.seeds], stdin=subprocess.DEVNULL, stdout=log,
+                                            stderr=subprocess.STDOUT, start_new_session=True, cwd=target.work)
+
+    def look(self):
+        """Reads how far the session is. True: it has ended."""
+        ended = self.process.poll() is not None
+        self.elapsed = time.time() - self.began
+        with open(self.target.log, "rb") as log:
+            log.seek(max(0, os.fstat(log.fileno()).st_size - 200000))
+            text = log.read().decode(errors="replace")
+        self.read(text)
+        if ended and self.forks > 1 and not self.found():
+            # In fork mode edges are counted otherwise.
+            self.read(self.target.run("-runs=0", self.target.corpus, *self.target.seeds, timeout=600).stdout, ours=False)
+        return ended
+
+    def read(self, text, ours=True):
+        for count, edges, inputs in re.findall(r"^#(\d+):?\s.*?cov: (\d+) .*?corp: (\d+)", text, re.M):
+            self.executions = int(count) if ours else self.executions
+            self.edges, self.inputs = int(edges), int(inputs)
+        for count in re.findall(r"^stat::number_of_executed_units: (\d+)", text, re.M) if ours else ():
+            self.executions = max(self.executions, int(count))
+
+    def stop(self):
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, 15)
+            self.process.wait()
+
+    def found(self):
+        return sorted(p for p in self.target.artifacts.iterdir()
+                      if p.name.startswith(FOUND) and p.stat().st_mtime >= self.began - 1)
+
+    def failed(self):
+        return self.process.returncode not in (None, 0, -15) or bool(self.found())
+
+    def row(self):
+        rate = self.executions / max(self.elapsed, 0.1)
+        found = str(len(self.found()) or "FAILED") if self.failed() else "-"
+        return [self.target.name, "%d" % self.executions, "%.0f" % rate, "%d" % self.edges, "%d" % self.inputs, found]
+
+
+def first_line(target, text):
+    for pattern in (r"^fuzz_%s: .*" % target.name, r".*runtime error: .*", r".*ERROR: .*"):
+        match = re.search(pattern, text, re.M)
+        if match:
+            return match.group(0)
+    return None
+
+
+def tell(session):
+    """Says what was found, and how to look at it."""
+    target = session.target
+    for path in session.found():
+        try:
+            said = first_line(target, target.run(path, timeout=60).stdout)
+        except subprocess.TimeoutExpired:
+            said = "runs for more than 60 s"
+        print("\n%s\n  %s" % (shown(path), said or "does not fail alone; see %s" % shown(target.log)))
+        print("  ./dev fuzz --show %s %s    (--c: as C for a unit test)" % (target.name, shown(path)))
+    if not session.found():
+        print("\n%s ended with exit code %d; see %s" % (target.name, session.process.returncode, shown(target.log)))
+
+
+def fuzz(chosen, seconds):
+    at_once = min(len(chosen), cores())
+    forks = max(1, cores() // at_once)
+    waiting, running, done = list(chosen), [], []
+    terminal = sys.stdout.isatty()
+    try:
+        while waiting or running:
+            while waiting and len(running) < at_once:
+                running.append(Session(waiting.pop(0), seconds, forks))
+            time.sleep(0.2)
+            for session in [s for s in running if s.look()]:
+                running.remove(session)
+                done.append(session)
+            if terminal:
+                now = "; ".join("%s %ds, %d runs, %d edges" % (s.target.name, s.elapsed, s.executions, s.edges) for s in running)
+                width = shutil.get_terminal_size().columns - 1
+                print("\r\033[K" + ("%d of %d: %s" % (len(done), len(chosen), now))[:width], end="", flush=True)
+    except KeyboardInterrupt:
+        done += running
+    finally:
+        for session in running:
+            session.stop()
+    if terminal:
+        print("\r\033[K", end="")
+    done.sort(key=lambda s: s.target.name)
+    table(["target", "executions", "a second", "edges", "corpus", "found"], [s.row() for s in done])
+    for session in [s for s in done if s.failed()]:
+        tell(session)
+    return any(s.failed() for s in done)
+
+
+def cpu_seconds():
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def speed(chosen, seconds):
+    """Executions a second of processor time: what else runs on the machine counts little."""
+    rows, below = [], False
+    for target in chosen:
+        if sys.stdout.isatty():
+            print("\r\033[K%s" % target.name, end="", flush=True)
+        before = cpu_seconds()
+        with tempfile.TemporaryDirectory() as fresh:
+            said = target.run("-max_total_time=%d" % seconds, "-max_len=%d" % MAX_LEN, "-len_control=0", "-seed=1",
+                              "-print_final_stats=1", "-artifact_prefix=%s/" % fresh, fresh, *target.seeds).stdout
+        runs = re.findall(r"^stat::number_of_executed_units: +(\d+)", said, re.M)
+        rate, bar = int(runs[-1]) / (cpu_seconds() - before) if runs else 0, BAR[target.size]
+        below = below or rate < bar
+        rows.append([target.name, "%.0f" % rate, "%d" % bar, "ok" if rate >= bar else "below"])
+    if sys.stdout.isatty():
+        print("\r\033[K", end="")
+    table(["target", "a second", "bar", ""], rows)
+    return below
+
+
+def features(control):
+    """Reads libFuzzer's control file of a merge: the features of each file that ran."""
+    lines = control.read_text(errors="replace").split("\n")
+    count = int(lines[0])
+    files = [Path(line) for line in lines[2:2 + count]]
+    reached = {}
+    for line in lines[2 + count:]:
+        word, *rest = line.split(" ")
+        if word == "FT" and rest:
+            reached[files[int(rest[0])]] = {int(f) for f in rest[1:] if f}
+    return reached
+
+
+def cover(reached, most):
+    """Chooses files until all features are reached: the one that adds most first, of equals the smallest. At most `most`."""
+    missing = set().union(*reached.values())
+    left, chosen = dict(reached), []
+    size = {path: path.stat().st_size for path in left}
+    while missing and left and len(chosen) < most:
+        best = max(left, key=lambda path: (len(left[path] & missing), -size[path], path.name))
+        missing -= left.pop(best)
+        chosen.append(best)
+    return chosen, len(missing)
+
+
+def merge(chosen, most):
+    rows = []
+    for target in chosen:
+        tree = ROOT / "fuzz/corpus" / target.name
+        sources = [d for d in (tree, target.corpus) if d.is_dir()]
+        if not any(p.is_file() for d in sources for p in d.iterdir()):
+            rows.append([target.name, "0", "0", "0", "no inputs yet"])
+            continue
+        with tempfile.TemporaryDirectory() as fresh:
+            control = Path(fresh, "control")
+            Path(fresh, "out").mkdir()
+            done = target.run("-merge=1", "-set_cover_merge=1", "-merge_control_file=%s" % control, "-max_len=%d" % MAX_LEN,
+                              "-timeout=20", "-artifact_prefix=%s/" % fresh, Path(fresh, "out"), *sources)
+            if done.returncode != 0:
+                sys.exit("fuzz: merging %s failed:\n%s" % (target.name, done.stdout[-2000:]))
+            reached = features(control)
+        files, missing = cover(reached, most)
+        kept = {path.name: path.read_bytes() for path in files}
+        tree.mkdir(parents=True, exist_ok=True)
+        for path in tree.iterdir():
+            if path.name not in kept:
+                path.unlink()
+        for name, data in kept.items():
+            (tree / name).write_bytes(data)
+        total = len(set().union(*reached.values()))
+        rows.append([target.name, "%d" % len(reached), "%d" % len(kept), "%d" % sum(map(len, kept.values())),
+                     "%d of %d features" % (total - missing, total)])
+    table(["target", "inputs", "kept", "bytes", "reached"], rows)
+
+
+def number(text):
+    if not re.fullmatch(r"[1-9]\d*", text):
+        raise argparse.ArgumentTypeError("%s is not a number above 0" % text)
+    return int(text)
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="./dev fuzz", usage="see ./dev fuzz --help", add_help=False)
+    parser.add_argument("--help", "-h", action="store_true")
+    parser.add_argument("--merge", action="store_true")
+    parser.add_argument("--speed", action="store_true")
+    parser.add_argument("--list", action="store_true")
+    parser.add_argument("--max", type=number, default=100)
+    parser.add_argument("names", nargs="*")
+    args = parser.parse_args()
+    if args.help:
+        print(__doc__.split("\n\n", 1)[1].replace("fuzz.py", "./dev fuzz"))
+        return 0
+    names, seconds = args.names, None
+    if names and names[-1].isdigit():
+        seconds = number(names.pop())
+    chosen = targets(names)
+    if args.list:
+        table(["target", "", "what"], [[t.name, t.size, t.what] for t in chosen])
+        return 0
+    if args.merge:
+        return merge(chosen, args.max)
+    if args.speed:
+        return speed(chosen, seconds or 10)
+    return fuzz(chosen, seconds or 60)
+
+
+sys.exit(1 if main() else 0)
