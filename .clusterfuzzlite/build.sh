@@ -1,0 +1,2 @@
+#!/bin/bash -eu
+exec bash "$SRC/gomem/fuzz/ossfuzz/build.sh"
