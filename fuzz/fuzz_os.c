@@ -158,8 +158,12 @@ static void *reserveHeap(uint64_t hint, uint64_t n) {
 		return (void *)(uintptr_t)hint;
 	}
 	// One page stays free before each place, so that none is aligned by chance.
+	while (!isFree(sys.next, sys.next + n)) {
+		sys.next += sys.cfg.physPageSize + n;
+	}
 	const uint64_t at = sys.next;
 	if (!place(at, n)) {
+		sys.failed++;
 		errno = ENOMEM;
 		return NULL;
 	}

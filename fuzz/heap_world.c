@@ -19,30 +19,42 @@ static const gomem_type types[WORLD_TYPES] = {
 	{96, 80, masks[7]},
 };
 
+const gomem_type *world_type(uint64_t flags) { return &types[flags / 4 % WORLD_TYPES]; }
+
 // ---- what the port did, for the oracle to repeat
 
-static void on_turn(void *ctx, gomem_ev k) {
-	world *w = ctx;
-	static const uint8_t steps[EV_MAX] = {
-		[EV_PUSH] = ORACLE_STEP_PUSH,
-		[EV_POP] = ORACLE_STEP_POP,
-		[EV_ACQUIRE] = ORACLE_STEP_ACQUIRE,
-		[EV_SCLOAD] = ORACLE_STEP_INDEX,
-		[EV_SCUPDATE] = ORACLE_STEP_INDEX,
-		[EV_NEEDZERO] = ORACLE_STEP_ZEROED,
-		[EV_SCAVFIND] = ORACLE_STEP_SCAV,
-	};
-	// Structures of spans and of caches are no decisions: the oracle has none.
-	if (k == EV_MSPANALLOC || k == EV_MCACHEALLOC) {
-		return;
-	}
-	const bool named = steps[k] != 0 || k == EV_PUSH;
-	if (w->nsteps < WORLD_STEPS) {
-		w->steps[w->nsteps++] = named ? steps[k] : ORACLE_STEP_LOCK;
+int world_step_of(gomem_ev k) {
+	switch (k) {
+	case EV_MSPANALLOC:
+	case EV_MCACHEALLOC: // structures of spans and of caches are no decisions: the oracle has none
+		return -1;
+	case EV_PUSH:
+		return ORACLE_STEP_PUSH;
+	case EV_POP:
+		return ORACLE_STEP_POP;
+	case EV_ACQUIRE:
+		return ORACLE_STEP_ACQUIRE;
+	case EV_SCLOAD:
+	case EV_SCUPDATE:
+		return ORACLE_STEP_INDEX;
+	case EV_NEEDZERO:
+		return ORACLE_STEP_ZEROED;
+	case EV_SCAVFIND:
+		return ORACLE_STEP_SCAV;
+	default:
+		return ORACLE_STEP_LOCK;
 	}
 }
 
-static void on_event(void *ctx, gomem_ev k, uint64_t a, uint64_t b, uint64_t c, uint64_t d) {
+static void on_turn(void *ctx, gomem_ev k) {
+	world *w = ctx;
+	const int step = world_step_of(k);
+	if (step >= 0 && w->nsteps < WORLD_STEPS) {
+		w->steps[w->nsteps++] = (uint8_t)step;
+	}
+}
+
+void world_on_event(void *ctx, gomem_ev k, uint64_t a, uint64_t b, uint64_t c, uint64_t d) {
 	(void)ctx;
 	(void)k;
 	(void)a;
@@ -56,13 +68,28 @@ static void on_busy(void *ctx, const char *name) {
 	fuzz_fail("one thread asks for the lock %s twice", name);
 }
 
+// A build without hooks does not tell its steps.
 static void oracle_step_taken(void *ctx, oracle_step step) {
 	world *w = ctx;
+	if (!GOMEM_LAB) {
+		return;
+	}
+	if (w->oracle_step != NULL) {
+		w->oracle_step(w->oracle_step_ctx, step);
+		return;
+	}
 	if (w->step >= w->nsteps) {
 		fuzz_fail("the oracle takes a step (%d) that gomem did not take", (int)step);
 	}
 	fuzz_equal("step that Ps share", w->steps[w->step], step);
 	w->step++;
+}
+
+void world_use_lab(world *w) { w->lab = (gomem_lab){w, on_turn, world_on_event, on_busy}; }
+
+void world_oracle_steps(world *w, void (*step)(void *ctx, oracle_step step), void *ctx) {
+	w->oracle_step = step;
+	w->oracle_step_ctx = ctx;
 }
 
 static const fuzz_os_kind osKinds[] = {
@@ -192,6 +219,10 @@ void *world_begin(const uint64_t *config) {
 	w->check_each = 16;
 	w->c = contract_new(w->backed);
 	w->layout = (flags & WORLD_SMALL_ARENAS) != 0 ? small_arenas() : layout_linux_amd64_go126;
+	const bool runTimeLayout = layout_get(&(gomem_env){.layout = &w->layout}) == &w->layout;
+	if (!runTimeLayout) {
+		w->layout = layout_linux_amd64_go126;
+	}
 	gomem_os *os = fuzz_os_begin(&(fuzz_os_config){
 		.physPageSize = physPages[config[2]],
 		.physHugePageSize = (flags & WORLD_HUGE_PAGES) != 0 ? 2 << 20 : 0,
@@ -204,12 +235,12 @@ void *world_begin(const uint64_t *config) {
 	const uint64_t seed = config[0] == 0 ? FUZZ_OS_SEED | 1 : w->backed ? FUZZ_OS_SEED | low : fuzz_random(&state) | 1;
 	begin_oracle(w, flags, seed, os);
 	w->policy = (gomem_policy){.ctx = w, .reviveSpecial = policy_revive};
-	w->lab = (gomem_lab){w, on_turn, on_event, on_busy};
+	world_use_lab(w);
 	const gomem_config cfg = {
 		.os = os,
 		.policy = &w->policy,
 		.lab = &w->lab,
-		.layout = &w->layout,
+		.layout = runTimeLayout ? &w->layout : NULL,
 		.rand_seed = seed,
 		.no_randomized_base = (flags & WORLD_NO_RANDOM_BASE) != 0,
 		.no_greentea = (flags & WORLD_NO_GREEN_TEA) != 0,
@@ -331,7 +362,7 @@ void world_add_object(world *w, uint64_t addr, uint64_t size, bool pointers, boo
 // allocate asks both for an object. false: out of memory.
 static bool allocate(world *w, gomem_p *p, int id, uint64_t size, uint64_t flags) {
 	const bool pointers = (flags & WORLD_NOSCAN) == 0, needzero = (flags & WORLD_ZEROED) != 0;
-	const gomem_type *typ = &types[flags / 4 % WORLD_TYPES];
+	const gomem_type *typ = world_type(flags);
 	if (pointers) {
 		size = (size + typ->size - 1) / typ->size * typ->size;
 	}
@@ -563,6 +594,31 @@ void world_special(void *v, const uint64_t *a) {
 
 // ---- stacks and other pages
 
+static world_stack take_from(world *w, world_stack *list, size_t *n, uint64_t which) {
+	world_stack *at = &list[which % *n];
+	const world_stack taken = *at;
+	*at = list[--*n];
+	must(contract_freed(w->c, taken.addr));
+	return taken;
+}
+
+world_stack world_take_stack(world *w, uint64_t which) { return take_from(w, w->stacks, &w->nstacks, which); }
+world_stack world_take_manual(world *w, uint64_t which) { return take_from(w, w->manuals, &w->nmanuals, which); }
+
+void world_add_stack(world *w, uint64_t addr, uint64_t n) {
+	if (addr != 0 && w->nstacks < WORLD_STACKS) {
+		must(contract_allocated(w->c, addr, n, 2048, false));
+		w->stacks[w->nstacks++] = (world_stack){addr, n};
+	}
+}
+
+void world_add_manual(world *w, uint64_t addr, uint64_t npages) {
+	if (addr != 0 && w->nmanuals < WORLD_STACKS) {
+		must(contract_allocated(w->c, addr, npages * 8192, 8192, false));
+		w->manuals[w->nmanuals++] = (world_stack){addr, npages};
+	}
+}
+
 void world_stackalloc(void *v, const uint64_t *a) {
 	world *w = v;
 	int id;
@@ -580,10 +636,7 @@ void world_stackalloc(void *v, const uint64_t *a) {
 		fuzz_equal("address of a stack", addr, oracle_stackalloc(w->o, id, n, a[2] == 1));
 		world_settle(w);
 	}
-	if (addr != 0) {
-		must(contract_allocated(w->c, addr, n, 2048, false));
-		w->stacks[w->nstacks++] = (world_stack){addr, n};
-	}
+	world_add_stack(w, addr, n);
 }
 
 void world_stackfree(void *v, const uint64_t *a) {
@@ -597,10 +650,7 @@ void world_stackfree(void *v, const uint64_t *a) {
 	if (w->nstacks == 0) {
 		return;
 	}
-	world_stack *at = &w->stacks[a[1] % w->nstacks];
-	const world_stack stack = *at;
-	*at = w->stacks[--w->nstacks];
-	must(contract_freed(w->c, stack.addr));
+	const world_stack stack = world_take_stack(w, a[1]);
 	gomem_stackfree(w->h, p, (void *)(uintptr_t)stack.addr, (uintptr_t)stack.n, a[2] == 1);
 	if (!world_lost(w)) {
 		oracle_stackfree(w->o, id, stack.addr, stack.n, a[2] == 1);
@@ -639,10 +689,7 @@ void world_manual(void *v, const uint64_t *a) {
 		fuzz_equal("address of pages", addr, oracle_alloc_manual(w->o, id, npages));
 		world_settle(w);
 	}
-	if (addr != 0) {
-		must(contract_allocated(w->c, addr, npages * 8192, 8192, false));
-		w->manuals[w->nmanuals++] = (world_stack){addr, npages};
-	}
+	world_add_manual(w, addr, npages);
 }
 
 void world_free_manual(void *v, const uint64_t *a) {
@@ -652,10 +699,7 @@ void world_free_manual(void *v, const uint64_t *a) {
 	if (w->nmanuals == 0) {
 		return;
 	}
-	world_stack *at = &w->manuals[a[1] % w->nmanuals];
-	const uint64_t addr = at->addr;
-	*at = w->manuals[--w->nmanuals];
-	must(contract_freed(w->c, addr));
+	const uint64_t addr = world_take_manual(w, a[1]).addr;
 	gomem_freeManual(w->h, p, (void *)(uintptr_t)addr);
 	if (!world_lost(w)) {
 		oracle_free_manual(w->o, id, addr);
@@ -754,3 +798,36 @@ void world_os_fail(void *v, const uint64_t *a) {
 	(void)v;
 	fuzz_os_fail(a[0], a[1]);
 }
+
+// ---- all operations but those that make the OS fail
+
+const fuzz_op_info world_ops[WORLD_OPS] = {
+	WORLD_OP_MALLOC,
+	WORLD_OP_MALLOC_MANY,
+	WORLD_OP_MALLOC_TINY,
+	WORLD_OP_MALLOC_LARGE,
+	WORLD_OP_DROP,
+	WORLD_OP_DROP_EACH,
+	WORLD_OP_GC_BEGIN,
+	WORLD_OP_MARK_SOME,
+	WORLD_OP_MARK_WILD,
+	WORLD_OP_GC_END,
+	WORLD_OP_GC,
+	WORLD_OP_PREPARE,
+	WORLD_OP_SWEEP,
+	WORLD_OP_PACE,
+	WORLD_OP_SPECIAL,
+	WORLD_OP_STACKALLOC,
+	WORLD_OP_STACKFREE,
+	WORLD_OP_FREE_STACK_SPANS,
+	WORLD_OP_MANUAL,
+	WORLD_OP_FREE_MANUAL,
+	WORLD_OP_SCAVENGE,
+	WORLD_OP_PROCS,
+	WORLD_OP_LOOK,
+	WORLD_OP_LOOK_AROUND,
+	WORLD_OP_STATS,
+	WORLD_OP_REWRITE,
+	WORLD_OP_HUGE_PAGES,
+	WORLD_OP_OS_MOVE,
+};

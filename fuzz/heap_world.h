@@ -63,6 +63,10 @@ typedef struct world {
 	size_t nsteps, step; // step: the next one that the oracle will take
 	unsigned ops;        // done so far
 	unsigned check_each; // the slow checks are made after so many operations
+	void *extra;         // of the target
+	void (*oracle_step)(
+		void *ctx, oracle_step step); // is told of the oracle's steps; NULL: they are compared with `steps`
+	void *oracle_step_ctx;
 } world;
 
 // The configuration that the targets of whole heaps share.
@@ -90,6 +94,19 @@ void world_settle(world *w);
 // world_lost tells whether the OS refused something in this operation; then the oracle is given up.
 bool world_lost(world *w);
 void world_add_object(world *w, uint64_t addr, uint64_t size, bool pointers, bool needzero);
+
+void world_add_stack(world *w, uint64_t addr, uint64_t n);
+void world_add_manual(world *w, uint64_t addr, uint64_t npages);
+// A stack, or pages, that the program gives back: it is the program's no more.
+world_stack world_take_stack(world *w, uint64_t which);
+world_stack world_take_manual(world *w, uint64_t which);
+const gomem_type *world_type(uint64_t flags); // the type that WORLD_FLAGS name
+
+// For targets that interleave Ps.
+int world_step_of(gomem_ev k); // the oracle's step that a turn of the port stands for; -1: none
+void world_use_lab(world *w);  // the hooks are the world's own again
+void world_on_event(void *ctx, gomem_ev k, uint64_t a, uint64_t b, uint64_t c, uint64_t d);
+void world_oracle_steps(world *w, void (*step)(void *ctx, oracle_step step), void *ctx);
 
 // The operations. Argument lists as macros stand beside, for the tables of targets.
 void world_malloc(void *w, const uint64_t *a);
@@ -121,6 +138,9 @@ void world_rewrite(void *w, const uint64_t *a);
 void world_huge_pages(void *w, const uint64_t *a);
 void world_os_move(void *w, const uint64_t *a);
 void world_os_fail(void *w, const uint64_t *a);
+
+enum { WORLD_OPS = 28 };
+extern const fuzz_op_info world_ops[WORLD_OPS]; // all but os_fail
 
 #define WORLD_P {"p", 1, FUZZ_ANY, WORLD_PS - 1}
 #define WORLD_FLAGS {"flags", 1, FUZZ_ANY, 31} // 1: no pointers, 2: zeroed, the rest: which type

@@ -956,7 +956,7 @@ static uintptr_t reclaimByte(mheap *h, gomem_p *p, sweepLocker sl, heapArena *ha
 		if (mspan_sweep(h, p, s, false)) {
 			nFreed += npages;
 		}
-		lock(&h->env, &h->lock);
+		lockTurn(&h->env, &h->lock, EV_NONE);
 		unmarked = (uint8_t)(atomic_load(&ha->pageInUse[byte]) & ~atomic_load(&ha->pageMarks[byte]));
 	}
 	return nFreed;
@@ -1000,7 +1000,7 @@ void mheap_reclaim(mheap *h, gomem_p *p, uintptr_t npage) {
 			break;
 		}
 		if (!locked) {
-			lock(&h->env, &h->lock);
+			lockTurn(&h->env, &h->lock, EV_NONE);
 			locked = true;
 		}
 		uintptr_t nfound = mheap_reclaimChunk(h, p, (uintptr_t)idx, L->pagesPerReclaimerChunk);
@@ -1018,6 +1018,22 @@ void mheap_reclaim(mheap *h, gomem_p *p, uintptr_t npage) {
 
 // ---- invariants
 
+// mspan_hasItsPages: spans[page] == s for all pages of s.
+static bool mspan_hasItsPages(mheap *h, const mspan *s) {
+	const gomem_layout *L = layout_get(&h->env);
+	const heapArena *ha = NULL;
+	for (uintptr_t i = 0; i < s->npages; i++) {
+		const uintptr_t page = arenaPage(L, mspan_base(s) + (i << L->pageShift));
+		if (i == 0 || page == 0) {
+			ha = heapArenaOf(h, mspan_base(s) + (i << L->pageShift));
+		}
+		if (ha == NULL || ha->spans[page] != s) {
+			return false;
+		}
+	}
+	return true;
+}
+
 static const char *mspan_check(mheap *h, mspan *s) {
 	const gomem_layout *L = layout_get(&h->env);
 	if (mspan_state(s) == mSpanDead) {
@@ -1030,10 +1046,8 @@ static const char *mspan_check(mheap *h, mspan *s) {
 	if (s->limit > base + (s->npages << L->pageShift)) {
 		return "span limit lies beyond its pages";
 	}
-	for (uintptr_t i = 0; i < s->npages; i++) {
-		if (spanOf(h, base + (i << L->pageShift)) != s) {
-			return "a page of a span belongs to another span";
-		}
+	if (!mspan_hasItsPages(h, s)) {
+		return "a page of a span belongs to another span";
 	}
 	if (mspan_state(s) != mSpanInUse) {
 		return NULL;

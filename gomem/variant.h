@@ -50,6 +50,7 @@
 #define freemcache GOMEM_VARIANT_NAME(freemcache)
 #define gcBitsArenas_destroy GOMEM_VARIANT_NAME(gcBitsArenas_destroy)
 #define gcPaceSweeper GOMEM_VARIANT_NAME(gcPaceSweeper)
+#define gcResetMarkState GOMEM_VARIANT_NAME(gcResetMarkState)
 #define gcSweep GOMEM_VARIANT_NAME(gcSweep)
 #define gomem_allocManual GOMEM_VARIANT_NAME(gomem_allocManual)
 #define gomem_findObject GOMEM_VARIANT_NAME(gomem_findObject)

@@ -210,13 +210,13 @@ span *take_span(oracle *o, proc *p, uint64_t npages) {
 	s->live = true;
 	s->needzero = used && (o->cfg.unused_keeps_contents || scavenged < npages);
 	s->swept_in = o->cycle;
-	list_add(&o->spans, s);
+	add_span(o, s);
 	return s;
 }
 
 void free_span(oracle *o, span *s) {
 	take_step(o, ORACLE_STEP_LOCK);
-	s->live = false;
+	drop_span(o, s);
 	oracle_pages_release(o->pages, s->base, s->npages);
 }
 

@@ -91,11 +91,13 @@ struct oracle {
 	uint64_t cur, cur_end; // address space that is reserved and not yet used
 	bool grown;
 	uint64_t padding; // pages that nobody gets; they count as given back to the OS
-	span_list spans;  // all there ever were
+	span_list spans;  // those that live, in address order
+	span_list dead;   // sets may still name them
 	span_list partial[KINDS][2], full[KINDS][2];
 	uint64_t cycle;
 	int phase;
 	bool drained;          // nothing left to sweep in this cycle
+	unsigned sweepers;     // how many are at it
 	unsigned sweep_index;  // kinds of sets that sweep_one is done with
 	size_t sweep_arenas;   // arenas that reclaiming looks at
 	uint64_t reclaim_page; // the next page, over all of them; UINT64_MAX: done
@@ -135,6 +137,9 @@ proc *proc_of(oracle *o, int p);
 span *refill(oracle *o, proc *p, unsigned kind);
 void push_swept(oracle *o, span *s);
 bool sweep(oracle *o, span *s, bool keep); // true: nothing lived in it, and it was freed
+void add_span(oracle *o, span *s);
+void drop_span(oracle *o, span *s);
+span *span_at(const oracle *o, uint64_t addr); // the span whose pages cover addr; NULL: none
 void release_all(oracle *o, proc *p);
 void clear_stacks(oracle *o, proc *p);
 

@@ -57,6 +57,41 @@ void list_remove(span_list *l, const span *s) {
 	}
 }
 
+// ---- the spans that live, in address order
+
+// place_of gives how many of them begin at or below addr.
+static size_t place_of(const oracle *o, uint64_t addr) {
+	size_t lo = 0, hi = o->spans.n;
+	while (lo < hi) {
+		const size_t mid = (lo + hi) / 2;
+		if (o->spans.v[mid]->base <= addr) {
+			lo = mid + 1;
+		} else {
+			hi = mid;
+		}
+	}
+	return lo;
+}
+
+void add_span(oracle *o, span *s) {
+	const size_t at = place_of(o, s->base);
+	list_add(&o->spans, s);
+	memmove(&o->spans.v[at + 1], &o->spans.v[at], (o->spans.n - 1 - at) * sizeof(span *));
+	o->spans.v[at] = s;
+}
+
+void drop_span(oracle *o, span *s) {
+	s->live = false;
+	remove_at(&o->spans, place_of(o, s->base) - 1);
+	list_add(&o->dead, s);
+}
+
+span *span_at(const oracle *o, uint64_t addr) {
+	const size_t n = place_of(o, addr);
+	span *s = n > 0 ? o->spans.v[n - 1] : NULL;
+	return s != NULL && addr - s->base < s->npages * PAGE ? s : NULL;
+}
+
 // ---- sets
 
 static span_list *swept_set(oracle *o, unsigned kind, bool full) {
@@ -137,34 +172,53 @@ static span *next_unswept(oracle *o) {
 	return NULL;
 }
 
-uint64_t oracle_sweep_one(oracle *o, int p) {
-	(void)p;
-	while (!o->drained) {
+// begin_sweeping: whoever began before all was swept goes on; false: too late.
+static bool begin_sweeping(oracle *o) {
+	o->sweepers += !o->drained;
+	return !o->drained;
+}
+
+static void end_sweeping(oracle *o) { o->sweepers--; }
+
+// sweeping_is_over: nothing is left, and nobody is still at it.
+static bool sweeping_is_over(const oracle *o) { return o->drained && o->sweepers == 0; }
+
+static span *acquire_next(oracle *o) {
+	for (;;) {
 		span *s = next_unswept(o);
 		if (s == NULL) {
 			o->drained = true;
-			break;
+			return NULL;
 		}
-		if (!acquire(o, s)) {
-			continue;
+		if (acquire(o, s)) {
+			return s;
 		}
-		const uint64_t npages = s->npages;
-		if (!sweep(o, s, false)) {
-			return 0;
-		}
-		o->reclaim_credit += npages;
-		return npages;
 	}
-	return UINT64_MAX;
+}
+
+uint64_t oracle_sweep_one(oracle *o, int p) {
+	(void)p;
+	if (!begin_sweeping(o)) {
+		return UINT64_MAX;
+	}
+	span *s = acquire_next(o);
+	uint64_t freed = UINT64_MAX;
+	if (s != NULL) {
+		const uint64_t npages = s->npages;
+		freed = sweep(o, s, false) ? npages : 0;
+		o->reclaim_credit += freed;
+	}
+	end_sweeping(o);
+	return freed;
 }
 
 void oracle_pace(oracle *o, uint64_t trigger) {
 	uint64_t in_use = 0;
 	for (size_t i = 0; i < o->spans.n; i++) {
-		in_use += o->spans.v[i]->live && !o->spans.v[i]->manual ? o->spans.v[i]->npages : 0;
+		in_use += o->spans.v[i]->manual ? 0 : o->spans.v[i]->npages;
 	}
 	o->sweep_pages_per_byte = 0;
-	if (o->drained || in_use <= o->swept_pages) {
+	if (sweeping_is_over(o) || in_use <= o->swept_pages) {
 		return;
 	}
 	int64_t distance = (int64_t)(trigger - o->live) - (1 << 20); // sweeping shall end 1 MiB before the next cycle
@@ -188,37 +242,33 @@ static void sweep_in_proportion(oracle *o, uint64_t bytes, uint64_t pages) {
 	}
 }
 
-// span_beginning gives the span of objects that begins at addr, or NULL.
-static span *span_beginning(const oracle *o, uint64_t addr) {
-	for (size_t i = o->spans.n; i-- > 0;) {
+// look_at notes which spans of objects without marks begin in n pages, each at the number of its page.
+static bool look_at(const oracle *o, uint64_t addr, uint64_t n, span *found[]) {
+	bool any = false;
+	memset(found, 0, n * sizeof *found);
+	for (size_t i = place_of(o, addr - 1); i < o->spans.n && o->spans.v[i]->base < addr + n * PAGE; i++) {
 		span *s = o->spans.v[i];
-		if (s->live && !s->manual && s->base == addr) {
-			return s;
+		if (!s->manual && !s->page_marked) {
+			found[(s->base - addr) / PAGE] = s;
+			any = true;
 		}
 	}
-	return NULL;
-}
-
-// look_at_eight notes which of 8 pages a span without marks begins in.
-static void look_at_eight(const oracle *o, uint64_t addr, span *found[8]) {
-	for (unsigned i = 0; i < 8; i++) {
-		span *s = span_beginning(o, addr + i * PAGE);
-		found[i] = s != NULL && !s->page_marked ? s : NULL;
-	}
+	return any;
 }
 
 // reclaim_eight looks at 8 pages at once, and again when one of their spans was swept: others may have changed them meanwhile.
 static uint64_t reclaim_eight(oracle *o, uint64_t addr) {
 	span *found[8];
 	uint64_t freed = 0;
-	look_at_eight(o, addr, found);
+	look_at(o, addr, 8, found);
 	for (unsigned i = 0; i < 8; i++) {
 		if (found[i] == NULL || !acquire(o, found[i])) {
 			continue;
 		}
 		const uint64_t npages = found[i]->npages;
 		freed += sweep(o, found[i], false) ? npages : 0;
-		look_at_eight(o, addr, found);
+		take_step(o, ORACLE_STEP_LOCK);
+		look_at(o, addr, 8, found);
 	}
 	return freed;
 }
@@ -226,15 +276,22 @@ static uint64_t reclaim_eight(oracle *o, uint64_t addr) {
 // reclaim_pages sweeps the spans without marks that begin in RECLAIM_PAGES pages; returns the pages that became free.
 static uint64_t reclaim_pages(oracle *o, uint64_t page) {
 	const uint64_t arena_pages = o->cfg.arena_bytes / PAGE;
+	const uint64_t addr = o->arenas[page / arena_pages].base + page % arena_pages * PAGE;
+	span *found[RECLAIM_PAGES];
 	uint64_t freed = 0;
-	for (uint64_t i = page; i < page + RECLAIM_PAGES; i += 8) {
-		freed += reclaim_eight(o, o->arenas[i / arena_pages].base + i % arena_pages * PAGE);
+	if (!begin_sweeping(o)) {
+		return 0;
 	}
+	for (uint64_t i = 0; look_at(o, addr, RECLAIM_PAGES, found) && i < RECLAIM_PAGES; i += 8) {
+		freed += reclaim_eight(o, addr + i * PAGE);
+	}
+	end_sweeping(o);
 	return freed;
 }
 
 static void reclaim(oracle *o, uint64_t npages) {
 	const uint64_t arena_pages = o->cfg.arena_bytes / PAGE;
+	bool locked = false;
 	while (npages > 0 && o->reclaim_page != UINT64_MAX) {
 		if (o->reclaim_credit > 0) {
 			const uint64_t take = o->reclaim_credit < npages ? o->reclaim_credit : npages;
@@ -248,7 +305,11 @@ static void reclaim(oracle *o, uint64_t npages) {
 			return;
 		}
 		o->reclaim_page += RECLAIM_PAGES;
-		const uint64_t freed = o->drained ? 0 : reclaim_pages(o, page);
+		if (!locked) {
+			take_step(o, ORACLE_STEP_LOCK);
+			locked = true;
+		}
+		const uint64_t freed = reclaim_pages(o, page);
 		o->reclaim_credit += freed > npages ? freed - npages : 0;
 		npages -= freed < npages ? freed : npages;
 	}
@@ -258,7 +319,7 @@ static void reclaim(oracle *o, uint64_t npages) {
 
 // fresh_span makes a span of objects.
 static span *fresh_span(oracle *o, proc *p, unsigned kind, uint64_t npages, uint64_t slot_size, uint64_t slots) {
-	if (!o->drained) {
+	if (!sweeping_is_over(o)) {
 		reclaim(o, npages);
 	}
 	span *s = take_span(o, p, npages);
@@ -275,10 +336,7 @@ static span *fresh_span(oracle *o, proc *p, unsigned kind, uint64_t npages, uint
 	return s;
 }
 
-static span *take_unswept(oracle *o, unsigned kind) {
-	if (o->drained) {
-		return NULL;
-	}
+static span *sweep_until_room(oracle *o, unsigned kind) {
 	unsigned looked = 0;
 	for (int full = 0; full < 2; full++) {
 		for (; looked < SETS_LOOKED_AT; looked++) {
@@ -297,6 +355,15 @@ static span *take_unswept(oracle *o, unsigned kind) {
 		}
 	}
 	return NULL;
+}
+
+static span *take_unswept(oracle *o, unsigned kind) {
+	if (!begin_sweeping(o)) {
+		return NULL;
+	}
+	span *s = sweep_until_room(o, kind);
+	end_sweeping(o);
+	return s;
 }
 
 // uncache gives a span back that a P allocated from. What was not allocated of it is not live, but a new cycle counts anew.
@@ -454,16 +521,6 @@ uint64_t oracle_alloc_manual(oracle *o, int p, uint64_t npages) {
 	return s->base;
 }
 
-static span *span_at(const oracle *o, uint64_t addr) {
-	for (size_t i = o->spans.n; i-- > 0;) {
-		span *s = o->spans.v[i];
-		if (s->live && addr >= s->base && addr - s->base < s->npages * PAGE) {
-			return s;
-		}
-	}
-	return NULL;
-}
-
 void oracle_free_manual(oracle *o, int p, uint64_t addr) {
 	(void)p;
 	free_span(o, span_at(o, addr));
@@ -517,8 +574,11 @@ void oracle_start_sweep(oracle *o) {
 void oracle_add_special(oracle *o, int p, uint64_t addr) {
 	(void)p;
 	span *s = span_at(o, addr);
-	if (!o->drained && acquire(o, s)) {
-		sweep(o, s, false);
+	if (begin_sweeping(o)) {
+		if (acquire(o, s)) {
+			sweep(o, s, false);
+		}
+		end_sweeping(o);
 	}
 	s->special[(addr - s->base) / s->slot_size] = true;
 }
@@ -553,15 +613,20 @@ static void free_lists(span_list *l, size_t n) {
 	}
 }
 
-void oracle_free(oracle *o) {
-	for (size_t i = 0; i < o->spans.n; i++) {
-		free(o->spans.v[i]->allocated);
-		free(o->spans.v[i]->marked);
-		free(o->spans.v[i]->special);
-		free(o->spans.v[i]->free_stacks);
-		free(o->spans.v[i]);
+static void free_spans(span_list *l) {
+	for (size_t i = 0; i < l->n; i++) {
+		free(l->v[i]->allocated);
+		free(l->v[i]->marked);
+		free(l->v[i]->special);
+		free(l->v[i]->free_stacks);
+		free(l->v[i]);
 	}
-	free(o->spans.v);
+	free(l->v);
+}
+
+void oracle_free(oracle *o) {
+	free_spans(&o->spans);
+	free_spans(&o->dead);
 	free_lists(&o->partial[0][0], (size_t)KINDS * 2);
 	free_lists(&o->full[0][0], (size_t)KINDS * 2);
 	free_lists(o->stack_pool, STACK_ORDERS);

@@ -26,16 +26,6 @@ static unsigned bits_of(uint64_t npages) {
 	return bits;
 }
 
-static span *stack_span_of(const oracle *o, uint64_t addr) {
-	for (size_t i = o->spans.n; i-- > 0;) {
-		span *s = o->spans.v[i];
-		if (s->live && addr >= s->base && addr - s->base < s->npages * PAGE) {
-			return s;
-		}
-	}
-	abort();
-}
-
 // ---- pools
 
 static span *grow_pool(oracle *o, proc *p, unsigned order) {
@@ -69,7 +59,7 @@ static uint64_t pool_take(oracle *o, proc *p, unsigned order) {
 }
 
 static void pool_give(oracle *o, unsigned order, uint64_t addr) {
-	span *s = stack_span_of(o, addr);
+	span *s = span_at(o, addr);
 	if (s->nfree == 0) {
 		list_add(&o->stack_pool[order], s);
 	}
@@ -145,7 +135,7 @@ static uint64_t take_large(oracle *o, proc *p, uint64_t n) {
 }
 
 static void give_large(oracle *o, uint64_t addr) {
-	span *s = stack_span_of(o, addr);
+	span *s = span_at(o, addr);
 	if (o->phase == 0) {
 		free_span(o, s);
 		return;

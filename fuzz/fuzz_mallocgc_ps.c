@@ -1,0 +1,475 @@
+// fuzz_mallocgc_ps.c: several Ps at the same time, under a schedule that the input gives.
+//
+// Operations are queued for each P; `go` runs all queues at once: each P is a coroutine, and at every step that Ps share the schedule says who goes
+// on. The order of steps is written down, and the oracle's Ps, coroutines too, take their steps in just that order. So each address must be the
+// same, whatever the interleaving.
+//
+//   order[i]  who took the i-th step, and which. A P that finds a lock taken gives its place in the order up, and takes a new one
+#include <stdlib.h>
+
+#include "fuzz/heap_world.h"
+#include "traces/coro.h"
+
+enum {
+	QUEUE = 12,       // operations for each P between two `go`
+	MANY = 40,        // objects of one operation
+	START = 100,      // steps that are none of the oracle's: a P begins
+	VOID = 101,       // given up
+	PATIENCE = 10000, // times that a P may find locks taken before it counts as a deadlock
+	STACK_BYTES = 256 << 10,
+};
+
+typedef enum job_kind {
+	JOB_MALLOC,
+	JOB_SWEEP,
+	JOB_STACKALLOC,
+	JOB_STACKFREE,
+	JOB_MANUAL,
+	JOB_FREE_MANUAL,
+	JOB_SCAVENGE
+} job_kind;
+
+typedef struct job {
+	job_kind kind;
+	uint64_t size, flags, n, addr;
+	uint64_t got[MANY], want[MANY];
+} job;
+
+typedef struct lane { // a P in a batch
+	int id;
+	job jobs[QUEUE];
+	unsigned njobs;
+	bool running, done;
+} lane;
+
+typedef struct step {
+	uint8_t lane, kind;
+} step;
+
+typedef struct batch {
+	world *w;
+	lane lanes[WORLD_PS];
+	step order[WORLD_STEPS];
+	size_t norder, cursor;
+	uint64_t schedule;
+	int current; // lane that runs, -1: none
+	bool oracle; // whose turn it is
+	unsigned patience;
+} batch;
+
+// Coroutines live as long as the process: each waits for the next batch when it is done with one.
+static struct {
+	coro *home;
+	coro *co[WORLD_PS];
+	batch *b;
+} pool;
+
+static void run_jobs(batch *b, lane *l);
+
+static _Noreturn void lane_main(void *arg) {
+	const int i = (int)(intptr_t)arg;
+	for (;;) {
+		run_jobs(pool.b, &pool.b->lanes[i]);
+		coro_switch(pool.co[i], pool.home);
+	}
+}
+
+static void lane_enter(void *arg) { lane_main(arg); }
+
+static void go_to(batch *b, int from, int to) {
+	b->current = to;
+	coro_switch(from < 0 ? pool.home : pool.co[from], pool.co[to]);
+	b->current = from;
+}
+
+// ---- the port's side: the schedule chooses
+
+// choose gives a lane that is not done, and not `not`; -1: none.
+static int choose(batch *b, int not) {
+	int ready[WORLD_PS], n = 0;
+	for (int i = 0; i < WORLD_PS; i++) {
+		if (b->lanes[i].njobs > 0 && !b->lanes[i].done && i != not) {
+			ready[n++] = i;
+		}
+	}
+	return n == 0 ? -1 : ready[fuzz_below(&b->schedule, (uint64_t)n)];
+}
+
+static void write_down(batch *b, unsigned kind) {
+	fuzz_check(b->norder < WORLD_STEPS, "more steps than a batch may have");
+	b->order[b->norder++] = (step){(uint8_t)b->current, (uint8_t)kind};
+}
+
+static void on_turn(void *ctx, gomem_ev k) {
+	batch *b = ctx;
+	const int kind = world_step_of(k);
+	if (kind < 0) {
+		return;
+	}
+	const int me = b->current, next = choose(b, -1);
+	if (next != me) {
+		go_to(b, me, next);
+	}
+	write_down(b, (unsigned)kind);
+}
+
+// on_busy: the lock that this P's last step was to take is held by a P that waits at a step of its own.
+static void on_busy(void *ctx, const char *name) {
+	batch *b = ctx;
+	const int me = b->current, next = choose(b, me);
+	if (next < 0 || ++b->patience > PATIENCE) {
+		fuzz_fail("deadlock: P %d waits for the lock %s", b->lanes[me].id, name);
+	}
+	size_t last = b->norder;
+	while (b->order[last - 1].lane != me || b->order[last - 1].kind == VOID) {
+		last--;
+	}
+	const unsigned kind = b->order[last - 1].kind;
+	fuzz_equal("only a locked section waits for a lock", kind, ORACLE_STEP_LOCK);
+	b->order[last - 1].kind = VOID;
+	go_to(b, me, next);
+	write_down(b, kind);
+}
+
+// ---- the oracle's side: the order is known
+
+static step *next_step(batch *b) {
+	while (b->cursor < b->norder && b->order[b->cursor].kind == VOID) {
+		b->cursor++;
+	}
+	return b->cursor < b->norder ? &b->order[b->cursor] : NULL;
+}
+
+static void oracle_turn(void *ctx, oracle_step kind) {
+	batch *b = ctx;
+	const int me = b->current;
+	for (;;) {
+		const step *s = next_step(b);
+		if (s == NULL) {
+			fuzz_fail("P %d of the oracle takes a step (%d) that gomem did not take", b->lanes[me].id, (int)kind);
+		}
+		if (s->lane == me) {
+			break;
+		}
+		if (b->lanes[s->lane].done) {
+			fuzz_fail("P %d takes a step (%d) that the oracle does not take", b->lanes[s->lane].id, s->kind);
+		}
+		go_to(b, me, s->lane);
+	}
+	fuzz_equal("step that Ps share", b->order[b->cursor].kind, kind);
+	b->cursor++;
+}
+
+// ---- jobs
+
+static void port_job(world *w, gomem_p *p, job *j) {
+	const bool pointers = (j->flags & WORLD_NOSCAN) == 0;
+	switch (j->kind) {
+	case JOB_MALLOC:
+		for (uint64_t i = 0; i < j->n; i++) {
+			j->got[i] = (uintptr_t)gomem_mallocgc(
+				w->h, p, (uintptr_t)j->size, pointers ? world_type(j->flags) : NULL, (j->flags & WORLD_ZEROED) != 0);
+		}
+		return;
+	case JOB_SWEEP:
+		for (uint64_t i = 0; i < j->n; i++) {
+			j->got[i] = gomem_sweepone(w->h, p);
+		}
+		return;
+	case JOB_STACKALLOC:
+		j->got[0] = (uintptr_t)gomem_stackalloc(w->h, p, (uint32_t)j->size, j->flags != 0);
+		return;
+	case JOB_STACKFREE:
+		gomem_stackfree(w->h, p, (void *)(uintptr_t)j->addr, (uintptr_t)j->size, j->flags != 0);
+		return;
+	case JOB_MANUAL:
+		j->got[0] = (uintptr_t)gomem_allocManual(w->h, p, (uintptr_t)j->size);
+		return;
+	case JOB_FREE_MANUAL:
+		gomem_freeManual(w->h, p, (void *)(uintptr_t)j->addr);
+		return;
+	case JOB_SCAVENGE:
+		j->got[0] = gomem_scavenge(w->h, p, (uintptr_t)j->size, j->flags != 0);
+		return;
+	}
+}
+
+static void oracle_job(oracle *o, int id, job *j) {
+	switch (j->kind) {
+	case JOB_MALLOC:
+		for (uint64_t i = 0; i < j->n; i++) {
+			j->want[i] = oracle_malloc(o, id, j->size, (j->flags & WORLD_NOSCAN) == 0, (j->flags & WORLD_ZEROED) != 0);
+		}
+		return;
+	case JOB_SWEEP:
+		for (uint64_t i = 0; i < j->n; i++) {
+			j->want[i] = oracle_sweep_one(o, id);
+		}
+		return;
+	case JOB_STACKALLOC:
+		j->want[0] = oracle_stackalloc(o, id, j->size, j->flags != 0);
+		return;
+	case JOB_STACKFREE:
+		oracle_stackfree(o, id, j->addr, j->size, j->flags != 0);
+		return;
+	case JOB_MANUAL:
+		j->want[0] = oracle_alloc_manual(o, id, j->size);
+		return;
+	case JOB_FREE_MANUAL:
+		oracle_free_manual(o, id, j->addr);
+		return;
+	case JOB_SCAVENGE:
+		j->want[0] = oracle_scavenge(o, j->size, j->flags != 0);
+		return;
+	}
+}
+
+// run_jobs is what a coroutine does in one half of a batch; when it ends somebody else goes on.
+static void run_jobs(batch *b, lane *l) {
+	if (b->oracle) {
+		b->cursor++; // its START
+		oracle_prepare_for_sweep(b->w->o, l->id);
+		for (unsigned i = 0; i < l->njobs; i++) {
+			oracle_job(b->w->o, l->id, &l->jobs[i]);
+		}
+	} else {
+		write_down(b, START);
+		gomem_p *p = gomem_heap_p(b->w->h, l->id);
+		gomem_prepareForSweep(b->w->h, p);
+		for (unsigned i = 0; i < l->njobs; i++) {
+			port_job(b->w, p, &l->jobs[i]);
+		}
+	}
+	l->done = true;
+}
+
+// ---- a batch
+
+static void start_half(batch *b, bool forOracle) {
+	b->oracle = forOracle;
+	b->current = -1;
+	for (unsigned i = 0; i < WORLD_PS; i++) {
+		b->lanes[i].done = false;
+	}
+}
+
+// run_port runs lanes until all are done. A lane that ends comes back here.
+static void run_port(batch *b) {
+	start_half(b, false);
+	for (int next = choose(b, -1); next >= 0; next = choose(b, -1)) {
+		go_to(b, -1, next);
+	}
+}
+
+static void run_oracle(batch *b) {
+	start_half(b, true);
+	for (const step *s = next_step(b); s != NULL; s = next_step(b)) {
+		if (b->lanes[s->lane].done) {
+			fuzz_fail("P %d takes a step (%d) that the oracle does not take", b->lanes[s->lane].id, s->kind);
+		}
+		go_to(b, -1, s->lane);
+	}
+}
+
+static void compare_job(world *w, const job *j) {
+	const bool many = j->kind == JOB_MALLOC || j->kind == JOB_SWEEP;
+	for (uint64_t i = 0; i < (many ? j->n : 1); i++) {
+		fuzz_equal("answer of an interleaved operation", j->got[i], j->want[i]);
+		if (j->kind == JOB_MALLOC && j->got[i] != 0) {
+			world_add_object(w, j->got[i], j->size, (j->flags & WORLD_NOSCAN) == 0, (j->flags & WORLD_ZEROED) != 0);
+		}
+	}
+	if (j->kind == JOB_STACKALLOC) {
+		world_add_stack(w, j->got[0], j->size);
+	}
+	if (j->kind == JOB_MANUAL) {
+		world_add_manual(w, j->got[0], j->size);
+	}
+}
+
+static void end_batch(batch *b) {
+	world *w = b->w;
+	for (unsigned i = 0; i < WORLD_PS; i++) {
+		for (unsigned k = 0; k < b->lanes[i].njobs; k++) {
+			compare_job(w, &b->lanes[i].jobs[k]);
+		}
+		b->lanes[i].njobs = 0;
+		b->lanes[i].done = false;
+	}
+	world_settle(w);
+	world_check(w);
+}
+
+static void make_pool(void) {
+	if (pool.home != NULL) {
+		return;
+	}
+	pool.home = coro_self();
+	for (int i = 0; i < WORLD_PS; i++) {
+		pool.co[i] = coro_new(STACK_BYTES, lane_enter, (void *)(intptr_t)i);
+		fuzz_check(pool.co[i] != NULL, "no memory for a coroutine");
+	}
+	fuzz_check(pool.home != NULL, "no memory for a coroutine");
+}
+
+static batch *batch_of(void *v) { return ((world *)v)->extra; }
+
+static void go(void *v, const uint64_t *a) {
+	batch *b = batch_of(v);
+	world *w = b->w;
+	if (choose(b, -1) < 0 || !w->compare) {
+		return;
+	}
+	make_pool();
+	pool.b = b;
+	b->schedule = a[0];
+	b->norder = b->cursor = 0;
+	b->patience = 0;
+	w->lab = (gomem_lab){b, on_turn, world_on_event, on_busy};
+	run_port(b);
+	world_use_lab(w);
+	if (world_lost(w)) {
+		fuzz_fail("the OS had no memory"); // nothing makes it fail here
+	}
+	world_oracle_steps(w, oracle_turn, b);
+	run_oracle(b);
+	world_oracle_steps(w, NULL, NULL);
+	end_batch(b);
+}
+
+// ---- operations
+
+// queue gives the next job of a P, or NULL if its queue is full or there are no Ps.
+static job *queue(void *v, uint64_t p, job_kind kind) {
+	batch *b = batch_of(v);
+	if (b->w->nprocs == 0) {
+		return NULL;
+	}
+	const int id = (int)(p % (unsigned)b->w->nprocs);
+	lane *l = &b->lanes[id];
+	l->id = id;
+	if (l->njobs == QUEUE) {
+		return NULL;
+	}
+	job *j = &l->jobs[l->njobs++];
+	*j = (job){.kind = kind};
+	return j;
+}
+
+static void queue_malloc(void *v, const uint64_t *a) {
+	job *j = queue(v, a[0], JOB_MALLOC);
+	if (j != NULL) {
+		const uint64_t unit = (a[2] & WORLD_NOSCAN) != 0 ? 1 : world_type(a[2])->size;
+		j->size = (a[1] + unit) / unit * unit;
+		j->flags = a[2];
+		j->n = 1 + a[3];
+	}
+}
+
+static void queue_sweep(void *v, const uint64_t *a) {
+	job *j = queue(v, a[0], JOB_SWEEP);
+	if (j != NULL) {
+		j->n = 1 + a[1];
+	}
+}
+
+static void queue_stackalloc(void *v, const uint64_t *a) {
+	job *j = queue(v, a[0], JOB_STACKALLOC);
+	if (j != NULL) {
+		j->size = (uint64_t)2048 << a[1];
+		j->flags = a[2];
+	}
+}
+
+static void queue_stackfree(void *v, const uint64_t *a) {
+	world *w = v;
+	job *j = w->nstacks > 0 ? queue(v, a[0], JOB_STACKFREE) : NULL;
+	if (j != NULL) {
+		const world_stack stack = world_take_stack(w, a[1]);
+		j->addr = stack.addr;
+		j->size = stack.n;
+		j->flags = a[2];
+	}
+}
+
+static void queue_manual(void *v, const uint64_t *a) {
+	job *j = queue(v, a[0], JOB_MANUAL);
+	if (j != NULL) {
+		j->size = 1 + a[1];
+	}
+}
+
+static void queue_free_manual(void *v, const uint64_t *a) {
+	world *w = v;
+	job *j = w->nmanuals > 0 ? queue(v, a[0], JOB_FREE_MANUAL) : NULL;
+	if (j != NULL) {
+		j->addr = world_take_manual(w, a[1]).addr;
+	}
+}
+
+static void queue_scavenge(void *v, const uint64_t *a) {
+	job *j = queue(v, a[0], JOB_SCAVENGE);
+	if (j != NULL) {
+		j->size = a[1];
+		j->flags = a[2];
+	}
+}
+
+// procs: what is queued for Ps that go is done first.
+static void procs(void *v, const uint64_t *a) {
+	go(v, (const uint64_t[FUZZ_MAX_ARGS]){a[0]});
+	world_procs(v, a);
+}
+
+static void *begin(const uint64_t *config) {
+	world *w = world_begin(config);
+	batch *b = calloc(1, sizeof *b);
+	fuzz_check(b != NULL, "out of memory");
+	b->w = w;
+	w->extra = b;
+	return w;
+}
+
+static void end(void *v) {
+	go(v, (const uint64_t[FUZZ_MAX_ARGS]){0});
+	free(batch_of(v));
+	world_end(v);
+}
+
+static const fuzz_op_info ops[] = {
+	{"go", {{"schedule", 4, FUZZ_ANY, 0}}, go},
+	{"queue_malloc", {WORLD_P, {"size", 2, FUZZ_SIZE, 40000}, WORLD_FLAGS, {"n", 1, FUZZ_ANY, MANY - 1}}, queue_malloc},
+	{"queue_sweep", {WORLD_P, {"n", 1, FUZZ_ANY, MANY - 1}}, queue_sweep},
+	{"queue_stackalloc", {WORLD_P, {"order", 1, FUZZ_ANY, 6}, {"bypass", 1, FUZZ_ANY, 1}}, queue_stackalloc},
+	{"queue_stackfree", {WORLD_P, {"stack", 1, FUZZ_ANY, 0}, {"bypass", 1, FUZZ_ANY, 1}}, queue_stackfree},
+	{"queue_manual", {WORLD_P, {"pages", 2, FUZZ_PAGES, 1100}}, queue_manual},
+	{"queue_free_manual", {WORLD_P, {"which", 1, FUZZ_ANY, 0}}, queue_free_manual},
+	{"queue_scavenge", {WORLD_P, {"bytes", 4, FUZZ_SIZE, 0}, {"force", 1, FUZZ_ANY, 1}}, queue_scavenge},
+	{"procs", {{"n", 1, FUZZ_ANY, WORLD_PS - 1}}, procs},
+	WORLD_OP_MALLOC_MANY,
+	WORLD_OP_MALLOC_TINY,
+	WORLD_OP_DROP,
+	WORLD_OP_DROP_EACH,
+	WORLD_OP_GC_BEGIN,
+	WORLD_OP_GC_END,
+	WORLD_OP_GC,
+	WORLD_OP_SWEEP,
+	WORLD_OP_PACE,
+	WORLD_OP_STACKALLOC,
+	WORLD_OP_FREE_STACK_SPANS,
+	WORLD_OP_MANUAL,
+	WORLD_OP_SCAVENGE,
+	WORLD_OP_OS_MOVE,
+};
+
+FUZZ_TARGET(mallocgc_ps) = {
+	.name = "mallocgc_ps",
+	.what = "several Ps at once under a given schedule, the oracle's Ps in the same order of steps",
+	.config = {WORLD_CONFIG},
+	.ops = ops,
+	.nops = sizeof ops / sizeof ops[0],
+	.max_ops = 64,
+	.begin = begin,
+	.after = world_after,
+	.end = end,
+};
