@@ -121,7 +121,7 @@ static void end(void *v) {
 
 static const fuzz_op_info ops[] = {
 	{"set", {CELL, {"cells", 2, FUZZ_INDEX, numCells}, VALUE}, set},
-	{"comb", {CELL, {"cells", 2, FUZZ_INDEX, 150}, {"gap", 1, FUZZ_ANY, 7}, VALUE}, comb},
+	{"comb", {CELL, {"cells", 1, FUZZ_ANY, 150}, {"gap", 1, FUZZ_ANY, 7}, VALUE}, comb},
 	{"reversed", {CELL, CELL, VALUE}, reversed},
 	{"reserve", {{"sets", 1, FUZZ_ANY, 4}}, reserve},
 	{"at", {CELL, {"offset", 8, FUZZ_ANY, 0}}, at},
