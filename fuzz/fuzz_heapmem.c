@@ -6,7 +6,7 @@
 #include "fuzz/fuzz_env.h"
 #include "gomem/heapmem.h"
 
-enum { numWords = 4096 };
+enum { numWords = 2048, maxStores = 1600 };
 
 typedef struct state {
 	fuzz_env e;
@@ -14,7 +14,8 @@ typedef struct state {
 	uint64_t base, stride; // bytes from one word of the array to the next
 	uint64_t words[numWords];
 	bool stored[numWords];
-	uint64_t count; // of words ever stored
+	uint64_t count;  // of words ever stored
+	uint64_t budget; // stores that are left: a run must end soon
 } state;
 
 static uintptr_t addrOf(const state *s, uint64_t word) { return (uintptr_t)(s->base + word * s->stride); }
@@ -37,8 +38,10 @@ static void store(void *v, const uint64_t *a) { storeWord(v, a[0], a[1]); }
 // storeMany stores words at equal distances: the table grows, and homes collide.
 static void storeMany(void *v, const uint64_t *a) {
 	const uint64_t step = 1 + a[2];
-	for (uint64_t i = 0, word = a[0]; i < a[1] && word < numWords; i++, word += step) {
-		storeWord(v, word, a[3] + i);
+	state *s = v;
+	for (uint64_t i = 0, word = a[0]; i < a[1] && word < numWords && s->budget > 0; i++, word += step) {
+		s->budget--;
+		storeWord(s, word, a[3] + i);
 	}
 }
 
@@ -75,6 +78,7 @@ static void *begin(const uint64_t *config) {
 	state *s = calloc(1, sizeof *s);
 	fuzz_check(s != NULL, "out of memory");
 	fuzz_env_init(&s->e, NULL, NULL);
+	s->budget = maxStores;
 	s->stride = (uint64_t)8 << config[0];
 	s->base = FUZZ_OS_BASE + config[1] * 8192;
 	return s;
@@ -94,7 +98,7 @@ static void end(void *v) {
 
 static const fuzz_op_info ops[] = {
 	{"store", {WORD, {"value", 8, FUZZ_WORD, 0}}, store},
-	{"storemany", {WORD, {"words", 2, FUZZ_INDEX, 2000}, {"gap", 1, FUZZ_ANY, 9}, {"value", 8, FUZZ_WORD, 0}},
+	{"storemany", {WORD, {"words", 2, FUZZ_INDEX, 1000}, {"gap", 1, FUZZ_ANY, 9}, {"value", 8, FUZZ_WORD, 0}},
 		storeMany},
 	{"load", {WORD}, load},
 	{"fail", {{"nth", 1, FUZZ_ANY, 3}, {"more", 1, FUZZ_ANY, 3}}, fail},
