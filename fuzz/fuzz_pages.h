@@ -28,9 +28,11 @@ typedef struct scavenging {
 	struct scavenging *outer;
 	bool force;
 	uintptr_t left; // bytes still wanted
-	uint64_t chunk; // what the last search found
+	bool found;     // the last search found something:
+	uint64_t chunk; // in this chunk
 	unsigned page;
 	uint64_t addr, npages; // on their way to the OS
+	uint64_t released;     // bytes
 } scavenging;
 
 typedef struct pagesWorld {
@@ -49,7 +51,7 @@ typedef struct pagesWorld {
 	chunkIdx minChunk, maxChunk; // where the heap may lie
 	pageCache caches[worldCaches];
 	oracle_cache oracleCaches[worldCaches];
-	bool padded;
+	uintptr_t padding; // pages
 	scavenging *scav;
 	void (*interrupt)(struct pagesWorld *w, gomem_ev point); // called where other Ps may run; NULL: they do not
 	uint64_t ops;
@@ -83,9 +85,9 @@ static inline void unlockHeap(pagesWorld *w) { unlock(&w->e.env, &w->heapLock); 
 
 static inline void onScavFind(pagesWorld *w, uint64_t ci, uint64_t page) {
 	scavenging *s = w->scav;
-	const bool found = oracle_scav_find(w->o, s->force, &s->chunk, &s->page);
-	fuzz_equal("scavengeIndex_find: chunk", ci == 0 ? 0 : chunkBase(worldLayout(w), ci), found ? s->chunk : 0);
-	fuzz_equal("scavengeIndex_find: page", page, found ? s->page : 0);
+	s->found = oracle_scav_find(w->o, s->force, &s->chunk, &s->page);
+	fuzz_equal("scavengeIndex_find: chunk", ci == 0 ? 0 : chunkBase(worldLayout(w), ci), s->found ? s->chunk : 0);
+	fuzz_equal("scavengeIndex_find: page", page, s->found ? s->page : 0);
 }
 
 static inline void onScavBegin(pagesWorld *w, uint64_t addr, uint64_t npages) {
@@ -96,6 +98,18 @@ static inline void onScavBegin(pagesWorld *w, uint64_t addr, uint64_t npages) {
 	fuzz_equal("address to scavenge", addr, s->addr);
 	const uintptr_t n = s->npages * pageBytes(w);
 	s->left -= n < s->left ? n : s->left;
+	s->released += n;
+	fuzz_os_forget();
+}
+
+// onUnused: the system was told, and of nothing else.
+static inline void onUnused(pagesWorld *w) {
+	size_t n;
+	const fuzz_os_call *log = fuzz_os_log(&n);
+	fuzz_equal("calls to the system for a scavenging", n, 1);
+	fuzz_equal("kind of that call", log[0].kind, FUZZ_OS_UNUSED);
+	fuzz_equal("address given back", log[0].addr, w->scav->addr);
+	fuzz_equal("bytes given back", log[0].n, w->scav->npages * pageBytes(w));
 }
 
 static inline void onScavEnd(pagesWorld *w, uint64_t addr, uint64_t npages) {
@@ -127,6 +141,9 @@ static inline void onWorldEvent(void *ctx, gomem_ev k, uint64_t a, uint64_t b, u
 
 static inline void onWorldTurn(void *ctx, gomem_ev k) {
 	pagesWorld *w = ctx;
+	if (k == EV_SCAVEND && !w->p.test) {
+		onUnused(w);
+	}
 	if (w->interrupt != NULL) {
 		w->interrupt(w, k);
 	}
@@ -195,6 +212,20 @@ static inline void compareCaches(pagesWorld *w) {
 	unlockHeap(w);
 }
 
+// compareStats: what is free and in caches was released, or it was not.
+static inline void compareStats(pagesWorld *w) {
+	uint64_t released, kept;
+	oracle_pages_count(w->o, &released, &kept);
+	for (unsigned i = 0; i < worldCaches * pageCachePages; i++) {
+		const oracle_cache *c = &w->oracleCaches[i / pageCachePages];
+		const unsigned k = i % pageCachePages;
+		released += c->free[k] && c->scavenged[k];
+		kept += c->free[k] && !c->scavenged[k];
+	}
+	fuzz_equal("heapReleased", sysMemStat_load(&w->e.stats.heapReleased), (released + w->padding) * pageBytes(w));
+	fuzz_equal("heapFree", sysMemStat_load(&w->e.stats.heapFree), kept * pageBytes(w));
+}
+
 static inline void worldCompare(pagesWorld *w) {
 	lockHeap(w);
 	pageAlloc_check(&w->e.env, &w->p);
@@ -214,6 +245,9 @@ static inline void worldCompare(pagesWorld *w) {
 	const uint64_t firstFree = oracle_pages_find(w->o, 1);
 	fuzz_check(firstFree == 0 || w->p.searchAddr.a <= firstFree, "searchAddr is above the first free page");
 	compareCaches(w);
+	if (!w->p.test) {
+		compareStats(w);
+	}
 }
 
 static inline void worldAfter(void *v) {
@@ -303,12 +337,17 @@ static inline void worldGrowLarge(void *v, const uint64_t *a) { growNear(v, a[0]
 
 // ---- pages
 
-// pagesUsed does what mheap does with memory that was scavenged and is now taken.
+// pagesUsed does what mheap does with memory and statistics when pages are taken.
 static inline void pagesUsed(pagesWorld *w, uintptr_t addr, uintptr_t npages, uintptr_t scav) {
 	const uintptr_t n = npages * pageBytes(w);
-	if (!w->p.test && scav != 0) {
+	if (w->p.test) {
+		return;
+	}
+	if (scav != 0) {
 		fuzz_check(sysUsed(&w->e.env, (void *)addr, n, scav), "memory that was scavenged");
 	}
+	sysMemStat_add(&w->e.stats.heapReleased, -(int64_t)scav);
+	sysMemStat_add(&w->e.stats.heapFree, -(int64_t)(n - scav));
 }
 
 static inline void addRun(pagesWorld *w, uintptr_t addr, uintptr_t npages) {
@@ -339,6 +378,9 @@ static inline void freePages(pagesWorld *w, uintptr_t addr, uintptr_t npages) {
 	lockHeap(w);
 	pageAlloc_free(&w->e.env, &w->p, addr, npages);
 	unlockHeap(w);
+	if (!w->p.test) {
+		sysMemStat_add(&w->e.stats.heapFree, (int64_t)(npages * pageBytes(w)));
+	}
 }
 
 #define FREE_ARGS {{"run", 2, FUZZ_ANY, worldRuns - 1}, {"from", 2, FUZZ_PAGES, 8192}, {"pages", 2, FUZZ_PAGES, 0xffff}}
@@ -365,12 +407,12 @@ static inline uintptr_t placeOf(const pagesWorld *w, uint64_t space, uint64_t pa
 	return chunkBase(worldLayout(w), s.first) + page % (s.n * pallocChunkPages) * pageBytes(w);
 }
 
-// freeFrom counts the free pages from addr on, at most npages.
-static inline uintptr_t freeFrom(const pagesWorld *w, uintptr_t addr, uintptr_t npages) {
+// freeFrom counts the free pages from addr on, at most npages. fresh: those that nothing stands behind.
+static inline uintptr_t freeFrom(const pagesWorld *w, uintptr_t addr, uintptr_t npages, bool fresh) {
 	uintptr_t n = 0;
 	while (n < npages) {
 		const oracle_page p = oracle_pages_at(w->o, addr + n * pageBytes(w));
-		if (!p.known || p.in_use) {
+		if (!p.known || p.in_use || (fresh && !p.scavenged)) {
 			break;
 		}
 		n++;
@@ -386,7 +428,7 @@ static inline uintptr_t freeFrom(const pagesWorld *w, uintptr_t addr, uintptr_t 
 static inline void worldRange(void *v, const uint64_t *a) {
 	pagesWorld *w = v;
 	const uintptr_t addr = w->nspaces == 0 ? 0 : placeOf(w, a[0], a[1]);
-	const uintptr_t n = addr == 0 ? 0 : freeFrom(w, addr, 1 + a[2]);
+	const uintptr_t n = addr == 0 ? 0 : freeFrom(w, addr, 1 + a[2], false);
 	if (n == 0) {
 		return;
 	}
@@ -402,12 +444,12 @@ static inline void worldRange(void *v, const uint64_t *a) {
 // worldPad takes pages for ever, as the heap does once, at its beginning.
 static inline void worldPad(void *v, const uint64_t *a) {
 	pagesWorld *w = v;
-	const uintptr_t addr = w->nspaces == 0 || w->padded ? 0 : placeOf(w, a[0], a[1]);
-	const uintptr_t n = addr == 0 ? 0 : freeFrom(w, addr, 1 + a[2]);
+	const uintptr_t addr = w->nspaces == 0 || w->padding > 0 ? 0 : placeOf(w, a[0], a[1]);
+	const uintptr_t n = addr == 0 ? 0 : freeFrom(w, addr, 1 + a[2], true);
 	if (n == 0) {
 		return;
 	}
-	w->padded = true;
+	w->padding = n;
 	oracle_pages_pad(w->o, addr, n);
 	lockHeap(w);
 	pageAlloc_markRandomPaddingPages(&w->e.env, &w->p, addr, n);
@@ -431,8 +473,8 @@ static inline void worldStep(void *v, const uint64_t *a) {
 	bool done;
 	const uintptr_t released = pageAlloc_scavengeStep(&w->e.env, &w->p, a[0], s.force, &w->delta, &done);
 	w->scav = s.outer;
-	fuzz_equal("nothing left to scavenge", done, s.chunk == 0);
-	fuzz_equal("bytes released", released, s.npages * pageBytes(w));
+	fuzz_equal("nothing left to scavenge", done, !s.found);
+	fuzz_equal("bytes released", released, s.released);
 }
 
 static inline void worldNextGen(void *v, const uint64_t *a) {
@@ -445,6 +487,8 @@ static inline void worldNextGen(void *v, const uint64_t *a) {
 }
 
 // ---- caches
+
+#define CACHE_ARG {"cache", 1, FUZZ_ANY, worldCaches - 1}
 
 static inline void flushCache(pagesWorld *w, unsigned i) {
 	oracle_cache_flush(w->o, &w->oracleCaches[i]);
