@@ -38,8 +38,8 @@ static void *begin(const uint64_t *config) {
 }
 
 static const fuzz_op_info ops[] = {
-	{"grow", GROW_ARGS(2), worldGrow},
-	{"growLarge", GROW_ARGS(5), worldGrowLarge},
+	{"grow", GROW_ARGS(2, longGap), worldGrow},
+	{"growLarge", GROW_ARGS(5, longGap), worldGrowLarge},
 	{"alloc", {{"pages", 2, FUZZ_PAGES, 9999}}, worldAlloc},
 	{"allocOne", {{NULL, 0, 0, 0}}, worldAlloc},
 	{"free", FREE_ARGS, worldFree},

@@ -17,7 +17,7 @@ static const fuzz_op_info ops[] = {
 	{"free", FREE_ARGS, worldFree},
 	{"range", PLACE_ARGS, worldRange},
 	{"pad", PLACE_ARGS, worldPad},
-	{"grow", GROW_ARGS(1), worldGrow},
+	{"grow", GROW_ARGS(1, shortGap), worldGrow},
 	{"step", SCAV_ARGS, worldStep},
 	{"nextGen", {{NULL, 0, 0, 0}}, worldNextGen},
 };

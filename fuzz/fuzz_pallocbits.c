@@ -47,12 +47,50 @@ static unsigned firstFit(const state *s, unsigned from, unsigned n) {
 	return ~0u;
 }
 
+// find searches from the 64 pages that a page lies in.
 static void find(void *v, const uint64_t *a) {
 	state *s = v;
+	const unsigned block = (unsigned)a[0] / 64 * 64, n = 1 + (unsigned)a[1], first = firstFit(s, block, 1);
+	const unsigned searchIdx = first < block + 64 ? first : block; // all pages of the block below it are in use
 	unsigned newSearchIdx;
-	const unsigned n = 1 + (unsigned)a[0];
-	fuzz_equal("pallocBits_find", pallocBits_find(&s->bits, n, 0, &newSearchIdx), firstFit(s, 0, n));
-	fuzz_equal("first free page", newSearchIdx, firstFit(s, 0, 1));
+	fuzz_equal("pallocBits_find", pallocBits_find(&s->bits, n, searchIdx, &newSearchIdx), firstFit(s, block, n));
+	fuzz_equal("first free page", newSearchIdx, first);
+}
+
+// findRange64 searches a word for ones.
+static void findRange64(void *v, const uint64_t *a) {
+	(void)v;
+	unsigned run = 0, want = 64;
+	for (unsigned i = 0; i < 64 && want == 64; i++) {
+		run = a[0] >> i & 1 ? run + 1 : 0;
+		want = run == 1 + a[1] ? i - (unsigned)a[1] : 64;
+	}
+	fuzz_equal("findBitRange64", findBitRange64(a[0], 1 + (unsigned)a[1]), want);
+}
+
+// block64 takes or frees some of 64 pages at once.
+static void block64(void *v, const uint64_t *a) {
+	state *s = v;
+	const unsigned block = (unsigned)a[0] * 64;
+	if (a[2] != 0) {
+		pallocBits_allocPages64(&s->bits, block, a[1]);
+	} else {
+		pageBits_clearBlock64(&s->bits.b, block, a[1]);
+	}
+	for (unsigned i = 0; i < 64; i++) {
+		setPages(s, block + i, a[1] >> i & 1, a[2] != 0);
+		fuzz_equal("page of a block", pallocBits_pages64(&s->bits, block) >> i & 1, s->used[block + i]);
+	}
+}
+
+static void all(void *v, const uint64_t *a) {
+	state *s = v;
+	if (a[0] != 0) {
+		pallocBits_allocAll(&s->bits);
+	} else {
+		pallocBits_freeAll(&s->bits);
+	}
+	setPages(s, 0, pallocChunkPages, a[0] != 0);
 }
 
 static void popcnt(void *v, const uint64_t *a) {
@@ -93,7 +131,10 @@ static void after(void *v) {
 static const fuzz_op_info ops[] = {
 	{"alloc", {PAGE, MORE}, allocRange},
 	{"free", {PAGE, MORE}, freeRange},
-	{"find", {MORE}, find},
+	{"find", {PAGE, MORE}, find},
+	{"findRange64", {{"word", 8, FUZZ_WORD, 0}, {"more", 1, FUZZ_ANY, 63}}, findRange64},
+	{"block64", {{"block", 1, FUZZ_ANY, 7}, {"pages", 8, FUZZ_WORD, 0}, {"use", 1, FUZZ_ANY, 1}}, block64},
+	{"all", {{"use", 1, FUZZ_ANY, 1}}, all},
 	{"popcnt", {PAGE, MORE}, popcnt},
 };
 

@@ -92,7 +92,7 @@ static const fuzz_op_info ops[numOps] = {
 	{"fill", {CACHE_ARG}, worldFill},
 	{"take", {CACHE_ARG, {"pages", 1, FUZZ_PAGES, 79}}, worldTake},
 	{"flush", {CACHE_ARG}, worldFlush},
-	{"grow", GROW_ARGS(1), worldGrow},
+	{"grow", GROW_ARGS(1, shortGap), worldGrow},
 };
 
 FUZZ_TARGET(scavenge) = {
