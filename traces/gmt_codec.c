@@ -169,11 +169,24 @@ bool gmt_codec_init(gmt_codec *c) {
 	c->all = calloc(GMT_CTX_MAX, sizeof(*c->all));
 	c->slot = calloc(GMT_MAX_STREAMS, 1);
 	c->spans = calloc(GMT_SPANS, sizeof(*c->spans));
-	return c->all != NULL && c->slot != NULL && c->spans != NULL;
+	return c->all != NULL && c->slot != NULL && c->spans != NULL && gmt_ctx_clear(c, 0);
+}
+
+bool gmt_ctx_clear(gmt_codec *c, uint32_t i) {
+	if (c->all[i] == NULL) {
+		c->all[i] = malloc(sizeof(*c->all[i]));
+	}
+	if (c->all[i] != NULL) {
+		memset(c->all[i], 0, sizeof(*c->all[i]));
+	}
+	return c->all[i] != NULL;
 }
 
 void gmt_codec_free(gmt_codec *c) {
-	free(c->all);
+	for (unsigned i = 0; c->all != NULL && i < GMT_CTX_MAX; i++) {
+		free(c->all[i]);
+	}
+	free((void *)c->all);
 	free(c->slot);
 	free(c->spans);
 }

@@ -95,7 +95,7 @@ typedef struct gmt_codec {
 	uint64_t *marks;
 	uint64_t nmarks;
 	gmt_ctx *ctx; // of the current stream
-	gmt_ctx *all; // GMT_CTX_MAX
+	gmt_ctx **all; // GMT_CTX_MAX, NULL before they are first needed
 	uint32_t nctx;
 	uint16_t stream;
 	uint8_t *slot;                          // by stream: 1 + its place in all; 0: none yet
@@ -643,15 +643,22 @@ GMT_INLINE void gmt_io_event(gmt_codec *c, bool enc, gmt_event *e) {
 	}
 }
 
-// gmt_enter makes the stream current.
+// gmt_ctx_clear makes registers zero. false: out of memory.
+bool gmt_ctx_clear(gmt_codec *c, uint32_t i);
+
+// gmt_enter makes the stream current; c->bad: there is no memory for its registers.
 GMT_INLINE void gmt_enter(gmt_codec *c, uint16_t stream) {
 	if (c->slot[stream] == 0) {
 		uint32_t i = c->nctx < GMT_CTX_MAX - 1 ? c->nctx++ : GMT_CTX_MAX - 2;
 		c->slot[stream] = (uint8_t)(i + 1);
-		memset(&c->all[i], 0, sizeof(c->all[i]));
+		if (!gmt_ctx_clear(c, i)) {
+			c->slot[stream] = 0;
+			c->bad = true;
+			return;
+		}
 	}
 	c->stream = stream;
-	c->ctx = &c->all[c->slot[stream] - 1];
+	c->ctx = c->all[c->slot[stream] - 1];
 }
 
 bool gmt_codec_init(gmt_codec *c);

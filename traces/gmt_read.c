@@ -467,7 +467,7 @@ static bool change_stream(gmt_codec *c) {
 		return false;
 	}
 	gmt_enter(c, (uint16_t)stream);
-	return true;
+	return !c->bad;
 }
 
 static void count_dict(gmt_reader *r, const uint32_t ops[256]) {

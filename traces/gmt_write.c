@@ -43,8 +43,8 @@ struct gmt_writer {
 	uint64_t counts[EV_MAX], paths[GMT_PATHS];
 	block_entry *blocks;
 	uint64_t nblocks, block_room;
-	gmt_event *ev; // BLOCK_EVENTS
-	uint32_t n;
+	gmt_event *ev;
+	uint32_t n, ev_room;  // room is BLOCK_EVENTS at most
 	uint64_t block_spans; // spans named before the block
 	gmt_codec codec;
 	ZSTD_CCtx *zstd;
@@ -169,10 +169,9 @@ static gmt_writer *new_writer(const char *path, gmt_error *err) {
 	w->fd = -1;
 	w->path = strdup(path);
 	w->level = DEFAULT_LEVEL;
-	w->ev = malloc(BLOCK_EVENTS * sizeof(*w->ev));
 	w->zstd = ZSTD_createCCtx();
 	bool ok = gmt_codec_init(&w->codec);
-	if (!ok || w->path == NULL || w->ev == NULL || w->zstd == NULL) {
+	if (!ok || w->path == NULL || w->zstd == NULL) {
 		(void)gmt_fail(err, path, GMT_NO_OFFSET, "out of memory");
 		writer_free(w);
 		return NULL;
@@ -459,6 +458,17 @@ static int add_marks(gmt_writer *w, const uint64_t *marks, unsigned n, gmt_error
 	return 0;
 }
 
+static bool more_events(gmt_writer *w) {
+	uint32_t room = w->ev_room == 0 ? BLOCK_EVENTS / 64 : w->ev_room * 2;
+	gmt_event *ev = realloc(w->ev, room * sizeof(*ev));
+	if (ev == NULL) {
+		return false;
+	}
+	w->ev = ev;
+	w->ev_room = room;
+	return true;
+}
+
 int gmt_write(gmt_writer *w, const gmt_event *e, const uint64_t *marks, gmt_error *err) {
 	if (w->failed) {
 		return gmt_fail(err, w->path, GMT_NO_OFFSET, "writing went wrong before");
@@ -466,6 +476,9 @@ int gmt_write(gmt_writer *w, const gmt_event *e, const uint64_t *marks, gmt_erro
 	const char *why = why_bad(w, e);
 	if (why != NULL) {
 		return bad_event(w, e, err, why);
+	}
+	if (w->n == w->ev_room && !more_events(w)) {
+		return no_memory(w, err);
 	}
 	gmt_event *to = &w->ev[w->n];
 	*to = *e;
