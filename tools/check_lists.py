@@ -13,8 +13,8 @@ FOLDERS = ("gomem", "traces", "cli", "tools", "tests", "oracle", "fuzz", "bench"
 def mentioned(path, text):
     if path.name in text:
         return True
-    test = re.fullmatch(r"test_(\w+)\.c", path.name)
-    return bool(test and re.search(r"gomem_test\(%s\b" % test.group(1), text))
+    program = re.fullmatch(r"(test|fuzz)_(\w+)\.c", path.name)
+    return bool(program and re.search(r"gomem_%s\(%s\b" % program.groups(), text))
 
 
 def main(root):
