@@ -5,6 +5,7 @@
 //   small scan      a slot of a scan span; the pointer bitmap stands at the end of the span
 //   ... with header a slot of a scan span, > 512 bytes: its first word points to the type
 //   large           > 32760 bytes: a span of its own
+// Sanitizers are told of the bytes asked for, not of the slot: who wants to use the rest of it asks for roundupsize bytes.
 // Invariants: an object is zero before it is published where that was asked for; while marking is on, it is marked before mallocgc
 // returns; outside of marking freeIndexForScan == freeindex after each allocation from a span.
 #include <errno.h>
@@ -299,6 +300,7 @@ static inline uintptr_t mallocgcTiny(
 		c->tinyAllocs++;
 		*elemsize = 0;
 		*path = GOMEM_PATH_TINY_HIT;
+		heapMem_grant(&h->env, c->tiny + off, size, true);
 		return c->tiny + off;
 	}
 	*path = GOMEM_PATH_TINY_NEW;
@@ -307,6 +309,7 @@ static inline uintptr_t mallocgcTiny(
 		return 0;
 	}
 	heapMem_clear(&h->env, t.addr, L->maxTinySize);
+	heapMem_grant(&h->env, t.addr, size, true);
 	// Go on with the block that has more room left.
 	if (size < c->tinyoffset || c->tiny == 0) {
 		c->tiny = t.addr;
@@ -331,6 +334,7 @@ static inline uintptr_t mallocgcSmallNoscan(
 	if (needzero && t.span->needzero != 0) {
 		heapMem_clear(&h->env, t.addr, *elemsize);
 	}
+	heapMem_grant(&h->env, t.addr, size, needzero);
 	publish(h, c, t.span, t.addr, *elemsize);
 	if (unlikely(t.refilled)) {
 		testGCTrigger(h, p);
@@ -349,6 +353,7 @@ static inline uintptr_t mallocgcSmallScanNoHeader(
 	if (t.span->needzero != 0) {
 		heapMem_clear(&h->env, t.addr, size);
 	}
+	heapMem_grant(&h->env, t.addr, size, true);
 	// The bitmap of one-word objects was written when the span was made.
 	c->scanAlloc += L->ptrSize == 8 && sizeclass == 1 ? 8 : writeHeapBitsSmall(&h->env, t.span, t.addr, size, typ);
 	*elemsize = class_to_size[sizeclass];
@@ -372,6 +377,7 @@ static inline uintptr_t mallocgcSmallScanHeader(
 		heapMem_clear(&h->env, t.addr, *elemsize);
 	}
 	const uintptr_t x = t.addr + (uintptr_t)L->mallocHeaderSize;
+	heapMem_grant(&h->env, x, size, true);
 	c->scanAlloc += heapSetTypeSmallHeader(h, x, *elemsize - (uintptr_t)L->mallocHeaderSize, typ, t.addr, t.span);
 	publish(h, c, t.span, x, *elemsize);
 	if (unlikely(t.refilled)) {
@@ -397,6 +403,7 @@ static __attribute__((noinline)) uintptr_t mallocgcLarge(
 	if ((needzero || !noscan) && s->needzero != 0) {
 		heapMem_clear(&h->env, x, *elemsize);
 	}
+	heapMem_grant(&h->env, x, size, needzero || !noscan);
 	if (!noscan) {
 		c->scanAlloc += heapSetTypeLarge(h, x, *elemsize, typ, s);
 	}

@@ -65,19 +65,22 @@ static bool hasInlineMarks(const gomem_env *env, const mspan *s) {
 	return env->backed && gcUsesSpanInlineMarkBits(env, s->elemsize);
 }
 
-static _Atomic(uint8_t) *markByte(const gomem_env *env, const mspan *s, uintptr_t objIndex) {
+static uint8_t *markByte(const gomem_env *env, const mspan *s, uintptr_t objIndex) {
 	uint8_t *marks = hasInlineMarks(env, s) ? inlineMarks(layout_get(env), mspan_base(s)) : s->gcmarkBits;
-	return (_Atomic(uint8_t) *)(marks + objIndex / 8);
+	return marks + objIndex / 8;
+}
+
+GOMEM_UNCHECKED static uint8_t loadBits8(const uint8_t *p) {
+	return atomic_load_explicit((const _Atomic(uint8_t) *)p, memory_order_relaxed);
 }
 
 bool mspan_isMarked(mheap *h, mspan *s, uintptr_t objIndex) {
-	uint8_t b = atomic_load_explicit(markByte(&h->env, s, objIndex), memory_order_relaxed);
-	return (b >> objIndex % 8 & 1) != 0;
+	return (loadBits8(markByte(&h->env, s, objIndex)) >> objIndex % 8 & 1) != 0;
 }
 
 void mspan_setMarked(mheap *h, mspan *s, uintptr_t objIndex) {
 	const gomem_layout *L = layout_get(&h->env);
-	atomic_fetch_or_explicit(markByte(&h->env, s, objIndex), (uint8_t)(1u << objIndex % 8), memory_order_relaxed);
+	orBits8(markByte(&h->env, s, objIndex), (uint8_t)(1u << objIndex % 8));
 	heapArena *arena = heapArenaOf(h, mspan_base(s));
 	const uintptr_t page = (mspan_base(s) >> L->pageShift) % (uintptr_t)layout_pagesPerArena(L);
 	const uint8_t pageMask = (uint8_t)(1u << page % 8);
@@ -86,11 +89,19 @@ void mspan_setMarked(mheap *h, mspan *s, uintptr_t objIndex) {
 	}
 }
 
-static void initInlineMarkBits(const gomem_layout *L, const mspan *s, bool needzero) {
-	if (needzero) {
-		memset(inlineScans(L, mspan_base(s)), 0, L->spanInlineMarkBitsSize);
-	}
+GOMEM_UNCHECKED static void setInlineClass(const gomem_layout *L, const mspan *s) {
 	*inlineClass(L, mspan_base(s)) = s->spanclass;
+}
+
+static void initInlineMarkBits(const gomem_env *env, const mspan *s, bool needzero) {
+	const gomem_layout *L = layout_get(env);
+	const uintptr_t bits = inlineMarkBits(L, mspan_base(s));
+	if (needzero) {
+		heapMem_clear(env, bits, L->spanInlineMarkBitsSize);
+	} else {
+		heapMem_isZero(env, bits, L->spanInlineMarkBitsSize);
+	}
+	setInlineClass(L, s);
 }
 
 void mspan_moveInlineMarks(mheap *h, mspan *s) {
@@ -107,7 +118,7 @@ void mspan_moveInlineMarks(mheap *h, mspan *s) {
 		}
 		storeBits64(s->gcmarkBits + i, loadBits64(s->gcmarkBits + i) | word);
 	}
-	initInlineMarkBits(L, s, true);
+	initInlineMarkBits(&h->env, s, true);
 }
 
 // ---- pointer bits
@@ -122,10 +133,10 @@ void mspan_initHeapBits(mheap *h, mspan *s) {
 		uintptr_t size;
 		uintptr_t bits = spanHeapBitsRange(env, mspan_base(s), s->npages << L->pageShift, s->elemsize, &size);
 		// An object of one word with a pointer needs no bitmap of its own: all words are pointers.
-		memset((void *)bits, L->ptrSize == 8 && spanClass_sizeclass(s->spanclass) == 1 ? 0xff : 0, size);
+		heapMem_fill(env, bits, L->ptrSize == 8 && spanClass_sizeclass(s->spanclass) == 1 ? 0xff : 0, size);
 	}
 	if (gcUsesSpanInlineMarkBits(env, s->elemsize)) {
-		initInlineMarkBits(L, s, s->needzero != 0);
+		initInlineMarkBits(env, s, s->needzero != 0);
 	}
 }
 
@@ -141,13 +152,13 @@ uintptr_t heapSetTypeSmallHeader(
 		gomem_throw(&h->env, "pointer to heap type header nil?");
 	}
 	if (h->env.backed) {
-		memcpy((void *)header, &typ, sizeof(typ));
+		heapMem_putWord(header, (uintptr_t)typ);
 	}
 	return s->elemsize;
 }
 
 // largeType is read by a collector while the world runs.
-static _Atomic(uintptr_t) *largeTypeOf(mspan *s) { return (_Atomic(uintptr_t) *)(void *)&s->largeType; }
+static _Atomic(uintptr_t) * largeTypeOf(mspan *s) { return (_Atomic(uintptr_t) *)(void *)&s->largeType; }
 
 uintptr_t heapSetTypeLarge(mheap *h, uintptr_t x, uintptr_t dataSize, const gomem_type *typ, mspan *s) {
 	(void)h;
@@ -202,7 +213,6 @@ bool heapBits_isPointer(mheap *h, uintptr_t addr) {
 	if (off < L->mallocHeaderSize) {
 		return false;
 	}
-	const gomem_type *typ;
-	memcpy(&typ, (const void *)obj, sizeof(typ));
+	const gomem_type *typ = (const gomem_type *)heapMem_getWord(obj);
 	return typ != NULL && typeHasPointerAt(L, typ, off - (uintptr_t)L->mallocHeaderSize);
 }

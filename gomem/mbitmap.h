@@ -30,12 +30,17 @@ static inline uintptr_t spanHeapBitsRange(
 	return gcUsesSpanInlineMarkBits(env, elemsize) ? base - (uintptr_t)L->spanInlineMarkBitsSize : base;
 }
 
-static inline uint64_t loadBits64(const uint8_t *p) {
+// These three reach bitmaps inside the heap too.
+GOMEM_UNCHECKED static inline uint64_t loadBits64(const uint8_t *p) {
 	uint64_t v;
 	memcpy(&v, p, sizeof(v));
 	return v;
 }
-static inline void storeBits64(uint8_t *p, uint64_t v) { memcpy(p, &v, sizeof(v)); }
+GOMEM_UNCHECKED static inline void storeBits64(uint8_t *p, uint64_t v) { memcpy(p, &v, sizeof(v)); }
+
+GOMEM_UNCHECKED static inline void orBits8(uint8_t *p, uint8_t bits) {
+	atomic_fetch_or_explicit((_Atomic(uint8_t) *)p, bits, memory_order_relaxed);
+}
 
 static inline uint64_t lowBits64(uintptr_t n) { return n >= 64 ? ~(uint64_t)0 : ((uint64_t)1 << n) - 1; }
 
@@ -85,8 +90,7 @@ static inline uintptr_t writeHeapBitsSmall(
 // mspan_setScanned: object objIndex of a span with inline mark bits needs no scan.
 static inline void mspan_setScanned(const gomem_env *env, const mspan *s, uintptr_t objIndex) {
 	if (env->backed && gcUsesSpanInlineMarkBits(env, s->elemsize)) {
-		uint8_t *b = inlineScans(layout_get(env), mspan_base(s)) + objIndex / 8;
-		atomic_fetch_or_explicit((_Atomic(uint8_t) *)b, (uint8_t)(1u << objIndex % 8), memory_order_relaxed);
+		orBits8(inlineScans(layout_get(env), mspan_base(s)) + objIndex / 8, (uint8_t)(1u << objIndex % 8));
 	}
 }
 

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 
 #include "gomem/memintervals.h"
+#include "gomem/poison.h"
 
 enum { X = MEM_NSTATES }; // illegal
 
@@ -125,6 +126,13 @@ static void addMappedReady(gomem_env *env, int64_t n) {
 	atomic_fetch_add_explicit(&env->stats->mappedReady, n, memory_order_relaxed);
 }
 
+// tellLeft tells sanitizers that a range belongs to the process again.
+static void tellLeft(const gomem_env *env, const void *v, uintptr_t n) {
+	if (env->backed && !env->os->staysMapped) {
+		poison_forget((uintptr_t)v, n);
+	}
+}
+
 static void needAligned(gomem_env *env, uintptr_t x, const char *msg) {
 	if ((x & (env->physPageSize - 1)) != 0) {
 		gomem_throw(env, msg);
@@ -153,6 +161,9 @@ void sysUnused(gomem_env *env, void *v, uintptr_t n) {
 	if (!env->os->unused(env->os, v, n)) {
 		gomem_throw(env, "runtime: cannot release pages in address space");
 	}
+	if (env->backed) {
+		poison_forbid((uintptr_t)v, n);
+	}
 	setState(env, v, n, MEM_PREPARED);
 }
 
@@ -160,6 +171,9 @@ bool sysUsed(gomem_env *env, void *v, uintptr_t n, uintptr_t prepared) {
 	checkCall(env, MEM_SYSUSED, v, n);
 	addMappedReady(env, (int64_t)prepared);
 	if (env->os->used(env->os, v, n)) {
+		if (env->backed) {
+			poison_allow((uintptr_t)v, n);
+		}
 		setState(env, v, n, MEM_READY);
 		return true;
 	}
@@ -197,10 +211,12 @@ void sysFree(gomem_env *env, void *v, uintptr_t n, sysMemStat *stat) {
 	checkCall(env, MEM_SYSFREE, v, n);
 	sysMemStat_add(stat, -(int64_t)n);
 	addMappedReady(env, -(int64_t)n);
+	tellLeft(env, v, n);
 	osFree(env, v, n);
 }
 
 static void faultOrThrow(gomem_env *env, void *v, uintptr_t n) {
+	tellLeft(env, v, n);
 	if (!env->os->fault(env->os, v, n)) {
 		gomem_throw(env, "runtime: cannot protect pages in address space");
 	}
@@ -257,6 +273,9 @@ bool sysMap(gomem_env *env, void *v, uintptr_t n, sysMemStat *stat) {
 	checkCall(env, MEM_SYSMAP, v, n);
 	sysMemStat_add(stat, (int64_t)n);
 	if (env->os->map(env->os, v, n)) {
+		if (env->backed && !env->os->staysMapped) {
+			poison_forbid((uintptr_t)v, n);
+		}
 		setState(env, v, n, MEM_PREPARED);
 		return true;
 	}

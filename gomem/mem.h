@@ -7,6 +7,8 @@
 //   Ready     may be accessed
 // The functions below are the only transitions; memTransition[] (mem.c) is the table, applied by checked builds to
 // every call. Sizes and addresses are multiples of the physical page size where the OS needs it.
+// Sanitizers are told of heaps that are backed: Prepared is forbidden, Ready allowed until its owner says otherwise, and nothing is left
+// behind in memory that is None or Reserved.
 //
 // Invariants: sysStat of a range counts its bytes from sysAlloc or sysMap until sysFree; mappedReady counts Ready bytes.
 #ifndef GOMEM_MEM_H
@@ -39,12 +41,13 @@ typedef enum memUse { MEM_HEAP, MEM_META } memUse;
 // The operating system as a struct of functions, at the level of Go's mem_linux.go (sysAllocOS and so on). All return false or NULL on
 // failure and set errno; none throws.
 struct gomem_os {
-	const char *name;                          // "linux", "sim"
-	uintptr_t physPageSize;                    // a power of two, 4 KiB to 512 KiB
-	uintptr_t physHugePageSize;                // 0: none
-	bool backed;                               // heap memory handed out can be touched
-	bool unusedKeepsContents;                  // pages that were unused may still hold what they held (MADV_FREE)
-	void *(*alloc)(gomem_os *os, uintptr_t n); // None -> Ready, zeroed, anywhere
+	const char *name;           // "linux", "sim"
+	uintptr_t physPageSize;     // a power of two, 4 KiB to 512 KiB
+	uintptr_t physHugePageSize; // 0: none
+	bool backed;                // heap memory handed out can be touched
+	bool staysMapped;           // heap memory is always mapped, and the OS tells sanitizers what is not Ready
+	bool unusedKeepsContents;   // pages that were unused may still hold what they held (MADV_FREE)
+	void *(*alloc)(gomem_os *os, uintptr_t n);                           // None -> Ready, zeroed, anywhere
 	void *(*reserve)(gomem_os *os, void *hint, uintptr_t n, memUse use); // None -> Reserved; may return another address
 	bool (*map)(gomem_os *os, void *v, uintptr_t n);                     // Reserved -> Prepared
 	bool (*used)(gomem_os *os, void *v, uintptr_t n);                    // Prepared -> Ready

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "gomem/memintervals.h"
+#include "gomem/poison.h"
 
 // The value of an interval: a memState, and what it is.
 enum {
@@ -352,6 +353,9 @@ static void unmapReal(const memSim *s, uint64_t lo, uint64_t hi) {
 		memInterval in = memIntervals_at(s->map, a);
 		uint64_t end = in.hi < hi ? in.hi : hi;
 		if ((in.v & SIM_REAL) != 0) {
+			if ((in.v & SIM_STATE) != MEM_RESERVED) {
+				poison_forget(a, end - a); // somebody left without sysFree
+			}
 			munmap(ptrOf(a), end - a);
 		}
 		a = end;

@@ -109,6 +109,18 @@ static void sweepSpecials(mheap *h, mspan *s) {
 	}
 }
 
+// retireDead tells sanitizers that what was not marked is nobody's.
+static void retireDead(mheap *h, const mspan *s) {
+	if (!poisonForbids && !poisonUndefines) {
+		return;
+	}
+	for (uintptr_t i = 0; i < s->nelems; i++) {
+		if ((s->gcmarkBits[i / 8] >> i % 8 & 1) == 0) {
+			heapMem_retire(&h->env, mspan_base(s) + i * s->elemsize, s->elemsize);
+		}
+	}
+}
+
 // sweepPlace puts a swept span where it belongs. true: it had no live object and is free.
 static bool sweepPlace(mheap *h, gomem_p *p, mspan *s, uint16_t nalloc, uint16_t nfreed) {
 	mcentral *c = &h->central[s->spanclass].mcentral;
@@ -166,6 +178,7 @@ bool mspan_sweep(mheap *h, gomem_p *p, mspan *s, bool preserve) {
 	if (fresh == NULL) {
 		gomem_throw(env, "out of memory for mark bits while sweeping");
 	}
+	retireDead(h, s);
 	s->allocCount = nalloc;
 	s->freeindex = 0;
 	s->freeIndexForScan = 0;

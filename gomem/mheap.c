@@ -78,7 +78,7 @@ void mSpanList_takeAll(mSpanList *l, mSpanList *other) {
 
 // ---- the arena index
 
-static _Atomic(heapArena *) *mheap_l2(mheap *h, uintptr_t l1) {
+static _Atomic(heapArena *) * mheap_l2(mheap *h, uintptr_t l1) {
 	return (_Atomic(heapArena *) *)atomic_load_explicit(&h->arenas[l1], memory_order_acquire);
 }
 
@@ -264,7 +264,7 @@ static bool arenaList_append(mheap *h, arenaList *list, arenaIdx ai) {
 	return true;
 }
 
-static _Atomic(heapArena *) *mheap_l2OrNew(mheap *h, uintptr_t l1) {
+static _Atomic(heapArena *) * mheap_l2OrNew(mheap *h, uintptr_t l1) {
 	_Atomic(heapArena *) *l2 = mheap_l2(h, l1);
 	if (l2 != NULL) {
 		return l2;
@@ -697,7 +697,7 @@ static bool mheap_initSpan(
 	return true;
 }
 
-static _Atomic(int64_t) *heapStats_ofType(heapStatsDelta *d, spanAllocType typ) {
+static _Atomic(int64_t) * heapStats_ofType(heapStatsDelta *d, spanAllocType typ) {
 	switch (typ) {
 	case spanAllocHeap:
 		return &d->inHeap;
@@ -717,6 +717,7 @@ static bool mheap_commit(mheap *h, gomem_p *p, uintptr_t base, uintptr_t nbytes,
 	if (!sysUsed(&h->env, (void *)base, nbytes, scav)) {
 		return false;
 	}
+	heapMem_retire(&h->env, base, nbytes); // Ready, and still nobody's
 	sysMemStat_add(&h->stats.heapReleased, -(int64_t)scav);
 	sysMemStat_add(&h->stats.heapFree, (int64_t)scav);
 	heapStatsDelta *d = heapStats_of(h, p);
@@ -873,7 +874,11 @@ mspan *mheap_allocManual(mheap *h, gomem_p *p, uintptr_t npages, spanAllocType t
 	if (!spanAllocType_manual(typ)) {
 		gomem_throw(&h->env, "manual span allocation called with non-manually-managed type");
 	}
-	return mheap_allocSpan(h, p, npages, typ, 0);
+	mspan *s = mheap_allocSpan(h, p, npages, typ, 0);
+	if (s != NULL) {
+		heapMem_grant(&h->env, mspan_base(s), npages << layout_get(&h->env)->pageShift, false);
+	}
+	return s;
 }
 
 // ---- freeing
@@ -908,7 +913,9 @@ static void mheap_freeSpanLocked(mheap *h, gomem_p *p, mspan *s, spanAllocType t
 	default:
 		gomem_throw(env, "mheap_freeSpanLocked: invalid span state");
 	}
-	mheap_accountFree(h, p, s->npages << layout_get(env)->pageShift, typ);
+	const uintptr_t nbytes = s->npages << layout_get(env)->pageShift;
+	mheap_accountFree(h, p, nbytes, typ);
+	heapMem_retire(env, mspan_base(s), nbytes);
 	pageAlloc_free(env, &h->pages, mspan_base(s), s->npages);
 	atomic_store(&s->state, mSpanDead);
 	mheap_freeMSpanLocked(h, p, s);

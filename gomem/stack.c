@@ -49,6 +49,7 @@ static mspan *stackpoolgrow(mheap *h, gomem_p *p, unsigned order) {
 		gomem_throw(&h->env, "bad allocCount or manualFreeList of a fresh stack span");
 	}
 	s->elemsize = (uintptr_t)L->fixedStack << order;
+	heapMem_retire(&h->env, mspan_base(s), (uintptr_t)L->stackCacheSize);
 	for (uintptr_t i = 0; i < L->stackCacheSize; i += s->elemsize) {
 		const uintptr_t x = mspan_base(s) + i;
 		if (!heapMem_store(&h->env, &h->side, x, s->manualFreeList)) {
@@ -223,16 +224,24 @@ static uintptr_t stackallocLarge(mheap *h, gomem_p *p, uintptr_t n) {
 	return mspan_base(s);
 }
 
-uintptr_t stackalloc(mheap *h, gomem_p *p, uint32_t n, bool bypass) {
+static uintptr_t stackallocAny(mheap *h, gomem_p *p, uint32_t n, bool bypass) {
 	const gomem_layout *L = layout_get(&h->env);
-	if ((n & (n - 1)) != 0) {
-		gomem_throw(&h->env, "stack size not a power of 2");
-	}
 	if (!isSmallStack(L, n)) {
 		return stackallocLarge(h, p, n);
 	}
 	const unsigned order = stackOrder(L, n);
 	return p == NULL || bypass ? stackallocPool(h, p, order) : stackallocCached(h, p, order, n);
+}
+
+uintptr_t stackalloc(mheap *h, gomem_p *p, uint32_t n, bool bypass) {
+	if ((n & (n - 1)) != 0) {
+		gomem_throw(&h->env, "stack size not a power of 2");
+	}
+	const uintptr_t x = stackallocAny(h, p, n, bypass);
+	if (x != 0) {
+		heapMem_grant(&h->env, x, n, false);
+	}
+	return x;
 }
 
 static void stackfreePool(mheap *h, gomem_p *p, uintptr_t x, unsigned order) {
@@ -274,6 +283,7 @@ void stackfree(mheap *h, gomem_p *p, uintptr_t v, uintptr_t n, bool bypass) {
 	if ((n & (n - 1)) != 0) {
 		gomem_throw(&h->env, "stack not a power of 2");
 	}
+	heapMem_retire(&h->env, v, n);
 	if (!isSmallStack(L, n)) {
 		stackfreeLarge(h, p, v);
 		return;

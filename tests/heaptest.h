@@ -78,6 +78,9 @@ static inline bool heapFix_throws(heapFix *f, void (*fn)(void *), void *arg) {
 	return true;
 }
 
+// ownByte looks at a byte of the heap that is gomem's own, or nobody's.
+GOMEM_UNCHECKED static inline uint8_t ownByte(const void *p) { return *(const uint8_t *)p; }
+
 static inline uint64_t nextRand(uint64_t *state) {
 	uint64_t z = *state += 0x9e3779b97f4a7c15u;
 	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;

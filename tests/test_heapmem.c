@@ -71,6 +71,7 @@ static void test_backed(void **state) {
 	assert_int_equal(words[1], 77);
 	assert_int_equal(heapMem_load(&f.env, &side, (uintptr_t)&words[2]), 3);
 	heapMem_clear(&f.env, (uintptr_t)&words[1], sizeof words[1]);
+	heapMem_grant(&f.env, (uintptr_t)&words[1], sizeof words[1], true);
 	assert_true(words[0] == 1 && words[1] == 0 && words[2] == 3);
 	assert_int_equal(side.cap, 0);
 	f.env.backed = false;
