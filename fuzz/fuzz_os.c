@@ -1,7 +1,8 @@
 // fuzz_os.c: see fuzz_os.h.
 //
 //   metadata   bumped from one range, never given back before the next begin; zeroed then
-//   heap       unbacked: addresses only. Backed: windows of real memory at fixed places; what was made ready is zeroed at begin
+//   heap       unbacked: addresses only. Backed: windows of real memory at fixed places; what was made Ready is zeroed and forbidden to
+//              sanitizers when it is given back, at the latest at begin. Each window is opened as far as any run has mapped it
 #include "fuzz/fuzz_os.h"
 
 #include <errno.h>
@@ -9,16 +10,22 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-enum { maxCalls = 1 << 14, maxHeapRanges = 4096, maxBig = 256, numWindows = 5 };
+enum { maxCalls = 1 << 14, maxHeapRanges = 4096, maxBig = 256, numWindows = poisonUndefines ? 4 : 5, maxDirty = 32 };
+static const uint64_t dirtyGap = 64 << 10; // ranges that are closer are one
+
 static const uint64_t metaBytes = (uint64_t)1 << 37;
 static const uint64_t metaSmall = 1 << 20; // larger blocks come from the upper half and are given back whole
 static const uint64_t windowBytes = (uint64_t)1 << 32;
 static const uint64_t windowStep = (uint64_t)1 << 38; // from one of Go's hints to the next
-static const uint64_t elsewhere = 0x280000000000u;    // where moved reservations go
+static const uint64_t elsewhere = poisonUndefines ? 0x2000000000u : 0x280000000000u; // where moved reservations go
 
 typedef struct range {
 	uint64_t lo, hi;
 } range;
+static const range nothing = {UINT64_MAX, 0};
+
+static range hull(range a, range b) { return (range){a.lo < b.lo ? a.lo : b.lo, a.hi > b.hi ? a.hi : b.hi}; }
+static range common(range a, range b) { return (range){a.lo > b.lo ? a.lo : b.lo, a.hi < b.hi ? a.hi : b.hi}; }
 
 // The one system: its memory is the process's.
 static struct {
@@ -30,8 +37,12 @@ static struct {
 	unsigned nbigs;
 	range heap[maxHeapRanges]; // reserved heap ranges, unordered
 	unsigned nheap;
-	uint64_t next; // of elsewhere
-	range dirty[numWindows];
+	uint64_t next;          // of elsewhere
+	range open[numWindows]; // accessible, and but for dirty, zero and forbidden; for the whole life of the process
+	struct {
+		range r[maxDirty];
+		unsigned n;
+	} dirty[numWindows]; // what was made Ready since begin, and as little else as will do
 	uint64_t calls, failFrom, failTo, failed;
 	uint64_t reservations, moveAt;
 	fuzz_os_call log[maxCalls];
@@ -54,9 +65,9 @@ static unsigned windowOf(uint64_t lo, uint64_t hi) {
 	return w;
 }
 
-static void *mapAt(uint64_t addr, uint64_t n) {
+static void *mapAt(uint64_t addr, uint64_t n, int prot) {
 	const int flags = MAP_ANONYMOUS | MAP_PRIVATE | MAP_NORESERVE | (addr != 0 ? MAP_FIXED_NOREPLACE : 0);
-	void *p = mmap((void *)(uintptr_t)addr, n, PROT_READ | PROT_WRITE, flags, -1, 0);
+	void *p = mmap((void *)(uintptr_t)addr, n, prot, flags, -1, 0);
 	return p == MAP_FAILED ? NULL : p;
 }
 
@@ -64,16 +75,17 @@ static void mapOnce(void) {
 	if (sys.meta != NULL) {
 		return;
 	}
-	sys.meta = mapAt(0, metaBytes);
+	sys.meta = mapAt(0, metaBytes, PROT_READ | PROT_WRITE);
 	if (sys.meta == NULL) {
 		die("fuzz_os: no address space for metadata");
 	}
 	// One physical page of any size divides the beginning.
 	sys.meta += alignUp((uintptr_t)sys.meta, 1 << 21) - (uintptr_t)sys.meta;
 	for (unsigned w = 0; w < numWindows; w++) {
-		if (mapAt(windowBase(w), windowBytes) == NULL) {
+		if (mapAt(windowBase(w), windowBytes, PROT_NONE) == NULL) {
 			die("fuzz_os: no address space for the heap");
 		}
+		sys.open[w] = nothing;
 	}
 }
 
@@ -189,18 +201,71 @@ static void release(uint64_t lo, uint64_t hi) {
 	}
 }
 
+// openWindow makes a range of window w accessible, but nobody's.
+static void openWindow(unsigned w, range r) {
+	const range old = sys.open[w], all = hull(old, r);
+	if (old.lo <= r.lo && r.hi <= old.hi) {
+		return;
+	}
+	if (mprotect((void *)(uintptr_t)all.lo, all.hi - all.lo, PROT_READ | PROT_WRITE) != 0) {
+		die("fuzz_os: a window cannot be opened");
+	}
+	if (old.hi == 0) {
+		poison_forbid(all.lo, all.hi - all.lo);
+	} else {
+		poison_forbid(all.lo, old.lo - all.lo);
+		poison_forbid(old.hi, all.hi - old.hi);
+	}
+	sys.open[w] = all;
+}
+
+static void wipe(range r) {
+	if (r.lo < r.hi) {
+		madvise((void *)(uintptr_t)r.lo, r.hi - r.lo, MADV_DONTNEED);
+		poison_forbid(r.lo, r.hi - r.lo);
+		poison_defined(r.lo, r.hi - r.lo);
+	}
+}
+
+// addDirty: r is one with the first range that it touches, nearly. If there are too many, with the last.
+static void addDirty(unsigned w, range r) {
+	range *d = sys.dirty[w].r;
+	unsigned i = 0;
+	while (i < sys.dirty[w].n && (r.lo > d[i].hi + dirtyGap || d[i].lo > r.hi + dirtyGap)) {
+		i++;
+	}
+	if (i == maxDirty) {
+		i--;
+	} else if (i == sys.dirty[w].n) {
+		d[i] = nothing;
+		sys.dirty[w].n++;
+	}
+	d[i] = hull(d[i], r);
+}
+
+// giveBack: what was made Ready of [lo, hi) is zero and forbidden again.
 static void giveBack(uint64_t lo, uint64_t hi) {
-	if (sys.cfg.backed) {
-		madvise((void *)(uintptr_t)lo, hi - lo, MADV_DONTNEED);
+	const unsigned w = windowOf(lo, hi);
+	if (!sys.cfg.backed || w == numWindows) {
+		return;
+	}
+	range *d = sys.dirty[w].r;
+	for (unsigned i = 0; i < sys.dirty[w].n;) {
+		wipe(common(d[i], (range){lo, hi}));
+		if (lo <= d[i].lo && d[i].hi <= hi) {
+			d[i] = d[--sys.dirty[w].n];
+		} else {
+			i++;
+		}
 	}
 }
 
 static void clearHeap(void) {
 	for (unsigned w = 0; w < numWindows; w++) {
-		if (sys.dirty[w].lo < sys.dirty[w].hi) {
-			madvise((void *)(uintptr_t)sys.dirty[w].lo, sys.dirty[w].hi - sys.dirty[w].lo, MADV_DONTNEED);
+		for (unsigned i = 0; i < sys.dirty[w].n; i++) {
+			wipe(sys.dirty[w].r[i]);
 		}
-		sys.dirty[w] = (range){UINT64_MAX, 0};
+		sys.dirty[w].n = 0;
 	}
 	sys.nheap = 0;
 	sys.next = elsewhere + sys.cfg.physPageSize;
@@ -233,9 +298,7 @@ static bool os_map(gomem_os *os, void *v, uintptr_t n) {
 	}
 	const unsigned w = windowOf(addrOf(v), addrOf(v) + n);
 	if (ok && sys.cfg.backed && w < numWindows) {
-		range *d = &sys.dirty[w];
-		d->lo = addrOf(v) < d->lo ? addrOf(v) : d->lo;
-		d->hi = addrOf(v) + n > d->hi ? addrOf(v) + n : d->hi;
+		openWindow(w, (range){addrOf(v), addrOf(v) + n});
 	}
 	logCall(FUZZ_OS_MAP, addrOf(v), n, ok);
 	return ok;
@@ -244,9 +307,14 @@ static bool os_map(gomem_os *os, void *v, uintptr_t n) {
 static bool os_used(gomem_os *os, void *v, uintptr_t n) {
 	(void)os;
 	const bool ok = !failsNow();
-	if (!isMeta(v)) {
-		logCall(FUZZ_OS_USED, addrOf(v), n, ok);
+	if (isMeta(v)) {
+		return ok;
 	}
+	const unsigned w = windowOf(addrOf(v), addrOf(v) + n);
+	if (ok && sys.cfg.backed && w < numWindows) {
+		addDirty(w, (range){addrOf(v), addrOf(v) + n});
+	}
+	logCall(FUZZ_OS_USED, addrOf(v), n, ok);
 	return ok;
 }
 
@@ -317,6 +385,7 @@ gomem_os *fuzz_os_begin(const fuzz_os_config *cfg) {
 		.physPageSize = sys.cfg.physPageSize,
 		.physHugePageSize = sys.cfg.physHugePageSize,
 		.backed = sys.cfg.backed,
+		.staysMapped = true,
 		.unusedKeepsContents = sys.cfg.unusedKeepsContents,
 		.alloc = os_alloc,
 		.reserve = os_reserve,

@@ -4,11 +4,13 @@
 // pages back. A call can be made to fail, a reservation to be granted elsewhere. What is asked for heap memory is logged, so that a model
 // can be asked for the same.
 //
-// Invariants: memory given out is zero; a range is in one of the states of mem.h, kept by the heap's own map in checked heaps.
+// Invariants: memory given out is zero; a range is in one of the states of mem.h, kept by the heap's own map in checked heaps; heap memory
+// that no heap has made Ready faults, or is forbidden to sanitizers (gomem/poison.h), before begin and after it alike.
 #ifndef GOMEM_FUZZ_OS_H
 #define GOMEM_FUZZ_OS_H
 
 #include "gomem/mem.h"
+#include "gomem/poison.h"
 
 typedef struct fuzz_os_config {
 	uintptr_t physPageSize;     // 0: 4096
@@ -17,9 +19,10 @@ typedef struct fuzz_os_config {
 	bool unusedKeepsContents;
 } fuzz_os_config;
 
-// With a random seed whose upper 20 bits are these, the heap's first hints lie where fuzz_os can back them.
-static const uint64_t FUZZ_OS_SEED = (uint64_t)0x80008 << 44; // hints from 0x200020000000 on
-static const uint64_t FUZZ_OS_BASE = 0x200000000000u;
+// With a random seed whose upper 20 bits are these, the heap's first hints lie where fuzz_os can back them: from FUZZ_OS_BASE +
+// 0x20000000 on. MemorySanitizer leaves to programs only what lies below 2^40 of the addresses that Go asks for.
+static const uint64_t FUZZ_OS_BASE = poisonUndefines ? 0x4000000000u : 0x200000000000u;
+static const uint64_t FUZZ_OS_SEED = (uint64_t)(poisonUndefines ? 0x01008 : 0x80008) << 44;
 
 // fuzz_os_begin gives the system, as if new: nothing is mapped, nothing fails. There is one; what it gave before is gone.
 gomem_os *fuzz_os_begin(const fuzz_os_config *cfg);
