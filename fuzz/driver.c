@@ -85,16 +85,15 @@ static void found(void) {
 }
 
 static size_t readFile(const char *path, uint8_t *data, size_t max) {
-	FILE *f = strcmp(path, "-") == 0 ? stdin : fopen(path, "rb");
+	FILE *f = fopen(path, "rb");
 	if (f == NULL) {
 		bad(path, strerror(errno));
 	}
 	const size_t n = fread(data, 1, max, f);
-	if (ferror(f)) {
-		bad(path, strerror(errno));
-	}
-	if (f != stdin) {
-		fclose(f);
+	const int broken = ferror(f) ? errno : 0;
+	fclose(f);
+	if (broken != 0) {
+		bad(path, strerror(broken));
 	}
 	return n;
 }
@@ -158,44 +157,26 @@ static void doFile(run *r, const char *path) {
 	r->inputs++;
 }
 
-static int byName(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
+static int isVisible(const struct dirent *e) { return e->d_name[0] != '.'; }
 
-static void doPath(run *r, const char *path);
-
-static void doDir(run *r, const char *path, DIR *dir) {
-	char **names = NULL;
-	size_t n = 0, cap = 0;
-	for (const struct dirent *e = readdir(dir); e != NULL; e = readdir(dir)) {
-		if (e->d_name[0] == '.') {
-			continue;
-		}
-		if (n == cap) {
-			cap = cap * 2 + 64;
-			names = realloc(names, cap * sizeof *names);
-		}
-		char *full = malloc(strlen(path) + strlen(e->d_name) + 2);
-		if (names == NULL || full == NULL) {
+// doPath does a file, or all files of a directory in the order of their names.
+static void doPath(run *r, const char *path) {
+	struct dirent **entries;
+	const int n = scandir(path, &entries, isVisible, alphasort);
+	if (n < 0) {
+		doFile(r, path);
+		return;
+	}
+	for (int i = 0; i < n; i++) {
+		char *full = NULL;
+		if (asprintf(&full, "%s/%s", path, entries[i]->d_name) < 0) {
 			bad(path, "out of memory");
 		}
-		sprintf(full, "%s/%s", path, e->d_name);
-		names[n++] = full;
+		doPath(r, full);
+		free(full);
+		free(entries[i]);
 	}
-	closedir(dir);
-	qsort(names, n, sizeof *names, byName);
-	for (size_t i = 0; i < n; i++) {
-		doPath(r, names[i]);
-		free(names[i]);
-	}
-	free(names);
-}
-
-static void doPath(run *r, const char *path) {
-	DIR *dir = opendir(path);
-	if (dir != NULL) {
-		doDir(r, path, dir);
-	} else {
-		doFile(r, path);
-	}
+	free((void *)entries);
 }
 
 static double now(void) {

@@ -73,8 +73,11 @@ static uint64_t someWord(mutator *m) {
 		const uint64_t run = (len == 64 ? ~(uint64_t)0 : ((uint64_t)1 << len) - 1) << at;
 		return below(m, 2) == 0 ? run : ~run;
 	}
-	case 2: // sparse or dense
-		return fuzz_random(&m->rnd) & fuzz_random(&m->rnd) & fuzz_random(&m->rnd);
+	case 2: { // one bit in eight
+		uint64_t sparse = fuzz_random(&m->rnd);
+		sparse &= fuzz_random(&m->rnd);
+		return sparse & fuzz_random(&m->rnd);
+	}
 	default:
 		return fuzz_random(&m->rnd);
 	}

@@ -19,11 +19,12 @@ static struct {
 } current;
 
 static void tellOp(void) {
-	if (current.p == NULL || current.op >= current.p->n) {
+	const fuzz_target *t = current.t;
+	if (t == NULL || current.p == NULL || current.op >= current.p->n) {
 		return;
 	}
 	const fuzz_op *op = &current.p->ops[current.op];
-	const fuzz_op_info *info = &current.t->ops[op->kind];
+	const fuzz_op_info *info = &t->ops[op->kind];
 	fprintf(stderr, "operation %u: %s(", current.op, info->name);
 	for (unsigned i = 0; i < FUZZ_MAX_ARGS && info->args[i].name != NULL; i++) {
 		fprintf(stderr, "%s%s=%llu", i > 0 ? ", " : "", info->args[i].name, (unsigned long long)op->a[i]);
