@@ -1,0 +1,15 @@
+"""The fuzz targets of the tree and their inputs. Used by mutants.py, coverage.py and seeded.py."""
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+FUZZ_OPTIONS = ["-max_len=8192", "-len_control=0", "-timeout=20", "-rss_limit_mb=2560"]  # as tools/fuzz.py
+
+
+def targets(root=ROOT):
+    """In the order of fuzz/CMakeLists.txt."""
+    return re.findall(r"^gomem_fuzz\((\w+)", (root / "fuzz/CMakeLists.txt").read_text(), re.M)
+
+
+def inputs(target):
+    return [d for d in (ROOT / "fuzz/corpus" / target, ROOT / "fuzz/regressions" / target) if d.is_dir()]
