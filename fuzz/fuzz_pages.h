@@ -64,6 +64,7 @@ static inline const gomem_layout *smallSpace(void) {
 		L = layout_linux_amd64_go126;
 		L.name = "64 GiB";
 		L.heapAddrBits = 36;
+		L.randHeapAddrBits = 36;
 		L.arenaL2Bits = 10;
 		L.summaryL0Bits = 2;
 		L.pallocChunksL1Bits = 8;
