@@ -22,6 +22,7 @@ if ! { AFL_QUIET=1 cmake -S "$root" -B "$dir/build" --preset afl &&
 	exit 1
 fi
 
+unset ASAN_OPTIONS UBSAN_OPTIONS # what CTest sets is not for this
 export AFL_NO_UI=1 AFL_SKIP_CPUFREQ=1 AFL_I_DONT_CARE_ABOUT_MISSING_CRASHES=1 AFL_NO_AFFINITY=1
 timeout 60 afl-fuzz -V 5 -i "$root/fuzz/corpus/pallocbits" -o "$dir/out" -- "$dir/build/fuzz/fuzz_pallocbits" >"$dir/log" 2>&1 </dev/null || {
 	tail -n 30 "$dir/log"
