@@ -294,7 +294,7 @@ static bool sameMarks(const recording *r, const gmt_event *e, const gmt_event *o
 static unsigned countMarks(const recording *r, const gmt_event *e) {
 	unsigned n = 0;
 	for (unsigned i = 0; i < (e->a >> 1 & 0xffff); i++) {
-		n += r->marks[e->mark_index + i / 64] >> i % 64 & 1;
+		n += (unsigned)(r->marks[e->mark_index + i / 64] >> i % 64 & 1);
 	}
 	return n;
 }
