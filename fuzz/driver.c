@@ -3,9 +3,10 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -23,7 +24,7 @@ typedef struct input {
 } input;
 
 typedef struct run {
-	const char *mode; // run, text, c, encode
+	const char *mode; // run, text, c, encode, shrink
 	double seconds;
 	uint64_t seed;
 	const char *out;
@@ -47,11 +48,12 @@ static void usage(FILE *out) {
 		"  fuzz_%s --show FILE...              print inputs as text, one operation a line\n"
 		"  fuzz_%s --c FILE...                 print inputs as C for a unit test\n"
 		"  fuzz_%s --encode TEXT.txt -o FILE   make an input of text\n"
+		"  fuzz_%s --shrink FILE -o FILE       make a failing input small, as long as this build fails\n"
 		"  fuzz_%s --seconds N [--seed S] [DIR]...  run random inputs made from those in DIR; a failing one goes to -o FILE\n"
 		"  fuzz_%s --ops                       list the operations and their arguments\n"
 		"  fuzz_%s --info                      name, small or large, what is compared; tab-separated, for scripts\n"
 		"exit code: 0 nothing found, 1 something was found, 2 bad usage or unreadable input\n",
-		t->name, t->what, t->name, t->name, t->name, t->name, t->name, t->name, t->name);
+		t->name, t->what, t->name, t->name, t->name, t->name, t->name, t->name, t->name, t->name);
 }
 
 static _Noreturn void bad(const char *path, const char *why) {
@@ -66,22 +68,20 @@ static void writeFile(const char *path, const uint8_t *data, size_t n) {
 	}
 }
 
-// found ends a run that found something.
-static void found(void) {
+// tellInput says which input failed, and writes one that was made.
+static void tellInput(void) {
 	const run *r = &theRun;
 	if (r->ended) { // a leak, found when the process ends
-		_exit(EXIT_FOUND);
+		return;
 	}
 	if (r->path != NULL) {
 		fprintf(stderr, "input: %s\n", r->path);
-	} else {
-		const char *out = r->out != NULL ? r->out : "crash-input";
-		writeFile(out, r->data, r->n);
-		fprintf(stderr, "input: %s (%llu inputs before it, seed %llu)\n", out, (unsigned long long)r->inputs,
-			(unsigned long long)r->seed);
+		return;
 	}
-	fflush(NULL);
-	_exit(EXIT_FOUND);
+	const char *out = r->out != NULL ? r->out : "crash-input";
+	writeFile(out, r->data, r->n);
+	fprintf(stderr, "input: %s (%llu inputs before it, seed %llu)\n", out, (unsigned long long)r->inputs,
+		(unsigned long long)r->seed);
 }
 
 static size_t readFile(const char *path, uint8_t *data, size_t max) {
@@ -130,6 +130,43 @@ static void encode(run *r) {
 	writeFile(r->out, r->data, fuzz_encode(fuzz_this(), &p, r->data, maxInput));
 }
 
+// failsAlone runs a program in a process of its own. One that only takes long does not count.
+static bool failsAlone(const fuzz_program *p, void *unused) {
+	(void)unused;
+	fflush(NULL);
+	const pid_t child = fork();
+	if (child == 0) {
+		fuzz_on_failure(NULL, EXIT_FOUND);
+		if (freopen("/dev/null", "w", stdout) == NULL || freopen("/dev/null", "w", stderr) == NULL) {
+			_exit(0);
+		}
+		alarm(10);
+		fuzz_run_program(fuzz_this(), p);
+		_exit(0);
+	}
+	int status = 0;
+	if (child < 0 || waitpid(child, &status, 0) != child) {
+		return false;
+	}
+	return WIFSIGNALED(status) ? WTERMSIG(status) != SIGALRM : WEXITSTATUS(status) != 0;
+}
+
+static void shrink(run *r) {
+	static fuzz_program p;
+	if (fuzz_this()->ops == NULL || r->out == NULL) {
+		bad(r->path,
+			r->out == NULL ? "--shrink needs -o FILE"
+						   : "this target has no operations; libFuzzer has -minimize_crash=1");
+	}
+	fuzz_decode(fuzz_this(), r->data, r->n, &p);
+	if (!failsAlone(&p, NULL)) {
+		bad(r->path, "does not fail in this build");
+	}
+	fuzz_shrink(fuzz_this(), &p, failsAlone, NULL);
+	writeFile(r->out, r->data, fuzz_encode(fuzz_this(), &p, r->data, maxInput));
+	fuzz_print_text(fuzz_this(), &p, stdout);
+}
+
 static void keep(run *r) {
 	uint8_t *copy = r->npool < maxPool ? malloc(r->n + 1) : NULL;
 	if (copy != NULL) {
@@ -141,12 +178,16 @@ static void keep(run *r) {
 static void doFile(run *r, const char *path) {
 	r->path = path;
 	r->n = readFile(path, r->data, maxInput);
+	if (strcmp(r->mode, "encode") == 0) {
+		encode(r);
+		return;
+	}
+	if (strcmp(r->mode, "shrink") == 0) {
+		shrink(r);
+		return;
+	}
 	if (strcmp(r->mode, "run") != 0) {
-		if (strcmp(r->mode, "encode") == 0) {
-			encode(r);
-		} else {
-			show(r);
-		}
+		show(r);
 		return;
 	}
 	if (r->seconds > 0) {
@@ -256,6 +297,8 @@ static bool option(run *r, int argc, char **argv, int *i) {
 		r->mode = "c";
 	} else if (strcmp(a, "--encode") == 0) {
 		r->mode = "encode";
+	} else if (strcmp(a, "--shrink") == 0) {
+		r->mode = "shrink";
 	} else if (strcmp(a, "-o") == 0) {
 		r->out = nextArg(argc, argv, i);
 	} else if (strcmp(a, "--seconds") == 0) {
@@ -274,7 +317,7 @@ int main(int argc, char **argv) {
 	run *r = &theRun;
 	r->mode = "run";
 	r->seed = 1;
-	fuzz_on_failure(found);
+	fuzz_on_failure(tellInput, EXIT_FOUND);
 	int npaths = 0;
 	for (int i = 1; i < argc; i++) {
 		if (!option(r, argc, argv, &i)) {

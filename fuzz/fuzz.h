@@ -121,6 +121,9 @@ size_t fuzz_cross(const fuzz_target *t, const uint8_t *a, size_t na, const uint8
 // fuzz_mutate_bytes changes bytes that are no program, where the engine offers no better way.
 size_t fuzz_mutate_bytes(uint8_t *data, size_t n, size_t max, uint32_t seed);
 
+// fuzz_shrink makes a program that fails small; fails says whether it still does.
+void fuzz_shrink(const fuzz_target *t, fuzz_program *p, bool (*fails)(const fuzz_program *p, void *ctx), void *ctx);
+
 // Printing: as text (one operation a line, what fuzz_parse reads) or as C.
 #include <stdio.h>
 void fuzz_print_text(const fuzz_target *t, const fuzz_program *p, FILE *out);
@@ -128,9 +131,9 @@ void fuzz_print_c(const fuzz_target *t, const fuzz_program *p, FILE *out);
 // fuzz_parse reads what fuzz_print_text wrote. false: err tells the line and the reason.
 bool fuzz_parse(const fuzz_target *t, const char *text, fuzz_program *p, char err[256]);
 
-// fuzz_on_failure: called after a failure was printed, instead of abort. It must not return. Also prints on a crash, if the
-// sanitizer runtime or a signal tells.
-void fuzz_on_failure(void (*leave)(void));
+// fuzz_on_failure: tellInput (or NULL) is called once when a failure was printed, then the process ends with the code, or aborts if it is 0.
+void fuzz_on_failure(void (*tellInput)(void), int code);
+// fuzz_catch_crashes lets signals and sanitizers tell as much as a failed comparison.
 void fuzz_catch_crashes(void);
 
 // Random numbers from one seed (splitmix64), the same on every machine.

@@ -15,7 +15,8 @@ static struct {
 	const fuzz_program *p;
 	unsigned op;
 	bool told;
-	void (*leave)(void);
+	void (*tellInput)(void);
+	int code; // to end the process with; 0: abort
 } current;
 
 static void tellOp(void) {
@@ -37,7 +38,6 @@ static void tellProgram(void) {
 	if (current.told || current.p == NULL) {
 		return;
 	}
-	current.told = true;
 	static fuzz_program cut;
 	cut = *current.p;
 	cut.n = current.op < cut.n ? current.op + 1 : cut.n;
@@ -46,11 +46,20 @@ static void tellProgram(void) {
 	fputc('\n', stderr);
 }
 
-static _Noreturn void leave(void) {
+// tellRest tells what follows the message, once.
+static void tellRest(void) {
 	tellProgram();
+	if (!current.told && current.tellInput != NULL) {
+		current.tellInput();
+	}
 	current.told = true;
-	if (current.leave != NULL) {
-		current.leave();
+}
+
+static _Noreturn void leave(void) {
+	tellRest();
+	if (current.code != 0) {
+		fflush(NULL);
+		_exit(current.code);
 	}
 	abort();
 }
@@ -142,9 +151,12 @@ void fuzz_play(const fuzz_target *t, const uint64_t config[FUZZ_MAX_ARGS], const
 
 // ---- crashes
 
-void fuzz_on_failure(void (*leaveBy)(void)) { current.leave = leaveBy; }
+void fuzz_on_failure(void (*tellInput)(void), int code) {
+	current.tellInput = tellInput;
+	current.code = code;
+}
 
-// tellCrash tells what was running when something other than a comparison ended the process.
+// tellCrash tells what was running when something other than a comparison failed.
 static void tellCrash(const char *what) {
 	if (current.told) {
 		return;
@@ -152,27 +164,29 @@ static void tellCrash(const char *what) {
 	fprintf(stderr, "\nfuzz_%s: ", current.t != NULL ? current.t->name : "?");
 	tellOp();
 	fprintf(stderr, "%s\n", what);
-	tellProgram();
-	current.told = true;
+	tellRest();
 }
 
 static void onSignal(int sig) {
 	tellCrash(strsignal(sig));
-	if (current.leave != NULL) {
-		current.leave();
+	if (current.code != 0) {
+		leave();
 	}
 	signal(sig, SIG_DFL);
 	raise(sig);
 }
 
-// AddressSanitizer calls this before its report, under every engine.
+// Sanitizers call these before they report, under every engine.
 void __asan_on_error(void);
 void __asan_on_error(void) { tellCrash("AddressSanitizer, see below"); }
+void __ubsan_on_report(void);
+void __ubsan_on_report(void) { tellCrash("undefined behavior, see below"); }
 
+// What has no call of its own, such as a leak at the end.
 static void onDeath(void) {
 	tellCrash("a sanitizer, see above");
-	if (current.leave != NULL) {
-		current.leave();
+	if (current.code != 0) {
+		leave();
 	}
 }
 

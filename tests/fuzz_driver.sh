@@ -85,13 +85,16 @@ says err '{"push", {901}},'
 says err "input: bad"
 grep -qF '{"push", {4}}' err && problem "it prints operations after the one that failed"
 
-# Dying of something else.
-echo "crash code=0xdead" >crash.txt
-expect 0 "$fuzz" --encode crash.txt -o crash
-expect 1 "$fuzz" crash
-says err "operation 0: crash(code=57005): "
-says err '{"crash", {57005}},'
-says err "input: crash"
+# Dying of something else: an abort, an invalid address.
+for code in 57005 2989; do
+	echo "crash code=$code" >crash.txt
+	expect 0 "$fuzz" --encode crash.txt -o crash
+	expect 1 "$fuzz" crash
+	says err "operation 0: crash(code=$code): "
+	says err "{\"crash\", {$code}},"
+	says err "input: crash"
+	[ "$(grep -c "^input: " err)" = 1 ] || problem "it tells twice: $(cat err)"
+done
 
 # Random programs find the bug, and write it down; the same seed finds the same.
 expect 1 "$fuzz" --seconds 60 --seed 5 -o found
@@ -104,6 +107,15 @@ expect 1 "$fuzz" --seconds 60 --seed 5 -o again
 cmp -s found again || problem "the same seed finds another input"
 expect 1 "$fuzz" --seconds 60 --seed 6 -o again
 cmp -s found again && problem "another seed finds the same input"
+
+# The least program that fails: four numbers, the last above 900.
+expect 0 "$fuzz" --shrink found -o small
+printf 'config bottom=0\npush value=0\npush value=0\npush value=901\npop\n' | cmp -s - out || problem "not the least: $(cat out)"
+expect 1 "$fuzz" small
+says err "operation 3: pop()"
+expect 2 "$fuzz" --shrink good -o small
+says err "does not fail in this build"
+expect 2 "$fuzz" --shrink found
 
 [ "$failed" = 0 ] && echo "the driver does what it says"
 exit "$failed"

@@ -41,6 +41,9 @@ static void crash(void *v, const uint64_t *a) {
 	if (a[0] == 0xdead) {
 		abort();
 	}
+	if (a[0] == 0xbad) {
+		*(volatile char *)(a[0] - 0xbad) = 1;
+	}
 }
 
 static void swap(void *v, const uint64_t *a) {

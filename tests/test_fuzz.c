@@ -328,6 +328,43 @@ static void test_bytes_mutate(void **state) {
 	}
 }
 
+// ---- shrinking
+
+// needs: a push of more than 900 somewhere after a swap.
+static bool needs(const fuzz_program *p, void *ctx) {
+	++*(unsigned *)ctx;
+	bool swapped = false;
+	for (unsigned i = 0; i < p->n; i++) {
+		if (p->ops[i].kind == 0 && p->ops[i].a[0] > 900 && swapped) {
+			return true;
+		}
+		swapped = swapped || p->ops[i].kind == 2;
+	}
+	return false;
+}
+
+static void test_shrink(void **state) {
+	(void)state;
+	static uint8_t data[maxBytes];
+	static fuzz_program p;
+	unsigned shrunk = 0;
+	for (uint32_t seed = 1; seed <= rounds; seed++) {
+		unsigned asked = 0;
+		fuzz_decode(&fuzz_target_selftest, data, fuzz_mutate(&fuzz_target_selftest, data, 0, sizeof data, seed), &p);
+		if (!needs(&p, &asked)) {
+			continue;
+		}
+		fuzz_shrink(&fuzz_target_selftest, &p, needs, &asked);
+		assert_true(asked < 1000);
+		assert_int_equal(p.n, 2);
+		assert_int_equal(p.config[0], 0);
+		assert_true(p.ops[0].kind == 2 && p.ops[0].a[0] == 0 && p.ops[0].a[1] == 0);
+		assert_true(p.ops[1].kind == 0 && p.ops[1].a[0] == 901);
+		shrunk++;
+	}
+	assert_true(shrunk > 10);
+}
+
 // ---- throws
 
 typedef struct thrower {
@@ -388,6 +425,7 @@ int main(void) {
 		cmocka_unit_test(test_crossover_is_a_program),
 		cmocka_unit_test(test_mutations_reach_everything),
 		cmocka_unit_test(test_bytes_mutate),
+		cmocka_unit_test(test_shrink),
 		cmocka_unit_test(test_throws),
 		cmocka_unit_test(test_pallocbits_whole_chunk),
 	};

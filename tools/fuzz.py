@@ -134,17 +134,19 @@ def first_line(target, text):
     return None
 
 
-def tell(session):
-    """Says what was found, and how to look at it."""
-    target = session.target
-    for path in session.found():
+def tell(session, most=3):
+    """Says what was found, the smallest inputs first, and how to look at it."""
+    target, found = session.target, session.found()
+    for path in sorted(found, key=lambda p: (p.stat().st_size, p.name))[:most]:
         try:
             said = first_line(target, target.run(path, timeout=60).stdout)
         except subprocess.TimeoutExpired:
             said = "runs for more than 60 s"
         print("\n%s\n  %s" % (shown(path), said or "does not fail alone; see %s" % shown(target.log)))
-        print("  ./dev fuzz --show %s %s    (--c: as C for a unit test)" % (target.name, shown(path)))
-    if not session.found():
+        print("  ./dev fuzz --show %s %s    (--shrink: make it small; --c: as C for a unit test)" % (target.name, shown(path)))
+    if len(found) > most:
+        print("\nand %d more in %s" % (len(found) - most, shown(target.artifacts)))
+    if not found:
         print("\n%s ended with exit code %d; see %s" % (target.name, session.process.returncode, shown(target.log)))
 
 
