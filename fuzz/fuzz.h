@@ -50,6 +50,7 @@ typedef struct fuzz_target {
 	void *(*begin)(const uint64_t *config); // the state of one run; fails with fuzz_fail
 	void (*after)(void *state);             // after each operation; may be NULL
 	void (*end)(void *state);
+	void (*abandon)(void *state); // instead of end, after fuzz_give_up
 	void (*input)(const uint8_t *data,
 		size_t n); // a target that takes bytes as they are has this, and nothing above but the names
 	bool small;    // a target of one component: 10,000 executions a second are expected, not 1,000
@@ -75,6 +76,9 @@ static inline void fuzz_equal(const char *what, uint64_t port, uint64_t oracle) 
 		fuzz_unequal(what, port, oracle);
 	}
 }
+
+// fuzz_give_up ends the run under way without a failure: what is documented to end a program has happened. The target has abandon.
+_Noreturn void fuzz_give_up(void);
 
 // ---- throws that a target expects. Use fuzz_thrown as the throw hook, with a guard as its context (or NULL: never expected).
 typedef struct fuzz_guard {

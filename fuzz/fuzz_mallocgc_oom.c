@@ -44,4 +44,5 @@ FUZZ_TARGET(mallocgc_oom) = {
 	.begin = world_begin,
 	.after = world_after,
 	.end = world_end,
+	.abandon = world_abandon,
 };

@@ -43,6 +43,7 @@ static struct {
 		range r[maxDirty];
 		unsigned n;
 	} dirty[numWindows]; // what was made Ready since begin, and as little else as will do
+	uint64_t metaHeld;   // bytes given out and not given back
 	uint64_t calls, failFrom, failTo, failed;
 	uint64_t reservations, moveAt;
 	fuzz_os_call log[maxCalls];
@@ -118,6 +119,7 @@ static void *takeMeta(uint64_t n) {
 	if (n <= metaSmall) {
 		unsigned char *p = sys.meta + sys.small;
 		sys.small += n;
+		sys.metaHeld += n;
 		sys.smallPeak = sys.small > sys.smallPeak ? sys.small : sys.smallPeak;
 		return p;
 	}
@@ -128,6 +130,7 @@ static void *takeMeta(uint64_t n) {
 	unsigned char *p = sys.meta + sys.big;
 	sys.bigs[sys.nbigs++] = (range){sys.big, sys.big + n};
 	sys.big += n;
+	sys.metaHeld += n;
 	return p;
 }
 
@@ -138,6 +141,7 @@ static void clearMeta(void) {
 		madvise(sys.meta + sys.bigs[i].lo, sys.bigs[i].hi - sys.bigs[i].lo, MADV_DONTNEED);
 	}
 	sys.nbigs = 0;
+	sys.metaHeld = 0;
 	sys.small = 0;
 	sys.big = metaBytes / 2;
 }
@@ -349,7 +353,9 @@ static bool os_fault(gomem_os *os, void *v, uintptr_t n) {
 
 static bool os_free(gomem_os *os, void *v, uintptr_t n) {
 	(void)os;
-	if (!isMeta(v)) {
+	if (isMeta(v)) {
+		sys.metaHeld -= roundUp(n);
+	} else {
 		giveBack(addrOf(v), addrOf(v) + n);
 		release(addrOf(v), addrOf(v) + roundUp(n));
 		logCall(FUZZ_OS_UNRESERVE, addrOf(v), n, 1);
@@ -407,6 +413,14 @@ void fuzz_os_fail(uint64_t n, uint64_t more) {
 }
 
 void fuzz_os_move(uint64_t n) { sys.moveAt = n == 0 ? 0 : sys.reservations + n; }
+
+uint64_t fuzz_os_held(void) {
+	uint64_t sum = sys.metaHeld;
+	for (unsigned i = 0; i < sys.nheap; i++) {
+		sum += sys.heap[i].hi - sys.heap[i].lo;
+	}
+	return sum;
+}
 
 uint64_t fuzz_os_failed(void) { return sys.failed; }
 

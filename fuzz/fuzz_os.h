@@ -31,6 +31,7 @@ void fuzz_os_fail(uint64_t n, uint64_t more);
 // The n-th reservation of heap memory from now on is granted elsewhere.
 void fuzz_os_move(uint64_t n);
 uint64_t fuzz_os_failed(void); // calls that failed since begin
+uint64_t fuzz_os_held(void);   // bytes that were given out and not given back: 0 when a heap is gone
 
 // What the heap asked for its own memory (not for metadata), in order.
 typedef enum fuzz_os_kind {

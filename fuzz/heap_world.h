@@ -85,7 +85,8 @@ enum {
 void *world_begin(const uint64_t *config);
 void world_after(void *w);
 void world_end(void *w);
-void world_check(world *w); // all invariants and contents, slow
+void world_abandon(void *w); // releases what a heap holds that threw
+void world_check(world *w);  // all invariants and contents, slow
 
 // world_p gives an existing P by any number, its caches prepared for the cycle: as when Go's scheduler acquires one. NULL: before there are Ps.
 gomem_p *world_p(world *w, uint64_t n, int *id);

@@ -101,11 +101,11 @@ bool fuzz_throws(fuzz_guard *g, void (*fn)(void *), void *arg) {
 
 // ---- running
 
-void fuzz_run_program(const fuzz_target *t, const fuzz_program *p) {
-	current.t = t;
-	current.p = p;
-	current.op = p->n;
-	void *state = t->begin(p->config);
+static jmp_buf givenUp;
+
+void fuzz_give_up(void) { longjmp(givenUp, 1); }
+
+static void run_ops(const fuzz_target *t, const fuzz_program *p, void *state) {
 	for (unsigned i = 0; i < p->n; i++) {
 		current.op = i;
 		t->ops[p->ops[i].kind].run(state, p->ops[i].a);
@@ -113,8 +113,20 @@ void fuzz_run_program(const fuzz_target *t, const fuzz_program *p) {
 			t->after(state);
 		}
 	}
+}
+
+void fuzz_run_program(const fuzz_target *t, const fuzz_program *p) {
+	current.t = t;
+	current.p = p;
 	current.op = p->n;
-	t->end(state);
+	void *const state = t->begin(p->config);
+	if (setjmp(givenUp) == 0) {
+		run_ops(t, p, state);
+		current.op = p->n;
+		t->end(state);
+	} else {
+		t->abandon(state);
+	}
 	current.p = NULL;
 }
 
