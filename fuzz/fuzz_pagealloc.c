@@ -9,13 +9,16 @@ static void find(void *v, const uint64_t *a) {
 		return; // known to be full: nobody searches then
 	}
 	const uintptr_t npages = 1 + a[0];
-	offAddr searchAddr;
+	offAddr searchAddr = {0};
 	lockHeap(w);
 	const uintptr_t addr = pageAlloc_find(&w->e.env, &w->p, npages, &searchAddr);
 	unlockHeap(w);
 	fuzz_equal("pageAlloc_find", addr, oracle_pages_find(w->o, npages));
-	fuzz_check(
-		addr == 0 || searchAddr.a <= oracle_pages_find(w->o, 1), "pageAlloc_find: a free page lies below searchAddr");
+	if (addr == 0) {
+		fuzz_equal("searchAddr if nothing was found", searchAddr.a, maxOffAddr(L).a);
+		return;
+	}
+	fuzz_check(searchAddr.a <= oracle_pages_find(w->o, 1), "pageAlloc_find: a free page lies below searchAddr");
 }
 
 static void hugePages(void *v, const uint64_t *a) {

@@ -33,6 +33,7 @@ typedef struct scavenging {
 	unsigned page;
 	uint64_t addr, npages; // on their way to the OS
 	uint64_t released;     // bytes
+	unsigned looked;       // chunks that searches found
 } scavenging;
 
 typedef struct pagesWorld {
@@ -87,6 +88,7 @@ static inline void unlockHeap(pagesWorld *w) { unlock(&w->e.env, &w->heapLock); 
 static inline void onScavFind(pagesWorld *w, uint64_t ci, uint64_t page) {
 	scavenging *s = w->scav;
 	s->found = oracle_scav_find(w->o, s->force, &s->chunk, &s->page);
+	s->looked += s->found;
 	fuzz_equal("scavengeIndex_find: chunk", ci == 0 ? 0 : chunkBase(worldLayout(w), ci), s->found ? s->chunk : 0);
 	fuzz_equal("scavengeIndex_find: page", page, s->found ? s->page : 0);
 }
@@ -445,11 +447,11 @@ static inline void worldRange(void *v, const uint64_t *a) {
 	addRun(w, addr, n);
 }
 
-// worldPad takes pages for ever, as the heap does once, at its beginning.
+// worldPad takes pages for ever, as the heap does once, at its beginning. Statistics know fresh padding only.
 static inline void worldPad(void *v, const uint64_t *a) {
 	pagesWorld *w = v;
 	const uintptr_t addr = w->nspaces == 0 || w->padding > 0 ? 0 : placeOf(w, a[0], a[1]);
-	const uintptr_t n = addr == 0 ? 0 : freeFrom(w, addr, 1 + a[2], true);
+	const uintptr_t n = addr == 0 ? 0 : freeFrom(w, addr, 1 + a[2], !w->p.test);
 	if (n == 0) {
 		return;
 	}

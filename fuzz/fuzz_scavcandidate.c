@@ -119,7 +119,7 @@ static void *begin(const uint64_t *config) {
 	return s;
 }
 
-static void after(void *v) {
+static void end(void *v) {
 	state *s = v;
 	oracle_page want[pallocChunkPages];
 	oracle_pages_look(s->o, chunkAddr, pallocChunkPages, want);
@@ -127,10 +127,6 @@ static void after(void *v) {
 		fuzz_equal("page in use", pageBits_get(&s->chunk.pallocBits.b, i), want[i].in_use);
 		fuzz_equal("page scavenged", pageBits_get(&s->chunk.scavenged, i), want[i].scavenged);
 	}
-}
-
-static void end(void *v) {
-	state *s = v;
 	oracle_pages_free(s->o);
 	free(s);
 }
@@ -154,7 +150,6 @@ FUZZ_TARGET(scavcandidate) = {
 	.nops = sizeof ops / sizeof ops[0],
 	.max_ops = 32,
 	.begin = begin,
-	.after = after,
 	.end = end,
 	.small = true,
 };

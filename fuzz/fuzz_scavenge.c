@@ -51,22 +51,30 @@ static void interrupt(void *v, const uint64_t *a) {
 	}
 }
 
+typedef struct patience {
+	unsigned chunks, asked;
+} patience;
+
 static bool shouldStop(void *v) {
-	unsigned *left = v;
-	return (*left)-- == 0;
+	patience *p = v;
+	return ++p->asked == p->chunks;
 }
 
-// scavenge gives back so many bytes, but looks at no more chunks than it is allowed to.
+// scavenge gives back so many bytes, but looks at no more chunks than it is allowed to; 0: at all.
 static void scavenge(void *v, const uint64_t *a) {
 	pagesWorld *w = v;
 	scavenging s;
-	unsigned left = (unsigned)a[2];
+	patience p = {.chunks = (unsigned)a[2]};
 	beginScavenging(w, &s, a[1] != 0, a[0]);
 	const uintptr_t released =
-		pageAlloc_scavenge(&w->e.env, &w->p, a[0], left == 0 ? NULL : shouldStop, &left, s.force, &w->delta);
+		pageAlloc_scavenge(&w->e.env, &w->p, a[0], a[2] == 0 ? NULL : shouldStop, &p, s.force, &w->delta);
 	w->scav = s.outer;
 	fuzz_equal("bytes released", released, s.released);
-	fuzz_check(released >= a[0] || a[2] != 0 || !s.found, "a scavenging stopped with something left to look at");
+	if (a[2] != 0) {
+		fuzz_equal("shouldStop was asked", p.asked, s.looked);
+	}
+	fuzz_check(released >= a[0] || (a[2] != 0 && p.asked == p.chunks) || !s.found,
+		"a scavenging stopped with something left to look at");
 }
 
 static void *begin(const uint64_t *config) {
