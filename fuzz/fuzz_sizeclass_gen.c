@@ -49,37 +49,42 @@ static void world(void *v, const uint64_t *a) {
 // ---- brute force
 
 static unsigned smallest(const sizeClasses *t, uint64_t size) {
-	unsigned i = size == 0 ? 0 : 1;
-	while (size > 0 && i < t->n && t->class[i].size < size) {
+	unsigned i = 0;
+	while (i < t->n && t->class[i].size < size) {
 		i++;
 	}
 	return i;
 }
 
-// tables writes the tables out, as sizeclasses.h has them.
-static void tables(const sizeClasses *t, uint8_t *small, uint8_t *large) {
-	for (uint64_t i = 0; i < sizeClasses_smallLen(t); i++) {
-		small[i] = (uint8_t)smallest(t, i * t->opt.smallSizeDiv);
+// lookUp finds the class of a size as Go does, in a table whose entries are made here.
+static unsigned lookUp(const sizeClasses *t, uint64_t size) {
+	const sizeClassOptions *o = &t->opt;
+	if (size + o->smallSizeDiv <= o->smallSizeMax) {
+		const uint64_t i = (size + o->smallSizeDiv - 1) / o->smallSizeDiv, entry = smallest(t, i * o->smallSizeDiv);
+		fuzz_check(i < sizeClasses_smallLen(t), "the table of small sizes has this entry");
+		fuzz_equal("entry of the table of small sizes", sizeClasses_small(t, i), entry);
+		return (unsigned)entry;
 	}
-	for (uint64_t i = 0; i < sizeClasses_largeLen(t); i++) {
-		large[i] = (uint8_t)smallest(t, t->opt.smallSizeMax + i * t->opt.largeSizeDiv);
-	}
+	const uint64_t over = size <= o->smallSizeMax ? 0 : size - o->smallSizeMax;
+	const uint64_t i = (over + o->largeSizeDiv - 1) / o->largeSizeDiv,
+				   entry = smallest(t, o->smallSizeMax + i * o->largeSizeDiv);
+	fuzz_check(i < sizeClasses_largeLen(t), "the table of large sizes has this entry");
+	fuzz_equal("entry of the table of large sizes", sizeClasses_large(t, i), entry);
+	return (unsigned)entry;
 }
 
+// checkSizes looks at the sizes around which the class changes, and some between: what is found rises with the size, as it should.
 static void checkSizes(const sizeClasses *t) {
-	static uint8_t small[1 << 16], large[1 << 16];
-	const sizeClassOptions *o = &t->opt;
-	tables(t, small, large);
-	unsigned want = 1;
-	for (uint64_t size = 1; size <= o->maxSmallSize; size++) {
-		want += t->class[want].size < size;
-		const bool isSmall = size + o->smallSizeDiv <= o->smallSizeMax;
-		const uint64_t at = isSmall   ? (size + o->smallSizeDiv - 1) / o->smallSizeDiv
-			: size <= o->smallSizeMax ? 0
-									  : (size - o->smallSizeMax + o->largeSizeDiv - 1) / o->largeSizeDiv;
-		fuzz_equal("class of a size", isSmall ? small[at] : large[at], want);
+	const uint64_t max = t->opt.maxSmallSize;
+	fuzz_check(t->class[t->n - 1].size >= max, "the largest small size has a class");
+	for (unsigned i = 1; i < t->n; i++) {
+		const uint64_t first = t->class[i - 1].size + 1, last = t->class[i].size < max ? t->class[i].size : max;
+		const uint64_t sizes[] = {first, first + (last - first) / 2, last};
+		for (unsigned k = 0; k < 3; k++) {
+			fuzz_equal("class of a size", lookUp(t, sizes[k]), i);
+			fuzz_equal("class that is looked up", sizeClasses_lookup(t, sizes[k]), i);
+		}
 	}
-	fuzz_equal("classes", t->n, want + 1);
 }
 
 // checkDivision looks at the offsets where the quotient changes: both sides rise with the offset.

@@ -157,14 +157,13 @@ static const char *checkLookup(const sizeClasses *t, unsigned i, uint64_t *at) {
 	return NULL;
 }
 
-// Likewise for the division: it rises with the offset, so the first and the last byte of each object decide.
+// magic * size is 2^32 or a little more. So a product is never too small; it is too large by what grows with the offset, which matters most
+// in the last byte of an object: the last one decides, and the end of the span.
 static const char *checkDivMagic(const sizeClasses *t, unsigned i, uint64_t *at) {
 	const uint64_t size = t->class[i].size, magic = sizeClasses_divMagic(t, i);
-	for (uint64_t k = 0; k <= sizeClasses_objects(t, i); k++) {
-		const uint64_t first = k * size, last = first + size - 1, end = sizeClasses_spanBytes(t, i);
-		if (first * magic >> 32 != k || (last < end ? last : end) * magic >> 32 != k) {
-			return refuse(at, size, "32 bits are not enough to divide by this size");
-		}
+	const uint64_t n = sizeClasses_objects(t, i), last = n * size - 1, end = sizeClasses_spanBytes(t, i);
+	if (magic * size >> 32 != 1 || last * magic >> 32 != n - 1 || end * magic >> 32 != n) {
+		return refuse(at, size, "32 bits are not enough to divide by this size");
 	}
 	return NULL;
 }
