@@ -10,11 +10,11 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-enum { maxCalls = 1 << 14, maxHeapRanges = 4096, maxBig = 256, numWindows = poisonUndefines ? 4 : 5, maxDirty = 32 };
-static const uint64_t dirtyGap = 64 << 10; // ranges that are closer are one
-
+enum { maxCalls = 1 << 14, maxHeapRanges = 4096, numWindows = poisonUndefines ? 4 : 5, maxPieces = 32 };
 static const uint64_t metaBytes = (uint64_t)1 << 37;
-static const uint64_t metaSmall = 1 << 20; // larger blocks come from the upper half and are given back whole
+static const uint64_t metaSmall = 256 << 10; // larger blocks, of which little is used, come from the upper half
+static const uint64_t pieceGap = 64 << 10;
+static const uint64_t zeroByHand = 256 << 10;
 static const uint64_t windowBytes = (uint64_t)1 << 32;
 static const uint64_t windowStep = (uint64_t)1 << 38; // from one of Go's hints to the next
 static const uint64_t elsewhere = poisonUndefines ? 0x2000000000u : 0x280000000000u; // where moved reservations go
@@ -24,6 +24,14 @@ typedef struct range {
 } range;
 static const range nothing = {UINT64_MAX, 0};
 
+// A few ranges that cover what was added to them: what is closer than pieceGap is one, and if there are too many, the last grows.
+typedef struct pieces {
+	range r[maxPieces];
+	unsigned n;
+} pieces;
+
+static uint64_t addrOf(const void *v) { return (uint64_t)(uintptr_t)v; }
+static range rangeOf(const void *v, uint64_t n) { return (range){addrOf(v), addrOf(v) + n}; }
 static range hull(range a, range b) { return (range){a.lo < b.lo ? a.lo : b.lo, a.hi > b.hi ? a.hi : b.hi}; }
 static range common(range a, range b) { return (range){a.lo > b.lo ? a.lo : b.lo, a.hi < b.hi ? a.hi : b.hi}; }
 
@@ -32,18 +40,14 @@ static struct {
 	gomem_os os;
 	fuzz_os_config cfg;
 	unsigned char *meta;
-	uint64_t small, big, smallPeak; // next free byte of either half
-	range bigs[maxBig];
-	unsigned nbigs;
+	uint64_t small, big;       // next free byte of either half
+	pieces dirtyMeta;          // of the upper half
+	uint64_t metaHeld;         // bytes given out and not given back
 	range heap[maxHeapRanges]; // reserved heap ranges, unordered
 	unsigned nheap;
-	uint64_t next;          // of elsewhere
-	range open[numWindows]; // accessible, and but for dirty, zero and forbidden; for the whole life of the process
-	struct {
-		range r[maxDirty];
-		unsigned n;
-	} dirty[numWindows]; // what was made Ready since begin, and as little else as will do
-	uint64_t metaHeld;   // bytes given out and not given back
+	uint64_t next;            // of elsewhere
+	range open[numWindows];   // accessible, and but for dirty, zero and forbidden; for the whole life of the process
+	pieces dirty[numWindows]; // was made Ready since begin
 	uint64_t calls, failFrom, failTo, failed;
 	uint64_t reservations, moveAt;
 	fuzz_os_call log[maxCalls];
@@ -112,35 +116,59 @@ static bool failsNow(void) {
 
 static uint64_t roundUp(uint64_t n) { return alignUp(n, sys.cfg.physPageSize); }
 
+// ---- what has to be zeroed
+
+static void addDirty(pieces *p, range r) {
+	range *d = p->r;
+	unsigned i = 0;
+	while (i < p->n && (r.lo > d[i].hi + pieceGap || d[i].lo > r.hi + pieceGap)) {
+		i++;
+	}
+	if (i == maxPieces) {
+		i--;
+	} else if (i == p->n) {
+		d[i] = nothing;
+		p->n++;
+	}
+	d[i] = hull(d[i], r);
+}
+
+// Page faults cost more than writing zeros, unless little of the range was ever touched.
+static void zero(range r) {
+	void *v = (void *)(uintptr_t)r.lo;
+	if (r.hi - r.lo <= zeroByHand) {
+		memset(v, 0, r.hi - r.lo);
+	} else {
+		madvise(v, r.hi - r.lo, MADV_DONTNEED);
+		poison_defined(r.lo, r.hi - r.lo);
+	}
+}
+
 // ---- metadata
 
-static void *takeMeta(uint64_t n) {
+// takeMeta gives n bytes of a half: what is small is cleared whole, of the rest only what was dirtied.
+static void *takeMeta(uint64_t n, bool reserved) {
 	n = roundUp(n);
-	if (n <= metaSmall) {
-		unsigned char *p = sys.meta + sys.small;
-		sys.small += n;
-		sys.metaHeld += n;
-		sys.smallPeak = sys.small > sys.smallPeak ? sys.small : sys.smallPeak;
-		return p;
-	}
-	if (sys.nbigs == maxBig || sys.big + n > metaBytes - (1 << 21)) {
+	uint64_t *next = !reserved && n <= metaSmall ? &sys.small : &sys.big;
+	if (*next + n > (next == &sys.small ? metaBytes / 2 : metaBytes - (1 << 21))) {
 		errno = ENOMEM;
 		return NULL;
 	}
-	unsigned char *p = sys.meta + sys.big;
-	sys.bigs[sys.nbigs++] = (range){sys.big, sys.big + n};
-	sys.big += n;
+	unsigned char *p = sys.meta + *next;
+	*next += n;
 	sys.metaHeld += n;
+	if (!reserved && next == &sys.big) {
+		addDirty(&sys.dirtyMeta, rangeOf(p, n));
+	}
 	return p;
 }
 
 static void clearMeta(void) {
-	memset(sys.meta, 0, sys.smallPeak);
-	sys.smallPeak = 0;
-	for (unsigned i = 0; i < sys.nbigs; i++) {
-		madvise(sys.meta + sys.bigs[i].lo, sys.bigs[i].hi - sys.bigs[i].lo, MADV_DONTNEED);
+	memset(sys.meta, 0, sys.small);
+	for (unsigned i = 0; i < sys.dirtyMeta.n; i++) {
+		zero(sys.dirtyMeta.r[i]);
 	}
-	sys.nbigs = 0;
+	sys.dirtyMeta.n = 0;
 	sys.metaHeld = 0;
 	sys.small = 0;
 	sys.big = metaBytes / 2;
@@ -223,28 +251,13 @@ static void openWindow(unsigned w, range r) {
 	sys.open[w] = all;
 }
 
+// wipe makes a range of a window as if it had never been Ready.
 static void wipe(range r) {
 	if (r.lo < r.hi) {
-		madvise((void *)(uintptr_t)r.lo, r.hi - r.lo, MADV_DONTNEED);
+		poison_allow(r.lo, r.hi - r.lo);
+		zero(r);
 		poison_forbid(r.lo, r.hi - r.lo);
-		poison_defined(r.lo, r.hi - r.lo);
 	}
-}
-
-// addDirty: r is one with the first range that it touches, nearly. If there are too many, with the last.
-static void addDirty(unsigned w, range r) {
-	range *d = sys.dirty[w].r;
-	unsigned i = 0;
-	while (i < sys.dirty[w].n && (r.lo > d[i].hi + dirtyGap || d[i].lo > r.hi + dirtyGap)) {
-		i++;
-	}
-	if (i == maxDirty) {
-		i--;
-	} else if (i == sys.dirty[w].n) {
-		d[i] = nothing;
-		sys.dirty[w].n++;
-	}
-	d[i] = hull(d[i], r);
 }
 
 // giveBack: what was made Ready of [lo, hi) is zero and forbidden again.
@@ -277,17 +290,15 @@ static void clearHeap(void) {
 
 // ---- the system's functions
 
-static uint64_t addrOf(const void *v) { return (uint64_t)(uintptr_t)v; }
-
 static void *os_alloc(gomem_os *os, uintptr_t n) {
 	(void)os;
-	return failsNow() ? NULL : takeMeta(n);
+	return failsNow() ? NULL : takeMeta(n, false);
 }
 
 static void *os_reserve(gomem_os *os, void *hint, uintptr_t n, memUse use) {
 	(void)os;
 	if (use == MEM_META) {
-		return failsNow() ? NULL : takeMeta(n);
+		return failsNow() ? NULL : takeMeta(n, true);
 	}
 	void *p = failsNow() ? NULL : reserveHeap(addrOf(hint), roundUp(n));
 	logCall(FUZZ_OS_RESERVE, addrOf(hint), n, addrOf(p));
@@ -298,11 +309,12 @@ static bool os_map(gomem_os *os, void *v, uintptr_t n) {
 	(void)os;
 	const bool ok = !failsNow();
 	if (isMeta(v)) {
+		addDirty(&sys.dirtyMeta, rangeOf(v, n));
 		return ok;
 	}
 	const unsigned w = windowOf(addrOf(v), addrOf(v) + n);
 	if (ok && sys.cfg.backed && w < numWindows) {
-		openWindow(w, (range){addrOf(v), addrOf(v) + n});
+		openWindow(w, rangeOf(v, n));
 	}
 	logCall(FUZZ_OS_MAP, addrOf(v), n, ok);
 	return ok;
@@ -316,7 +328,7 @@ static bool os_used(gomem_os *os, void *v, uintptr_t n) {
 	}
 	const unsigned w = windowOf(addrOf(v), addrOf(v) + n);
 	if (ok && sys.cfg.backed && w < numWindows) {
-		addDirty(w, (range){addrOf(v), addrOf(v) + n});
+		addDirty(&sys.dirty[w], rangeOf(v, n));
 	}
 	logCall(FUZZ_OS_USED, addrOf(v), n, ok);
 	return ok;
@@ -338,12 +350,8 @@ static bool os_unused(gomem_os *os, void *v, uintptr_t n) {
 
 static bool os_fault(gomem_os *os, void *v, uintptr_t n) {
 	(void)os;
-	if (isMeta(v) && n <= metaSmall) {
-		memset(v, 0, n); // the next map must find zeros
-		return true;
-	}
 	if (isMeta(v)) {
-		madvise(v, n, MADV_DONTNEED); // most of it was never touched
+		zero(rangeOf(v, n)); // the next map must find zeros
 		return true;
 	}
 	giveBack(addrOf(v), addrOf(v) + n);

@@ -194,6 +194,10 @@ void __asan_on_error(void) { tellCrash("AddressSanitizer, see below"); }
 void __ubsan_on_report(void);
 void __ubsan_on_report(void) { tellCrash("undefined behavior, see below"); }
 
+// A heap is a few blocks of 100 KiB in all: if many were held back for late use, each run would touch fresh pages. ASAN_OPTIONS goes before.
+const char *__asan_default_options(void);
+const char *__asan_default_options(void) { return "quarantine_size_mb=2"; }
+
 // What has no call of its own, such as a leak at the end.
 static void onDeath(void) {
 	tellCrash("a sanitizer, see above");
