@@ -1062,6 +1062,9 @@ static const char *mspan_check(mheap *h, mspan *s) {
 	if (s->freeindex > s->nelems || s->allocCount > s->nelems) {
 		return "freeindex or allocCount exceeds nelems";
 	}
+	if (s->freeIndexForScan > s->freeindex) {
+		return "a conservative scan would take free slots for objects";
+	}
 	uint32_t behind = h->sweepgen + 3 - atomic_load(&s->sweepgen);
 	if (behind > 5) {
 		return "span sweepgen is out of range";

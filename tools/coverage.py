@@ -30,7 +30,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from fuzz_inputs import ROOT, inputs, targets
+from fuzz_inputs import ROOT, inputs, programs
 
 WORK = ROOT / "build" / "coverage"
 EXCLUDED = ROOT / "tests" / "coverage" / "excluded.txt"
@@ -69,15 +69,16 @@ def replay(jobs):
         old.unlink()
     (WORK / "raw").mkdir(exist_ok=True)
 
-    def one(target):
-        if not inputs(target):
-            print("no inputs: fuzz_%s" % target)
+    def one(name):
+        given = inputs(programs()[name])
+        if not given:
+            print("no inputs: fuzz_%s" % name)
             return
-        run([WORK / "fuzz" / ("fuzz_" + target), *inputs(target)],
-            env={**os.environ, "LLVM_PROFILE_FILE": str(WORK / "raw" / (target + ".profraw"))})
+        run([WORK / "fuzz" / ("fuzz_" + name), *given],
+            env={**os.environ, "LLVM_PROFILE_FILE": str(WORK / "raw" / (name + ".profraw"))})
 
     with ThreadPoolExecutor(jobs) as pool:
-        list(pool.map(one, targets()))
+        list(pool.map(one, programs()))
     raw = sorted(WORK.glob("raw/*.profraw"))
     if not raw:
         sys.exit("coverage.py: no target has inputs in fuzz/corpus")
@@ -85,8 +86,8 @@ def replay(jobs):
 
 
 def cov(command, *more):
-    programs = [WORK / "fuzz" / ("fuzz_" + t) for t in targets()]
-    objects = [str(programs[0])] + ["-object=%s" % p for p in programs[1:]]
+    first, *others = [WORK / "fuzz" / ("fuzz_" + name) for name in programs()]
+    objects = [first] + ["-object=%s" % p for p in others]
     return [tool("llvm-cov"), command, *objects, "-instr-profile=%s" % (WORK / "all.profdata"), *more, str(ROOT / "gomem")]
 
 

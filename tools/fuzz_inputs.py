@@ -11,5 +11,11 @@ def targets(root=ROOT):
     return re.findall(r"^gomem_fuzz\((\w+)", (root / "fuzz/CMakeLists.txt").read_text(), re.M)
 
 
+def programs(root=ROOT):
+    """All programs made of targets, and whose inputs each takes: {"pallocbits": "pallocbits", "mallocgc_plain": "mallocgc", ...}."""
+    more = re.findall(r"^gomem_fuzz_test\((\w+) (\w+)\)", (root / "fuzz/CMakeLists.txt").read_text(), re.M)
+    return {**{t: t for t in targets(root)}, **dict(more)}
+
+
 def inputs(target):
     return [d for d in (ROOT / "fuzz/corpus" / target, ROOT / "fuzz/regressions" / target) if d.is_dir()]

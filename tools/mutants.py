@@ -37,6 +37,7 @@ import threading
 import time
 from pathlib import Path
 
+import fuzz_inputs
 from fuzz_inputs import FUZZ_OPTIONS, inputs, targets
 from mutant_sites import DEFINES, apply, find_sites, mutated
 
@@ -364,10 +365,10 @@ class Program:
 
 def programs():
     found = []
-    for t in targets():
-        argv = [WORK / "debug" / "fuzz" / ("fuzz_" + t), *inputs(t)]
+    for name, corpus in fuzz_inputs.programs().items():
         # A target without inputs yet: a few random ones tell what it reaches.
-        found.append(Program("corpus", t, argv if inputs(t) else argv + ["--seconds", "2", "-o", os.devnull], {}))
+        given = inputs(corpus) or ["--seconds", "2", "-o", os.devnull]
+        found.append(Program("corpus", name, [WORK / "debug" / "fuzz" / ("fuzz_" + name), *given], {}))
     shown = subprocess.run(["ctest", "--test-dir", WORK / "debug", "--show-only=json-v1"], capture_output=True, text=True, check=True)
     for test in json.loads(shown.stdout)["tests"]:
         argv = test.get("command", [""])
@@ -398,7 +399,8 @@ class Fuzzing:
     def __init__(self, corpus_programs, mutants, number, seconds):
         self.seconds = seconds
         self.by_mutant, self.by_file = {}, {}
-        fastest = sorted(corpus_programs, key=lambda p: (len(p.reached), p.name))  # a small target is about one component
+        able = [p for p in corpus_programs if p.name in targets()]
+        fastest = sorted(able, key=lambda p: (len(p.reached), p.name))  # a small target is about one component
         for p in fastest:
             for s in mutants:
                 if number[s.id] in p.reached:
