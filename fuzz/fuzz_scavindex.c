@@ -39,6 +39,7 @@ static const gomem_layout *layout(void) {
 	static gomem_layout L;
 	L = layout_linux_amd64_go126;
 	L.heapAddrBits = 36;
+	L.randHeapAddrBits = 36;
 	L.arenaL2Bits = 10;
 	L.summaryL0Bits = 2;
 	L.pallocChunksL1Bits = 8;
