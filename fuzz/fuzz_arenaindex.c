@@ -280,7 +280,7 @@ static const fuzz_op_info ops[] = {
 	{"set", {{"field", 1, FUZZ_ANY, numFields - 1}, {"value", 8, FUZZ_ANY, 0}}, set},
 	{"space", {{"bits", 1, FUZZ_ANY, 66}, {"unused", 1, FUZZ_ANY, 3}}, space},
 	{"arena", {{"log", 1, FUZZ_ANY, 48}, {"l1", 1, FUZZ_ANY, 9}}, arena},
-	{"tree", {{"levels", 1, FUZZ_ANY, 6}, {"bits", 1, FUZZ_ANY, 8}, {"l1", 1, FUZZ_ANY, 20}}, tree},
+	{"tree", {{"levels", 1, FUZZ_ANY, 6}, {"bits", 1, FUZZ_ANY, 16}, {"l1", 1, FUZZ_ANY, 20}}, tree},
 	{"page", {{"log", 1, FUZZ_ANY, 22}, {"phys", 1, FUZZ_ANY, 30}, {"stacks", 1, FUZZ_ANY, 30}}, page},
 	{"restart", {{"layout", 1, FUZZ_ANY, FUZZ_LAYOUTS - 1}}, restart},
 };

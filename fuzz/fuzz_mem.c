@@ -12,7 +12,7 @@
 
 #include "fuzz/fuzz_env.h"
 
-enum { numPages = 24, maxBlocks = 8, maxAllocPages = 6 };
+enum { numPages = 24, maxBlocks = 8, maxAllocPages = 6, maxElsewhere = 4 };
 typedef enum osKind { FUZZ_OS, SIM, SIM_BACKED } osKind;
 
 typedef struct page {
@@ -27,6 +27,10 @@ typedef struct block { // of sysAlloc
 	uint8_t holds;
 } block;
 
+typedef struct reservation { // granted at another address than asked for
+	uint64_t addr, n;
+} reservation;
+
 typedef struct state {
 	fuzz_env e;
 	osKind system;
@@ -35,6 +39,8 @@ typedef struct state {
 	uint64_t physPage, base;
 	page pages[numPages];
 	block blocks[maxBlocks];
+	reservation elsewhere[maxElsewhere];
+	unsigned oldest; // of elsewhere: the next one to be given back
 	sysMemStat heapStat, metaStat;
 	int64_t readyDrift, statDrift;
 	uint64_t calls, failNth; // of the simulated system, fixed at its start
@@ -269,14 +275,27 @@ static bool inWindow(const state *s, uint64_t addr) {
 	return addr >= s->base && addr < s->base + numPages * s->physPage;
 }
 
-// checkElsewhere tests a reservation that was not granted at its hint, and gives it back.
+static void unreserve(state *s, reservation *r) {
+	if (r->n > 0) {
+		fuzz_equal("state of a reservation", memStates_get(s->e.env.states, (uintptr_t)r->addr), MEM_RESERVED);
+		sysUnreserve(&s->e.env, (void *)(uintptr_t)r->addr, (uintptr_t)r->n);
+		fuzz_equal("its state afterwards", memStates_get(s->e.env.states, (uintptr_t)r->addr), MEM_NONE);
+	}
+	*r = (reservation){0};
+}
+
+// checkElsewhere tests a reservation that was not granted at its hint. It is kept for a while: the next one must not overlap it.
 static void checkElsewhere(state *s, void *p, uint64_t n) {
 	const uint64_t addr = (uint64_t)(uintptr_t)p;
 	fuzz_check(p != NULL && addr % s->physPage == 0, "a reservation elsewhere");
-	fuzz_check(!inWindow(s, addr) && !inWindow(s, addr + n - 1), "a reservation elsewhere overlaps nothing");
-	fuzz_equal("its state", memStates_get(s->e.env.states, addr), MEM_RESERVED);
-	sysUnreserve(&s->e.env, p, n);
-	fuzz_equal("its state", memStates_get(s->e.env.states, addr), MEM_NONE);
+	fuzz_check(!inWindow(s, addr) && !inWindow(s, addr + n - 1), "a reservation elsewhere is elsewhere");
+	for (unsigned i = 0; i < maxElsewhere; i++) {
+		const reservation *r = &s->elsewhere[i];
+		fuzz_check(addr + n <= r->addr || r->addr + r->n <= addr, "reservations do not overlap");
+	}
+	unreserve(s, &s->elsewhere[s->oldest]);
+	s->elsewhere[s->oldest] = (reservation){addr, n};
+	s->oldest = (s->oldest + 1) % maxElsewhere;
 }
 
 static void reserve(void *v, const uint64_t *a) {
@@ -441,9 +460,13 @@ static void after(void *v) {
 	}
 	fuzz_equal("calls that can fail", mem_sim_calls(s->os), s->calls);
 	fuzz_equal("Ready bytes of metadata", mem_sim_bytes(s->os, MEM_META, MEM_READY), blocks);
+	uint64_t elsewhere = 0;
+	for (unsigned i = 0; i < maxElsewhere; i++) {
+		elsewhere += s->elsewhere[i].n;
+	}
 	for (memState st = MEM_RESERVED; st <= MEM_READY; st++) {
-		fuzz_equal(
-			"bytes in a state", mem_sim_bytes(s->os, MEM_HEAP, st), countPages(s, 0, numPages, st) * s->physPage);
+		const uint64_t bytes = countPages(s, 0, numPages, st) * s->physPage + (st == MEM_RESERVED ? elsewhere : 0);
+		fuzz_equal("bytes in a state", mem_sim_bytes(s->os, MEM_HEAP, st), bytes);
 	}
 }
 
@@ -498,6 +521,9 @@ static void end(void *v) {
 		if (s->blocks[i].p != NULL) {
 			freeBlock(s, &s->blocks[i]);
 		}
+	}
+	for (unsigned i = 0; i < maxElsewhere; i++) {
+		unreserve(s, &s->elsewhere[i]);
 	}
 	fuzz_env_done(&s->e);
 	if (s->system != FUZZ_OS) {
