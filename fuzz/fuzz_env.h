@@ -12,6 +12,25 @@ typedef struct fuzz_env {
 	fuzz_guard guard;
 } fuzz_env;
 
+// A space of 64 GiB, with a tree as deep as the real one: quick to set up.
+static inline const gomem_layout *smallSpace(void) {
+	static gomem_layout L;
+	if (L.pageShift == 0) {
+		L = layout_linux_amd64_go126;
+		L.name = "64 GiB";
+		L.heapAddrBits = 36;
+		L.randHeapAddrBits = 36;
+		L.arenaL2Bits = 10;
+		L.summaryL0Bits = 2;
+		L.pallocChunksL1Bits = 8;
+		L.pallocChunksL2Bits = 6;
+		L.persistentChunkSize = 128 << 10;
+		L.arenaBaseOffset = (uint64_t)1 << 44;
+		fuzz_check(layout_check(&L) == NULL, "a layout that cannot be");
+	}
+	return &L;
+}
+
 // fuzz_env_init makes an environment over fuzz_os; L: NULL for linux/amd64.
 static inline void fuzz_env_init(fuzz_env *e, const gomem_layout *L, const fuzz_os_config *cfg) {
 	gomem_os *os = fuzz_os_begin(cfg);

@@ -58,25 +58,6 @@ typedef struct pagesWorld {
 	uint64_t ops;
 } pagesWorld;
 
-// A space of 64 GiB, with a tree as deep as the real one: quick to set up.
-static inline const gomem_layout *smallSpace(void) {
-	static gomem_layout L;
-	if (L.pageShift == 0) {
-		L = layout_linux_amd64_go126;
-		L.name = "64 GiB";
-		L.heapAddrBits = 36;
-		L.randHeapAddrBits = 36;
-		L.arenaL2Bits = 10;
-		L.summaryL0Bits = 2;
-		L.pallocChunksL1Bits = 8;
-		L.pallocChunksL2Bits = 6;
-		L.persistentChunkSize = 128 << 10;
-		L.arenaBaseOffset = (uint64_t)1 << 44;
-		fuzz_check(layout_check(&L) == NULL, "a layout that cannot be");
-	}
-	return &L;
-}
-
 static inline const gomem_layout *worldLayout(const pagesWorld *w) { return w->e.env.layout; }
 static inline uintptr_t pageBytes(const pagesWorld *w) { return layout_pageSize(worldLayout(w)); }
 

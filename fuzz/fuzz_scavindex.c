@@ -34,21 +34,6 @@ typedef struct state {
 	uint64_t badPages;
 } state;
 
-// 64 GiB are enough, and quick to set up.
-static const gomem_layout *layout(void) {
-	static gomem_layout L;
-	L = layout_linux_amd64_go126;
-	L.heapAddrBits = 36;
-	L.randHeapAddrBits = 36;
-	L.arenaL2Bits = 10;
-	L.summaryL0Bits = 2;
-	L.pallocChunksL1Bits = 8;
-	L.pallocChunksL2Bits = 6;
-	L.arenaBaseOffset = (uint64_t)1 << 44;
-	fuzz_check(layout_check(&L) == NULL, "a layout that cannot be");
-	return &L;
-}
-
 static chunkIdx chunkOf(const state *s, uint64_t i) { return firstChunk + i * s->stride; }
 static uint64_t slotAddr(const state *s, uint64_t i) { return chunkBase(s->e.env.layout, chunkOf(s, i)); }
 static uint64_t pageAddr(const state *s, uint64_t i, uint64_t page) {
@@ -224,7 +209,7 @@ static void words(void *v, const uint64_t *a) {
 	// What was in use in an older generation is still in use: nothing changed since.
 	const bool sparse = d.inUse < dense && (gen != d.gen || d.lastInUse < dense);
 	fuzz_equal(
-		"shouldScavenge", scavChunkData_shouldScavenge(layout(), d, gen, a[5] != 0), hasFree && (sparse || a[5]));
+		"shouldScavenge", scavChunkData_shouldScavenge(smallSpace(), d, gen, a[5] != 0), hasFree && (sparse || a[5]));
 }
 
 static void unpack(void *v, const uint64_t *a) {
@@ -238,7 +223,7 @@ static void *begin(const uint64_t *config) {
 	static state theState;
 	state *s = &theState;
 	memset(s, 0, sizeof *s);
-	fuzz_env_init(&s->e, layout(), &(fuzz_os_config){.physPageSize = config[1] != 0 ? 16 << 10 : 4 << 10});
+	fuzz_env_init(&s->e, smallSpace(), &(fuzz_os_config){.physPageSize = config[1] != 0 ? 16 << 10 : 4 << 10});
 	s->stride = 1 + config[0];
 	fuzz_equal("scavengeIndex_init", scavengeIndex_init(&s->e.env, &s->s, true, &s->sysStat), 0);
 	atomic_store(&s->s.gen, (uint32_t)(0 - config[2])); // generations may wrap around
