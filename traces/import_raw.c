@@ -501,6 +501,13 @@ static int emit_next(importer *im, stream *st, record *r) {
 	return got;
 }
 
+// only_rest_before: between the place of a stream, where no record begins, and a position lies nothing but the rest of a chunk, too short for
+// a record. Else records are missing there.
+static bool only_rest_before(const importer *im, const stream *st, uint64_t position) {
+	return st->at < st->nchunks && CHUNK_WORDS - st->off <= LONGEST_RECORD &&
+		chunk_words(im, &st->chunks[st->at]) == CHUNK_WORDS && position <= position_of(st->at + 1, CHUNK_HEAD);
+}
+
 // emit_until emits what stands before the position that a record of stream self names.
 static int emit_until(importer *im, const record *by, uint16_t self) {
 	uint64_t id = by->args[0];
@@ -524,9 +531,7 @@ static int emit_until(importer *im, const record *by, uint16_t self) {
 			return -1;
 		}
 		if (got == 0) {
-			// The rest of a chunk that is too short for a record counts as read.
-			im->cut = st->at >= st->nchunks ||
-				position_of(st->nchunks - 1, chunk_words(im, &st->chunks[st->nchunks - 1])) < by->position;
+			im->cut = !only_rest_before(im, st, by->position);
 			return 0;
 		}
 		if (position_of(at, off) > by->position) {
