@@ -545,6 +545,7 @@ GMT_INLINE void gmt_io_spans(gmt_codec *c, bool enc, gmt_event *e) {
 	case EV_MSPANALLOC:
 		e->b = gmt_io_span(c, enc, COL_FIELD(k, 1), e->b, c->last[COL_FIELD(k, 1)]);
 		e->a = gmt_io(c, enc, COL_FIELD(k, 0), e->a);
+		c->bad |= e->a != 0;
 		c->last[COL_FIELD(k, 1)] = e->b + 1;
 		return;
 	case EV_SPANINIT: {

@@ -259,6 +259,9 @@ static uint32_t parse_args(record *r, const uint8_t *p) {
 	for (unsigned i = 0; i < r->nargs && used < r->n; i++) {
 		r->args[i] = gmt_get64(p + (size_t)8 * used++);
 	}
+	if (r->kind == EV_MSPANALLOC && r->args[0] != 0) {
+		return 0;
+	}
 	if (names_position(r->kind) && used < r->n) {
 		r->position = gmt_get64(p + (size_t)8 * used++);
 	}
