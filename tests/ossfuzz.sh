@@ -56,7 +56,9 @@ for source in "$root"/fuzz/fuzz_*.c; do
 	fi
 	rm -rf "$dir/seeds"
 	mkdir "$dir/seeds"
-	want=$(find "$root/fuzz/corpus" "$root/fuzz/regressions" -path "*/${name#fuzz_}/*" -type f -printf '%f\n' | sort -u | wc -l)
+	corpus=${name#fuzz_}
+	corpus=${corpus%_plain}
+	want=$(find "$root/fuzz/corpus" "$root/fuzz/regressions" -path "*/$corpus/*" -type f -printf '%f\n' | sort -u | wc -l)
 	if [ "$want" -gt 0 ]; then
 		(cd "$dir/seeds" && cmake -E tar xf "$OUT/${name}_seed_corpus.zip")
 	fi

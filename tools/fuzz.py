@@ -8,7 +8,8 @@ usage: fuzz.py [TARGET...] [SECONDS]          fuzz, SECONDS (60) for each target
        fuzz.py --list
 
 All targets: as many at a time as there are cores. Fewer targets than cores: libFuzzer's fork mode shares the cores among them.
-New inputs and what was found stay in build/fuzz-work/TARGET; the seeds are fuzz/corpus/TARGET and fuzz/regressions/TARGET."""
+New inputs and what was found stay in build/fuzz-work/TARGET; the seeds are fuzz/corpus/TARGET and fuzz/regressions/TARGET. X_plain has the
+programs of X, and so its seeds."""
 import argparse
 import os
 import re
@@ -53,7 +54,8 @@ class Target:
         self.corpus = self.work / "corpus"
         self.artifacts = self.work / "artifacts"
         self.log = self.work / "log"
-        self.seeds = [d for d in (ROOT / "fuzz/corpus" / name, ROOT / "fuzz/regressions" / name) if d.is_dir()]
+        self.tree = ROOT / "fuzz/corpus" / name.removesuffix("_plain")
+        self.seeds = [d for d in (self.tree, ROOT / "fuzz/regressions" / self.tree.name) if d.is_dir()]
         _, self.size, self.what = self.run("--info").stdout.rstrip("\n").split("\t")
 
     def run(self, *args, timeout=None):
@@ -234,8 +236,11 @@ def cover(reached, most):
 def merge(chosen, most):
     rows = []
     for target in chosen:
-        tree = ROOT / "fuzz/corpus" / target.name
-        sources = [d for d in (tree, target.corpus) if d.is_dir()]
+        tree = target.tree
+        if tree.name != target.name:
+            rows.append([target.name, "", "", "", "part of %s" % tree.name])
+            continue
+        sources = [d for d in (tree, target.corpus, WORK / (target.name + "_plain") / "corpus") if d.is_dir()]
         if not any(p.is_file() for d in sources for p in d.iterdir()):
             rows.append([target.name, "0", "0", "0", "no inputs yet"])
             continue

@@ -24,12 +24,12 @@ cmake -S "$source" -B "$build" -G "$generator" -DCMAKE_BUILD_TYPE=None \
 	$(static zstd ZSTD_LIBRARY) $(static xxhash XXHASH_LIBRARY) $(static cjson CJSON_LIBRARY)
 cmake --build "$build" --target fuzz_targets -j "$jobs"
 
-# seeds TARGET: the zip of its inputs, without folders.
+# seeds TARGET: the zip of its inputs, without folders. X_plain has the programs of X.
 seeds() {
-	local folder="$WORK/seeds/$1" input
+	local folder="$WORK/seeds/$1" corpus=${1%_plain} input
 	rm -rf "$folder"
 	mkdir -p "$folder"
-	for input in "$source/fuzz/corpus/$1"/* "$source/fuzz/regressions/$1"/*; do
+	for input in "$source/fuzz/corpus/$corpus"/* "$source/fuzz/regressions/$corpus"/*; do
 		[ -f "$input" ] && cp "$input" "$folder/"
 	done
 	[ -n "$(ls "$folder")" ] || return 0
