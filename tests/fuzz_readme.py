@@ -34,7 +34,7 @@ def main(root, write):
         print("missing: " + row)
     for row in sorted(have - want):
         print("too much: " + row)
-    print("%d targets; python3 tests/fuzz_readme.py . --write sets the table right" % len(want))
+    print("%d targets; ./dev generate sets the table right" % len(want))
     return 1 if have != want else 0
 
 
