@@ -10,7 +10,8 @@ skip() {
 	exit 77
 }
 
-command -v afl-clang-fast >/dev/null && command -v afl-fuzz >/dev/null || skip "afl++ is not installed"
+command -v afl-clang-fast >/dev/null || skip "afl++ is not installed"
+command -v afl-fuzz >/dev/null || skip "afl++ is not installed"
 echo 'int LLVMFuzzerTestOneInput(const char *data, unsigned long n) { return data && n ? 0 : 0; }' >"$dir/probe.c"
 AFL_QUIET=1 afl-clang-fast -fsanitize=fuzzer "$dir/probe.c" -o "$dir/probe" 2>"$dir/log" ||
 	skip "afl-clang-fast does not link -fsanitize=fuzzer: $(tail -n 1 "$dir/log")"

@@ -26,6 +26,7 @@ libfuzzer)
 	flags="$flags -fsanitize=address -fsanitize-address-use-after-scope -fsanitize=fuzzer-no-link"
 	export CC=clang CXX=clang++ CFLAGS="$flags" CXXFLAGS="$flags" LIB_FUZZING_ENGINE="-fsanitize=fuzzer"
 	echo 'extern "C" int LLVMFuzzerTestOneInput(const char *, unsigned long) { return 0; }' >"$dir/probe.cc"
+	# shellcheck disable=SC2086
 	clang++ $flags "$dir/probe.cc" $LIB_FUZZING_ENGINE -o "$dir/probe" 2>"$dir/log" ||
 		skip "clang++ does not link -fsanitize=fuzzer: $(tail -n 1 "$dir/log")"
 	;;

@@ -11,7 +11,9 @@ jobs=$(nproc)
 static() {
 	local archive
 	archive=$($CC -print-file-name="lib$1.a")
-	[ "$archive" != "lib$1.a" ] && echo "-D$2=$archive" || true
+	if [ "$archive" != "lib$1.a" ]; then
+		echo "-D$2=$archive"
+	fi
 }
 
 generator="Unix Makefiles"
