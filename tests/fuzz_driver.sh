@@ -85,7 +85,7 @@ says err '{"push", {901}},'
 says err "input: bad"
 grep -qF '{"push", {4}}' err && problem "it prints operations after the one that failed"
 
-# Dying of something else: an abort, an invalid address.
+# Dying of something else: an abort, an invalid access.
 for code in 57005 2989; do
 	echo "crash code=$code" >crash.txt
 	expect 0 "$fuzz" --encode crash.txt -o crash

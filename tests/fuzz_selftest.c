@@ -3,6 +3,7 @@
 // The bug: with more than three numbers on it, a number above 900 comes back one too large.
 #include "fuzz/fuzz.h"
 
+#include <signal.h>
 #include <stdlib.h>
 
 enum { maxDepth = 16 };
@@ -42,7 +43,7 @@ static void crash(void *v, const uint64_t *a) {
 		abort();
 	}
 	if (a[0] == 0xbad) {
-		*(volatile char *)(a[0] - 0xbad) = 1;
+		raise(SIGSEGV);
 	}
 }
 
