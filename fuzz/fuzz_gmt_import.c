@@ -51,6 +51,15 @@ typedef struct harm {
 	uint64_t at, value;
 } harm;
 
+// How much harm is done to the log at most: without a limit hardly any would come out whole.
+typedef enum harm_level { HARM_NONE, HARM_UNFINISHED, HARM_CUT, HARM_SCRIBBLE } harm_level;
+
+// The arguments of an event, to log it again.
+typedef struct fuzz_event {
+	unsigned stream, kind;
+	uint64_t m, fields[4];
+} fuzz_event;
+
 typedef struct state {
 	size_t chunks;
 	size_t used[MAX_CHUNKS];        // words of each
@@ -63,9 +72,11 @@ typedef struct state {
 	harm harms[MAX_HARM];
 	unsigned nharms;
 	bool cut, scribbled;
+	harm_level level;
+	fuzz_event last;
 } state;
 
-static uint8_t logBytes[HEADER + MAX_CHUNKS * (size_t)CHUNK]; // clean between runs
+static uint8_t logBytes[HEADER + MAX_CHUNKS * (size_t)CHUNK + 64]; // clean between runs
 static record records[MAX_RECORDS];
 
 static void put(size_t at, uint64_t v) { gmt_put64(logBytes + at, v); }
@@ -86,6 +97,7 @@ static void *begin(const uint64_t *config) {
 	put(128, config[3]);
 	put(56, config[4]);
 	put(64, 28);
+	s.level = (harm_level)config[5];
 	memcpy(logBytes + 512, "go1.26.8", 9);
 	return &s;
 }
@@ -197,11 +209,26 @@ static void logEvent(state *s, unsigned stream, uint64_t m, unsigned kind, const
 	r->before = of == stream ? 0 : before;
 }
 
+static void logAgain(state *s) {
+	const fuzz_event *e = &s->last;
+	logEvent(s, e->stream, e->m, e->kind, e->fields, e->fields[0]);
+}
+
 static void event(void *v, const uint64_t *a) {
+	state *s = v;
 	const unsigned kind = 1 + (unsigned)a[1];
 	if (kind != EV_MALLOC && kind != EV_MALLOCBEGIN && kind != EV_MALLOCEND) {
-		logEvent(v, (unsigned)a[0] % (MAX_PS + 1), a[0] / (MAX_PS + 1), kind,
-			(const uint64_t[]){a[2], a[3], a[4], a[5]}, a[2]);
+		s->last = (fuzz_event){(unsigned)a[0] % (MAX_PS + 1), kind, a[0] / (MAX_PS + 1), {a[2], a[3], a[4], a[5]}};
+		logAgain(s);
+	}
+}
+
+// again logs the last event a number of times, with other spans or addresses.
+static void again(void *v, const uint64_t *a) {
+	state *s = v;
+	for (uint64_t i = 0; i < a[0] && s->last.kind != EV_NONE; i++) {
+		s->last.fields[1] += a[1];
+		logAgain(s);
 	}
 }
 
@@ -311,7 +338,7 @@ static void unfinished(void *v, const uint64_t *a) {
 	state *s = v;
 	const size_t at = aRecord(s, a[0], a[1]);
 	// At the end of a chunk a missing record looks as if it had not fitted there.
-	if (at != 0 && (at - HEADER) % CHUNK < CHUNK - LONGEST * 8) {
+	if (s->level >= HARM_UNFINISHED && at != 0 && (at - HEADER) % CHUNK < CHUNK - LONGEST * 8) {
 		harmLater(s, at, 0);
 		s->cut = true;
 	}
@@ -321,7 +348,7 @@ static void unfinished(void *v, const uint64_t *a) {
 static void scribble(void *v, const uint64_t *a) {
 	state *s = v;
 	const size_t at = aRecord(s, a[0], a[1]);
-	if (at != 0) {
+	if (s->level == HARM_SCRIBBLE && at != 0) {
 		const uint64_t n = gmt_get64(logBytes + at) >> 8 & 0xff, word = at + 8 * (a[2] % (n + 1));
 		harmLater(s, word, a[4] != 0 ? gmt_get64(logBytes + word) + a[3] : a[3]);
 		s->scribbled = true;
@@ -330,23 +357,37 @@ static void scribble(void *v, const uint64_t *a) {
 
 static void scribbleHeader(void *v, const uint64_t *a) {
 	state *s = v;
-	harmLater(s, a[0] * 8, a[2] != 0 ? gmt_get64(logBytes + a[0] * 8) + a[1] : a[1]);
-	s->scribbled = true;
+	if (s->level == HARM_SCRIBBLE) {
+		harmLater(s, a[0] * 8, a[2] != 0 ? gmt_get64(logBytes + a[0] * 8) + a[1] : a[1]);
+		s->scribbled = true;
+	}
 }
 
 static void scribbleChunk(void *v, const uint64_t *a) {
 	state *s = v;
-	if (s->chunks > 0) {
+	if (s->level == HARM_SCRIBBLE && s->chunks > 0) {
 		harmLater(s, HEADER + a[0] % s->chunks * CHUNK + a[1] * 8, a[2]);
 		s->scribbled = true;
 	}
 }
 
+static void cutAt(state *s, size_t n) {
+	if (s->level >= HARM_CUT && n > 0) {
+		s->size_of_log = n;
+		s->cut = true;
+	}
+}
+
 static void cut(void *v, const uint64_t *a) {
 	state *s = v;
-	const size_t all = HEADER + s->chunks * (size_t)CHUNK;
-	s->size_of_log = a[1] != 0 ? a[0] % (all + 1) : all - a[0] % (all + 1);
-	s->cut = true;
+	cutAt(s, a[0] % (HEADER + s->chunks * (size_t)CHUNK + 1));
+}
+
+// cutRecord cuts the file in a record, or before or behind it.
+static void cutRecord(void *v, const uint64_t *a) {
+	state *s = v;
+	const size_t at = aRecord(s, a[0], a[1]);
+	cutAt(s, at == 0 ? 0 : at + a[2]);
 }
 
 // ---- what comes out
@@ -473,18 +514,34 @@ static void clean(const state *s) {
 	}
 }
 
+// Under AddressSanitizer what lies behind the log must not be read.
+extern void __asan_poison_memory_region(void const volatile *p, size_t n) __attribute__((weak));
+extern void __asan_unpoison_memory_region(void const volatile *p, size_t n) __attribute__((weak));
+
+static int import(gmt_memory log, gmt_memory *out, gmt_import *found, gmt_error *err) {
+	const gmt_header h = {.goos = "linux", .goarch = "amd64", .command = "fuzz"};
+	const size_t behind = sizeof logBytes - log.n;
+	if (__asan_poison_memory_region != NULL) {
+		__asan_poison_memory_region(logBytes + log.n, behind < CHUNK ? behind : CHUNK);
+	}
+	const int result = gmt_import_memory(logName, log, out, &h, GMT_END_EXIT, 0, found, err);
+	if (__asan_unpoison_memory_region != NULL) {
+		__asan_unpoison_memory_region(logBytes + log.n, behind < CHUNK ? behind : CHUNK);
+	}
+	return result;
+}
+
 static void end(void *v) {
 	state *s = v;
 	gmt_error err;
 	gmt_memory out;
 	gmt_import found;
-	const gmt_header h = {.goos = "linux", .goarch = "amd64", .command = "fuzz"};
 	const size_t all = HEADER + s->chunks * (size_t)CHUNK;
 	for (unsigned i = 0; i < s->nharms; i++) {
 		put(s->harms[i].at, s->harms[i].value);
 	}
 	const gmt_memory log = {logBytes, s->size_of_log != 0 && s->size_of_log < all ? s->size_of_log : all};
-	if (gmt_import_memory(logName, log, &out, &h, GMT_END_EXIT, 0, &found, &err) == 0) {
+	if (import(log, &out, &found, &err) == 0) {
 		checkRecording(s, out, &found);
 		free(out.p);
 	} else {
@@ -509,6 +566,7 @@ static const fuzz_op_info ops[] = {
 		{WHO, {"kind", 1, FUZZ_ANY, EV_MAX - 2}, {"a", 8, FUZZ_ANY, 0}, {"b", 8, FUZZ_ANY, 0}, {"c", 8, FUZZ_WORD, 0},
 			{"d", 8, FUZZ_WORD, 0}},
 		event},
+	{"again", {{"times", 1, FUZZ_ANY, 0}, {"step", 1, FUZZ_ANY, 0}}, again},
 	{"sweep",
 		{P, {"span", 1, FUZZ_ANY, 0}, {"nelems", 2, FUZZ_INDEX, 1024}, {"live", 2, FUZZ_INDEX, 1024},
 			{"marks", 2, FUZZ_ANY, 0}},
@@ -520,7 +578,8 @@ static const fuzz_op_info ops[] = {
 	{"stop", {P, {"phase", 1, FUZZ_ANY, 3}}, stop},
 	{"fill", {P, {"more", 1, FUZZ_ANY, 15}, {"sure13", 1, FUZZ_ANY, 63}}, fill},
 	{"unfinished", {SOME_CHUNK, NTH}, unfinished},
-	{"cut", {{"bytes", 4, FUZZ_ANY, 0}, {"keep", 1, FUZZ_ANY, 1}}, cut},
+	{"cut", {{"bytes", 4, FUZZ_ANY, 0}}, cut},
+	{"cutrecord", {SOME_CHUNK, NTH, {"bytes", 1, FUZZ_ANY, 0}}, cutRecord},
 	{"scribble", {SOME_CHUNK, NTH, {"word", 1, FUZZ_ANY, 31}, VALUE, ADD}, scribble},
 	{"header", {{"word", 1, FUZZ_ANY, 63}, VALUE, ADD}, scribbleHeader},
 	{"chunk", {SOME_CHUNK, {"word", 2, FUZZ_ANY, WORDS - 1}, VALUE}, scribbleChunk},
@@ -530,7 +589,7 @@ FUZZ_TARGET(gmt_import) = {
 	.name = "gmt_import",
 	.what = "raw logs of the recorder, whole, cut and scribbled on, against what was logged",
 	.config = {{"seed", 8, FUZZ_WORD, 0}, {"flags", 1, FUZZ_ANY, 0}, {"procs", 1, FUZZ_ANY, 0},
-		{"debug", 1, FUZZ_ANY, 0}, {"stopped", 1, FUZZ_ANY, 2}},
+		{"debug", 1, FUZZ_ANY, 0}, {"stopped", 1, FUZZ_ANY, 2}, {"harm", 1, FUZZ_ANY, HARM_SCRIBBLE}},
 	.ops = ops,
 	.nops = sizeof ops / sizeof ops[0],
 	.max_ops = 40,
