@@ -123,6 +123,7 @@ class Filter:
         self.texts = texts
         self.path = WORK / "filter.json"
         self.known = json.loads(self.path.read_text()) if self.path.exists() else {}
+        self.headers = digest(*(texts[f] for f in sorted(texts) if f.endswith(".h")))
         self.everything = digest(*(texts[f] for f in sorted(texts)))
         self.originals = {}
         self.lock = threading.Lock()
@@ -164,7 +165,8 @@ class Filter:
         return a == b
 
     def verdict(self, site):
-        key = digest(self.everything, site.id)
+        seen = digest(self.headers, self.texts[site.file]) if site.file.endswith(".c") else self.everything
+        key = digest(seen, site.id)
         if key not in self.known:
             result = self.judge(site)
             with self.lock:
