@@ -606,6 +606,10 @@ void world_special(void *v, const uint64_t *a) {
 			return; // one for each slot is enough, and those that revive stay for ever
 		}
 	}
+	// A span that a P caches since before the cycle is waited for until that P flushes it.
+	for (int i = 0; i < w->nprocs; i++) {
+		prepare(w, i);
+	}
 	int id;
 	gomem_p *p = world_p(w, a[0], &id);
 	mspan *s = spanOf(w->h, (uintptr_t)addr);

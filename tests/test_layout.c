@@ -23,6 +23,7 @@ static void TestOtherPlatforms(void **state) {
 	gomem_layout l = layout_linux_amd64_go126;
 	l.ptrSize = 4;
 	l.heapAddrBits = 32;
+	l.randHeapAddrBits = 32;
 	l.logHeapArenaBytes = 22;
 	l.heapArenaBytes = 4 << 20;
 	l.arenaL2Bits = 10;
@@ -46,6 +47,7 @@ static void TestOtherPlatforms(void **state) {
 
 	l = layout_linux_amd64_go126;
 	l.heapAddrBits = 40;
+	l.randHeapAddrBits = 39;
 	l.arenaL2Bits = 14;
 	l.summaryL0Bits = 40 - 22 - 4 * 3;
 	l.pallocChunksL2Bits = 40 - 22 - 13;
