@@ -18,7 +18,15 @@
 
 #include "traces/gmt_format.h"
 
-enum { MAX_EVENTS = 4096, MAX_MARKS = 4096, MAX_BLOCKS = 16, MAX_SEEN = 64, MAX_PATCHES = 24, COLUMNS = 248 };
+enum {
+	MAX_EVENTS = 4096,
+	MAX_MARKS = 4096,
+	MAX_BLOCKS = 16,
+	MAX_SEEN = 64,
+	MAX_DAMAGES = 4,
+	MAX_RAW = 24,
+	COLUMNS = 248
+};
 static const size_t MAX_READER = 48 << 20;
 static const char fileName[] = "fuzz.gmt";
 
@@ -61,13 +69,14 @@ typedef struct state {
 	uint64_t spans;
 	uint32_t ends[MAX_BLOCKS]; // where blocks end
 	unsigned nends;
-	damage damages[MAX_PATCHES];
+	damage damages[MAX_DAMAGES];
 	unsigned ndamages;
-	damage bytes[MAX_PATCHES]; // run is NULL, a[0] a byte_damage
+	damage bytes[MAX_DAMAGES]; // run is NULL, a[0] a byte_damage
 	unsigned nbytes;
+	unsigned most; // damages
 	uint64_t seeks[4];
 	unsigned nseeks;
-	uint8_t raw[MAX_PATCHES * 8]; // bytes read as they are
+	uint8_t raw[MAX_RAW * 8]; // bytes read as they are
 	size_t nraw;
 } state;
 
@@ -80,6 +89,7 @@ static void *begin(const uint64_t *config) {
 	memset(s, 0, offsetof(state, ev));
 	s->nmarks = s->nends = s->ndamages = s->nbytes = s->nseeks = 0;
 	s->spans = s->nraw = 0;
+	s->most = (unsigned)config[5];
 	s->level = 1 + (int)config[0];
 	s->end = (gmt_end_kind)(GMT_END_EXIT + config[1]);
 	s->value = config[2];
@@ -118,9 +128,12 @@ static bool makeValid(state *s, gmt_event *e, uint64_t seed) {
 	return true;
 }
 
+// aStream gives one of a few streams, mostly: what an event is coded against is what its own stream did before.
+static uint16_t aStream(uint64_t a) { return (uint16_t)(a < 0xf000 ? a % 3 : a); }
+
 static void event(void *v, const uint64_t *a) {
 	state *s = v;
-	gmt_event e = {.kind = (uint8_t)(1 + a[0]), .stream = (uint16_t)a[1], .a = a[2], .b = a[3], .c = a[4], .d = a[5]};
+	gmt_event e = {.kind = (uint8_t)(1 + a[0]), .stream = aStream(a[1]), .a = a[2], .b = a[3], .c = a[4], .d = a[5]};
 	if (makeValid(s, &e, a[2])) {
 		s->ev[s->n++] = e;
 	}
@@ -128,7 +141,7 @@ static void event(void *v, const uint64_t *a) {
 
 static void malloced(void *v, const uint64_t *a) {
 	state *s = v;
-	gmt_event e = {.kind = EV_MALLOC, .stream = (uint16_t)a[3], .a = a[0], .b = a[1] & 3, .c = a[1] >> 2, .d = a[2]};
+	gmt_event e = {.kind = EV_MALLOC, .stream = aStream(a[3]), .a = a[0], .b = a[1] & 3, .c = a[1] >> 2, .d = a[2]};
 	if (makeValid(s, &e, 0)) {
 		s->ev[s->n++] = e;
 	}
@@ -149,6 +162,31 @@ static void again(void *v, const uint64_t *a) {
 		gmt_event e = s->ev[s->n - 1];
 		*(info(&e)->nargs == 4 ? &e.d : &e.a) += a[1];
 		if (!makeValid(s, &e, i)) {
+			return;
+		}
+		s->ev[s->n++] = e;
+	}
+}
+
+// burst writes events of many kinds that have to do with each other: their fields are those of events before, or near them.
+static void burst(void *v, const uint64_t *a) {
+	state *s = v;
+	uint64_t rnd = a[0];
+	for (uint64_t i = 0; i < a[1]; i++) {
+		uint64_t f[4];
+		for (unsigned k = 0; k < 4; k++) {
+			const gmt_event *e = s->n == 0 ? &(gmt_event){0} : &s->ev[s->n - 1 - fuzz_below(&rnd, s->n < 8 ? s->n : 8)];
+			const uint64_t old[] = {e->a, e->b, e->c, e->d};
+			const uint64_t fresh = fuzz_random(&rnd) >> fuzz_below(&rnd, 64);
+			f[k] = fuzz_below(&rnd, 3) == 0 ? fresh : old[fuzz_below(&rnd, 4)] + fuzz_below(&rnd, 3) * 8192;
+		}
+		gmt_event e = {.kind = (uint8_t)(1 + fuzz_below(&rnd, EV_MAX - 1)),
+			.stream = (uint16_t)fuzz_below(&rnd, 3),
+			.a = f[0],
+			.b = f[1],
+			.c = f[2],
+			.d = f[3]};
+		if (!makeValid(s, &e, rnd)) {
 			return;
 		}
 		s->ev[s->n++] = e;
@@ -275,7 +313,7 @@ static gmt_memory putTogether(file *f) {
 	for (unsigned i = 0; i < f->nblocks; i++) {
 		n += f->blocks[i].all.n;
 	}
-	gmt_memory m = {.p = malloc(n + MAX_PATCHES)};
+	gmt_memory m = {.p = malloc(n + MAX_DAMAGES)};
 	fuzz_check(m.p != NULL, "out of memory");
 	append(&m, &f->header);
 	for (unsigned i = 0; i < f->nblocks; i++) {
@@ -293,6 +331,12 @@ static gmt_memory putTogether(file *f) {
 // ---- damage to pieces
 
 static block *blockOf(file *f, uint64_t i) { return f->nblocks == 0 ? NULL : &f->blocks[i % f->nblocks]; }
+
+// amended gives a number of the file another value: any, or one nearby.
+static uint64_t amended(uint64_t old, uint64_t value, uint64_t near) { return near != 0 ? old + value - 8 : value; }
+
+// asMany: more than 8 new bytes stand for as many as are cut.
+static size_t asMany(uint64_t bytes, uint64_t cut) { return bytes > 8 ? cut : bytes; }
 
 // write puts the low bytes of a number into a piece.
 static void write(piece *x, uint64_t at, uint64_t v, uint64_t bytes) {
@@ -312,26 +356,26 @@ static void resizeHeader(file *f, const uint64_t *a) {
 
 static void damageIndex(file *f, const uint64_t *a) {
 	uint8_t *p = f->index.p + a[0] % (f->index.n / 8) * 8;
-	gmt_put64(p, a[2] != 0 ? gmt_get64(p) + a[1] : a[1]);
+	gmt_put64(p, amended(gmt_get64(p), a[1], a[2]));
 }
 
 static void damageEntry(file *f, const uint64_t *a) {
 	block *b = blockOf(f, a[0]);
 	if (b != NULL) {
-		*(a[1] == 0 ? &b->first : &b->spans) += a[2];
+		*(a[1] == 0 ? &b->first : &b->spans) += a[2] - 8;
 	}
 }
 
 static void damageEnd(file *f, const uint64_t *a) {
 	uint8_t *p = f->end.p + a[0] * 4;
-	gmt_put32(p, a[2] != 0 ? gmt_get32(p) + (uint32_t)a[1] : (uint32_t)a[1]);
+	gmt_put32(p, (uint32_t)amended(gmt_get32(p), a[1], a[2]));
 }
 
 static void damageBlock(file *f, const uint64_t *a) {
 	block *b = blockOf(f, a[0]);
 	if (b != NULL) {
 		uint8_t *p = b->all.p + a[1] * 4;
-		gmt_put32(p, a[3] != 0 ? gmt_get32(p) + (uint32_t)a[2] : (uint32_t)a[2]);
+		gmt_put32(p, (uint32_t)amended(gmt_get32(p), a[2], a[3]));
 	}
 }
 
@@ -418,7 +462,7 @@ static void damageContent(file *f, const uint64_t *a) {
 	if (b != NULL && contentOf(b, &content)) {
 		uint8_t bytes[8];
 		gmt_put64(bytes, a[2]);
-		splice(&content, a[1], a[3], bytes, a[4]);
+		splice(&content, a[1], a[3], bytes, asMany(a[4], a[3]));
 		setContent(f, b, &content);
 	}
 }
@@ -461,8 +505,9 @@ static void damageColumn(file *f, const uint64_t *a) {
 	gmt_put64(bytes, a[3]);
 	const size_t column = lengths[a[1]], from = a[2] % (column + 1);
 	const size_t cut = a[4] < column - from ? a[4] : column - from;
-	splice(&content, begins + from, cut, bytes, a[5]);
-	lengths[a[1]] += a[5] - cut;
+	const size_t put = asMany(a[5], cut);
+	splice(&content, begins + from, cut, bytes, put);
+	lengths[a[1]] += put - cut;
 	for (unsigned i = 0; i < COLUMNS; i++) {
 		size_t v = lengths[i];
 		for (; v >= 0x80; v >>= 7) {
@@ -511,13 +556,16 @@ static void bomb(file *f, const uint64_t *a) {
 static void damageFrame(file *f, const uint64_t *a) {
 	block *b = blockOf(f, a[0]);
 	if (b != NULL) {
-		write(&b->all, GMT_BLOCK_FIXED + a[1], a[2], 1 + a[3]);
+		uint8_t bytes[8];
+		gmt_put64(bytes, a[2]);
+		splice(&b->all, GMT_BLOCK_FIXED + a[1], a[3], bytes, asMany(a[4], a[3]));
+		setOffsets(f);
 	}
 }
 
 // later keeps damage for the end, when all events are there.
 static void later(void (*run)(file *f, const uint64_t *a), const uint64_t *a) {
-	if (the.ndamages < MAX_PATCHES) {
+	if (the.ndamages + the.nbytes < the.most) {
 		damage *d = &the.damages[the.ndamages++];
 		d->run = run;
 		memcpy(d->a, a, sizeof d->a);
@@ -540,7 +588,7 @@ static void opFrame(void *v, const uint64_t *a) { (void)v, later(damageFrame, a)
 
 static void opByte(void *v, const uint64_t *a) {
 	state *s = v;
-	if (s->nbytes < MAX_PATCHES) {
+	if (s->ndamages + s->nbytes < s->most) {
 		memcpy(s->bytes[s->nbytes++].a, a, sizeof s->bytes[0].a);
 	}
 }
@@ -554,7 +602,7 @@ static void damageBytes(gmt_memory *m, const uint64_t *a) {
 	case BYTE_CUT:
 		m->n = at;
 		return;
-	case BYTE_INSERT: // there is room for MAX_PATCHES bytes
+	case BYTE_INSERT: // there is room for MAX_DAMAGES bytes
 		memmove(m->p + at + 1, m->p + at, m->n - at);
 		m->p[at] = (uint8_t)a[2];
 		m->n++;
@@ -683,6 +731,82 @@ static size_t allocated(void) {
 	return __sanitizer_get_current_allocated_bytes != NULL ? __sanitizer_get_current_allocated_bytes() : 0;
 }
 
+// ---- what docs/FORMAT.md asks of a file, read here once more: nothing else may be accepted
+
+// What the events of a file add up to.
+typedef struct tally {
+	uint64_t events, spans, kinds[EV_MAX], paths[GMT_PATHS];
+} tally;
+
+static void count(tally *t, const gmt_block *b) {
+	for (uint32_t i = 0; i < b->n; i++) {
+		const gmt_event *e = &b->events[i];
+		const uint64_t path = e->kind == EV_MALLOC ? e->c : e->kind == EV_MALLOCEND ? e->a : GMT_PATHS;
+		t->kinds[e->kind]++;
+		t->paths[path < GMT_PATHS ? path : 0] += path < GMT_PATHS;
+		if (info(e)->span_field == 'b') {
+			fuzz_check(e->b <= t->spans + 1, "a span appears after all with smaller numbers");
+			t->spans = e->b > t->spans ? e->b : t->spans;
+		}
+	}
+	t->events += b->n;
+}
+
+static bool hashed(const uint8_t *p, size_t n) { return gmt_get64(p + n) == XXH64(p, n, 0); }
+
+// checkColumns: the columns of a block take all of its content.
+static void checkColumns(const uint8_t *p) {
+	const block b = {.all = {.p = (uint8_t *)(uintptr_t)p, .n = GMT_BLOCK_FIXED + gmt_get32(p + 12)}};
+	piece content;
+	size_t lengths[COLUMNS], at;
+	if (!contentOf(&b, &content)) {
+		return; // large
+	}
+	fuzz_check(readLengths(&content, lengths, &at), "lengths of the columns");
+	for (unsigned i = 0; i < COLUMNS; i++) {
+		at += lengths[i];
+	}
+	fuzz_equal("bytes of the columns", at, content.n);
+	release(&content);
+}
+
+static void checkFile(gmt_memory m, gmt_reader *r) {
+	const uint8_t *const end = m.p + m.n - GMT_END_SIZE, *const index = m.p + gmt_get64(end + 16);
+	const uint64_t nblocks = gmt_get64(index + 16);
+	const uint8_t *entry = index + GMT_INDEX_FIXED + 8 * ((size_t)EV_MAX + GMT_PATHS);
+	const size_t header = GMT_HEADER_FIXED + gmt_get32(m.p + 12);
+	uint64_t at = header + GMT_HASH;
+	tally t = {0};
+	gmt_block b;
+	gmt_error err;
+	fuzz_check(memcmp(m.p, "\x89GMT\r\n\x1a\n\1\0\0\0", 12) == 0 && hashed(m.p, header), "header");
+	for (uint64_t i = 0; i < nblocks; i++, entry += GMT_INDEX_ENTRY) {
+		const uint8_t *p = m.p + at;
+		const size_t n = GMT_BLOCK_FIXED + gmt_get32(p + 12);
+		fuzz_equal("offset of a block", gmt_get64(entry), at);
+		fuzz_equal("first event of a block", gmt_get64(entry + 8), t.events);
+		fuzz_equal("spans before a block", gmt_get64(entry + 16), t.spans);
+		fuzz_check(memcmp(p, "GBLK", 4) == 0 && gmt_get64(p + 16) == t.events && hashed(p, n), "block");
+		checkColumns(p);
+		fuzz_check(gmt_next(r, &b, &err) == 1 && b.n == gmt_get32(p + 4), "events of a block");
+		count(&t, &b);
+		at += n + GMT_HASH;
+	}
+	fuzz_check(memcmp(index, "GIDX", 4) == 0 && gmt_get32(index + 4) == EV_MAX && gmt_get32(index + 8) == GMT_PATHS &&
+			gmt_get32(index + 12) == 0 && hashed(index, (size_t)(entry - index)),
+		"index");
+	fuzz_check(index == m.p + at && end == entry + GMT_HASH, "no gaps");
+	fuzz_equal("events", gmt_get64(index + 24), t.events);
+	fuzz_equal("spans", gmt_get64(index + 32), t.spans);
+	for (unsigned k = 0; k < EV_MAX + GMT_PATHS; k++) {
+		fuzz_equal("counts", gmt_get64(index + GMT_INDEX_FIXED + (size_t)k * 8),
+			k < EV_MAX ? t.kinds[k] : t.paths[k - EV_MAX]);
+	}
+	fuzz_check(memcmp(end, "GEND", 4) == 0 && gmt_get32(end + 4) >= 1 && gmt_get32(end + 4) <= 5 &&
+			gmt_get64(end + 24) == m.n && hashed(end, GMT_END_SIZE - GMT_HASH),
+		"end record");
+}
+
 // readTwice reads a file; written: as the program wrote it.
 static void readTwice(gmt_memory m, bool written, seen *s) {
 	const size_t before = allocated();
@@ -706,6 +830,9 @@ static void readTwice(gmt_memory m, bool written, seen *s) {
 		fuzz_check(gmt_next(r, &b, &err) < 0 && strcmp(err.text, s->err.text) == 0, "asked again, the same error");
 	}
 	readFrom(r, s, 0, m.n);
+	if (s->good && (s->n == 0 || gmt_seek(r, 0, &s->err) == 0)) {
+		checkFile(m, r);
+	}
 	for (unsigned i = 0; i < 4 && i < the.nseeks; i++) {
 		readFrom(r, s, the.seeks[i] % (s->events + 2), m.n);
 	}
@@ -769,8 +896,8 @@ static void end(void *v) {
 
 #define BLOCK {"block", 1, FUZZ_ANY, MAX_BLOCKS - 1}
 #define AT {"at", 2, FUZZ_ANY, 0}
-#define VALUE {"value", 8, FUZZ_WORD, 0}
-#define ADD {"add", 1, FUZZ_ANY, 1}
+#define VALUE {"value", 8, FUZZ_ANY, 0}
+#define NEAR {"near8", 1, FUZZ_ANY, 1}
 
 static const fuzz_op_info ops[] = {
 	{"event",
@@ -778,31 +905,32 @@ static const fuzz_op_info ops[] = {
 			{"c", 8, FUZZ_WORD, 0}, {"d", 8, FUZZ_WORD, 0}},
 		event},
 	{"malloc",
-		{{"size", 8, FUZZ_SIZE, 0}, {"how", 1, FUZZ_ANY, 31}, {"address", 6, FUZZ_ANY, 0}, {"stream", 2, FUZZ_ANY, 0}},
+		{{"size", 8, FUZZ_ANY, 0}, {"how", 1, FUZZ_ANY, 31}, {"address", 6, FUZZ_ANY, 0}, {"stream", 2, FUZZ_ANY, 0}},
 		malloced},
 	{"sweep",
 		{{"span", 1, FUZZ_ANY, 0}, {"nelems", 2, FUZZ_INDEX, 1024}, {"base", 6, FUZZ_ANY, 0},
 			{"live", 2, FUZZ_INDEX, 1024}, {"marks", 2, FUZZ_ANY, 0}},
 		sweep},
 	{"again", {{"times", 2, FUZZ_ANY, 300}, {"step", 8, FUZZ_SIZE, 0}}, again},
+	{"burst", {{"seed", 2, FUZZ_ANY, 0}, {"events", 1, FUZZ_ANY, 99}}, burst},
 	{"endblock", {{0}}, endBlock},
 	{"seek", {{"event", 2, FUZZ_ANY, 0}}, seek},
 	{"raw", {VALUE}, raw},
 	{"header", {AT, VALUE, {"bytes", 1, FUZZ_ANY, 7}}, opHeader},
 	{"resize", {{"at", 2, FUZZ_ANY, 512}, {"cut", 2, FUZZ_ANY, 512}, {"fill", 1, FUZZ_ANY, 16}}, opResize},
-	{"index", {AT, VALUE, ADD}, opIndex},
-	{"entry", {BLOCK, {"spans", 1, FUZZ_ANY, 1}, VALUE}, opEntry},
-	{"end", {{"word", 1, FUZZ_ANY, 7}, VALUE, ADD}, opEnd},
-	{"block", {BLOCK, {"word", 1, FUZZ_ANY, 5}, VALUE, ADD}, opBlock},
-	{"count", {BLOCK, {"more", 1, FUZZ_ANY, 16}, {"kind", 1, FUZZ_ANY, EV_MAX - 1}}, opCount},
+	{"index", {AT, VALUE, NEAR}, opIndex},
+	{"entry", {BLOCK, {"spans", 1, FUZZ_ANY, 1}, {"more8", 1, FUZZ_ANY, 16}}, opEntry},
+	{"end", {{"word", 1, FUZZ_ANY, 7}, VALUE, NEAR}, opEnd},
+	{"block", {BLOCK, {"word", 1, FUZZ_ANY, 5}, VALUE, NEAR}, opBlock},
+	{"count", {BLOCK, {"more8", 1, FUZZ_ANY, 16}, {"kind", 1, FUZZ_ANY, EV_MAX - 1}}, opCount},
 	{"hash", {{"piece", 1, FUZZ_ANY, 6}, VALUE}, opHash},
 	{"move", {BLOCK, {"to", 1, FUZZ_ANY, MAX_BLOCKS - 1}, {"how", 1, FUZZ_ANY, 2}}, opMove},
-	{"content", {BLOCK, AT, VALUE, {"cut", 1, FUZZ_ANY, 8}, {"bytes", 1, FUZZ_ANY, 8}}, opContent},
+	{"content", {BLOCK, AT, VALUE, {"cut", 1, FUZZ_ANY, 8}, {"bytes", 1, FUZZ_ANY, 15}}, opContent},
 	{"column",
-		{BLOCK, {"column", 1, FUZZ_ANY, COLUMNS - 1}, AT, VALUE, {"cut", 1, FUZZ_ANY, 8}, {"bytes", 1, FUZZ_ANY, 8}},
+		{BLOCK, {"column", 1, FUZZ_ANY, COLUMNS - 1}, AT, VALUE, {"cut", 1, FUZZ_ANY, 8}, {"bytes", 1, FUZZ_ANY, 15}},
 		opColumn},
 	{"bomb", {BLOCK, {"zeros", 1, FUZZ_ANY, 63}, {"lie", 1, FUZZ_ANY, 4}, {"how", 1, FUZZ_ANY, 2}}, opBomb},
-	{"frame", {BLOCK, {"at", 2, FUZZ_ANY, 255}, VALUE, {"bytes", 1, FUZZ_ANY, 7}}, opFrame},
+	{"frame", {BLOCK, {"at", 2, FUZZ_ANY, 0}, VALUE, {"cut", 1, FUZZ_ANY, 8}, {"bytes", 1, FUZZ_ANY, 15}}, opFrame},
 	{"byte", {{"how", 1, FUZZ_ANY, 2}, {"at", 4, FUZZ_ANY, 0}, {"with", 1, FUZZ_ANY, 0}}, opByte},
 };
 
@@ -810,10 +938,10 @@ FUZZ_TARGET(gmt_reader) = {
 	.name = "gmt_reader",
 	.what = "recordings, whole and damaged, against the events that were written",
 	.config = {{"level", 1, FUZZ_ANY, 2}, {"end", 1, FUZZ_ANY, 4}, {"value", 8, FUZZ_WORD, 0},
-		{"command", 2, FUZZ_ANY, 4095}, {"procs", 1, FUZZ_ANY, 0}},
+		{"command", 2, FUZZ_ANY, 4095}, {"procs", 1, FUZZ_ANY, 0}, {"damages", 1, FUZZ_ANY, MAX_DAMAGES}},
 	.ops = ops,
 	.nops = sizeof ops / sizeof ops[0],
-	.max_ops = MAX_PATCHES,
+	.max_ops = 24,
 	.begin = begin,
 	.end = end,
 };
