@@ -16,6 +16,7 @@
 #include <xxhash.h>
 #include <zstd.h>
 
+#include "gomem/poison.h"
 #include "traces/gmt_format.h"
 
 enum {
@@ -433,6 +434,7 @@ static uint8_t *compress(const uint8_t *p, size_t n, size_t *size) {
 	fuzz_check(out != NULL, "out of memory");
 	*size = ZSTD_compress(out, ZSTD_compressBound(n), p, n, 1);
 	fuzz_check(!ZSTD_isError(*size), "ZSTD_compress");
+	poison_defined((uintptr_t)out, *size);
 	return out;
 }
 
@@ -450,6 +452,7 @@ static bool contentOf(const block *b, piece *content) {
 	*content = (piece){.p = malloc(room + 1), .n = room};
 	fuzz_check(content->p != NULL, "out of memory");
 	if (ZSTD_decompress(content->p, room, b->all.p + GMT_BLOCK_FIXED, b->all.n - GMT_BLOCK_FIXED) == n && room == n) {
+		poison_defined((uintptr_t)content->p, n);
 		return true;
 	}
 	release(content);

@@ -2,8 +2,10 @@
 //
 //   AddressSanitizer  forbidden memory: whoever touches it is reported
 //   MemorySanitizer   undefined memory: whoever decides on what it holds is reported
-// In other builds nothing here makes code. AddressSanitizer knows how many bytes from the start of a word of 8 may be touched: what lies
-// between two allowed parts of one word is allowed too.
+// In other builds nothing here makes code.
+//
+// AddressSanitizer knows how many bytes from the start of a word of 8 may be touched: what lies between two allowed parts of one word is
+// allowed too. MemorySanitizer does not see what a library such as zstd writes: the caller says that it is defined.
 //
 // Invariant: poison_forget leaves nothing forbidden; the process may be given that memory for something else.
 #ifndef GOMEM_POISON_H

@@ -19,6 +19,7 @@
 #include <xxhash.h>
 #include <zstd.h>
 
+#include "gomem/poison.h"
 #include "traces/gmt_format.h"
 #include "traces/mutate.h"
 
@@ -286,12 +287,14 @@ static bytes columns_of(const bytes *b) {
 	const uint8_t *block = b->p + header_size(b->p);
 	bytes out = {malloc(gmt_get32(block + 8) + 1u), gmt_get32(block + 8)};
 	assert_int_equal(ZSTD_decompress(out.p, out.n, block + GMT_BLOCK_FIXED, gmt_get32(block + 12)), out.n);
+	poison_defined((uintptr_t)out.p, out.n);
 	return out;
 }
 
 static bytes compressed(const uint8_t *p, size_t n) {
 	bytes out = {malloc(ZSTD_compressBound(n)), ZSTD_compressBound(n)};
 	out.n = ZSTD_compress(out.p, out.n, p, n, 1);
+	poison_defined((uintptr_t)out.p, out.n);
 	return out;
 }
 

@@ -11,6 +11,7 @@
 #include <xxhash.h>
 #include <zstd.h>
 
+#include "gomem/poison.h"
 #include "traces/gmt_model.h"
 
 typedef struct block_entry {
@@ -585,6 +586,7 @@ static int load_block(gmt_reader *r, uint64_t i, uint32_t *n, size_t *raw_size, 
 		return gmt_fail(err, r->path, at + GMT_BLOCK_FIXED, "the block does not decompress: %s",
 			ZSTD_isError(got) ? ZSTD_getErrorName(got) : "wrong size");
 	}
+	poison_defined((uintptr_t)r->raw, raw);
 	*raw_size = raw;
 	return 0;
 }

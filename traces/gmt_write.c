@@ -11,6 +11,7 @@
 #include <xxhash.h>
 #include <zstd.h>
 
+#include "gomem/poison.h"
 #include "traces/gmt_model.h"
 
 enum {
@@ -363,6 +364,7 @@ static int compress_columns(gmt_writer *w, size_t *raw_size, size_t *size, gmt_e
 				err, w->path, GMT_NO_OFFSET, "zstd: %s", ZSTD_isError(left) ? ZSTD_getErrorName(left) : "no room");
 		}
 	}
+	poison_defined((uintptr_t)out.dst, out.pos);
 	*raw_size = raw;
 	*size = out.pos;
 	return 0;
