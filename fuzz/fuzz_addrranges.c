@@ -396,9 +396,12 @@ static void end(void *v) {
 	free(s);
 }
 
-#define SET {"set", 1, FUZZ_ANY, numSets - 1}
-#define CELL {"cell", 2, FUZZ_INDEX, numCells - 1}
-#define CELLS {"cells", 2, FUZZ_INDEX, numCells}
+#define SET                                                                                                            \
+	{ "set", 1, FUZZ_ANY, numSets - 1 }
+#define CELL                                                                                                           \
+	{ "cell", 2, FUZZ_INDEX, numCells - 1 }
+#define CELLS                                                                                                          \
+	{ "cells", 2, FUZZ_INDEX, numCells }
 
 static const fuzz_op_info ops[] = {
 	{"make", {CELL, CELL}, make},

@@ -171,7 +171,8 @@ static void judge(state *s) {
 	}
 }
 
-#define FIELD(name) {offsetof(gomem_layout, name), sizeof(((gomem_layout *)NULL)->name)}
+#define FIELD(name)                                                                                                    \
+	{ offsetof(gomem_layout, name), sizeof(((gomem_layout *)NULL)->name) }
 static const struct {
 	size_t offset, bytes;
 } fields[] = {

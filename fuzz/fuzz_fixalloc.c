@@ -348,7 +348,8 @@ static void end(void *v) {
 	free(s);
 }
 
-#define POOL {"pool", 1, FUZZ_ANY, numAllocs - 1}
+#define POOL                                                                                                           \
+	{ "pool", 1, FUZZ_ANY, numAllocs - 1 }
 
 static const fuzz_op_info ops[] = {
 	{"init", {POOL, {"size", 2, FUZZ_SIZE, 2400}, {"zero", 1, FUZZ_ANY, 3}}, init},

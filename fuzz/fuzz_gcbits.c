@@ -137,8 +137,10 @@ static void end(void *v) {
 	free(s);
 }
 
-#define SLOTS {"slots", 2, FUZZ_INDEX, 1024}
-#define BYTE {"byte", 1, FUZZ_ANY, 200}
+#define SLOTS                                                                                                          \
+	{ "slots", 2, FUZZ_INDEX, 1024 }
+#define BYTE                                                                                                           \
+	{ "byte", 1, FUZZ_ANY, 200 }
 
 static const fuzz_op_info ops[] = {
 	{"new", {SLOTS, {"alloc", 1, FUZZ_ANY, 1}, BYTE}, newBits},

@@ -554,12 +554,18 @@ static void end(void *v) {
 	clean(s);
 }
 
-#define P {"p", 1, FUZZ_ANY, MAX_PS - 1}
-#define WHO {"who", 1, FUZZ_ANY, (MAX_PS + 1) * MAX_MS - 1}
-#define SOME_CHUNK {"chunk", 1, FUZZ_ANY, MAX_CHUNKS - 1}
-#define NTH {"nth", 2, FUZZ_ANY, 0}
-#define VALUE {"value", 8, FUZZ_WORD, 0}
-#define ADD {"add", 1, FUZZ_ANY, 1}
+#define P                                                                                                              \
+	{ "p", 1, FUZZ_ANY, MAX_PS - 1 }
+#define WHO                                                                                                            \
+	{ "who", 1, FUZZ_ANY, (MAX_PS + 1) * MAX_MS - 1 }
+#define SOME_CHUNK                                                                                                     \
+	{ "chunk", 1, FUZZ_ANY, MAX_CHUNKS - 1 }
+#define NTH                                                                                                            \
+	{ "nth", 2, FUZZ_ANY, 0 }
+#define VALUE                                                                                                          \
+	{ "value", 8, FUZZ_WORD, 0 }
+#define ADD                                                                                                            \
+	{ "add", 1, FUZZ_ANY, 1 }
 
 static const fuzz_op_info ops[] = {
 	{"event",

@@ -897,10 +897,14 @@ static void end(void *v) {
 	}
 }
 
-#define BLOCK {"block", 1, FUZZ_ANY, MAX_BLOCKS - 1}
-#define AT {"at", 2, FUZZ_ANY, 0}
-#define VALUE {"value", 8, FUZZ_ANY, 0}
-#define NEAR {"near8", 1, FUZZ_ANY, 1}
+#define BLOCK                                                                                                          \
+	{ "block", 1, FUZZ_ANY, MAX_BLOCKS - 1 }
+#define AT                                                                                                             \
+	{ "at", 2, FUZZ_ANY, 0 }
+#define VALUE                                                                                                          \
+	{ "value", 8, FUZZ_ANY, 0 }
+#define NEAR                                                                                                           \
+	{ "near8", 1, FUZZ_ANY, 1 }
 
 static const fuzz_op_info ops[] = {
 	{"event",

@@ -348,8 +348,10 @@ static void end(void *v) {
 	free(s);
 }
 
-#define MASKS {"even", 8, FUZZ_WORD, 0}, {"odd", 8, FUZZ_WORD, 0}
-#define REPEAT {"more", 1, FUZZ_ANY, maxRepeat - 1}
+#define MASKS                                                                                                          \
+	{"even", 8, FUZZ_WORD, 0}, { "odd", 8, FUZZ_WORD, 0 }
+#define REPEAT                                                                                                         \
+	{ "more", 1, FUZZ_ANY, maxRepeat - 1 }
 
 static const fuzz_op_info ops[] = {
 	{"type", {{"words", 1, FUZZ_ANY, 63}, MASKS}, newType},

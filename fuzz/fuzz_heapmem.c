@@ -94,7 +94,8 @@ static void end(void *v) {
 	free(s);
 }
 
-#define WORD {"word", 2, FUZZ_INDEX, numWords - 1}
+#define WORD                                                                                                           \
+	{ "word", 2, FUZZ_INDEX, numWords - 1 }
 
 static const fuzz_op_info ops[] = {
 	{"store", {WORD, {"value", 8, FUZZ_WORD, 0}}, store},

@@ -85,10 +85,10 @@ static void go_to(batch *b, int from, int to) {
 // ---- the port's side: the schedule chooses
 
 // choose gives a lane that is not done, and not `not`; -1: none.
-static int choose(batch *b, int not) {
+static int choose(batch *b, int not ) {
 	int ready[WORLD_PS], n = 0;
 	for (int i = 0; i < WORLD_PS; i++) {
-		if (b->lanes[i].njobs > 0 && !b->lanes[i].done && i != not) {
+		if (b->lanes[i].njobs > 0 && !b->lanes[i].done && i != not ) {
 			ready[n++] = i;
 		}
 	}

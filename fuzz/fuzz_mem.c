@@ -532,9 +532,12 @@ static void end(void *v) {
 	free(s);
 }
 
-#define PAGE {"page", 1, FUZZ_ANY, numPages - 1}
-#define MORE {"more", 1, FUZZ_ANY, numPages - 1}
-#define BLOCK {"block", 1, FUZZ_ANY, maxBlocks - 1}
+#define PAGE                                                                                                           \
+	{ "page", 1, FUZZ_ANY, numPages - 1 }
+#define MORE                                                                                                           \
+	{ "more", 1, FUZZ_ANY, numPages - 1 }
+#define BLOCK                                                                                                          \
+	{ "block", 1, FUZZ_ANY, maxBlocks - 1 }
 
 static const fuzz_op_info ops[] = {
 	{"reserve", {PAGE, MORE}, reserve},

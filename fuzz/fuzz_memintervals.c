@@ -116,8 +116,10 @@ static void end(void *v) {
 	free(s);
 }
 
-#define CELL {"cell", 2, FUZZ_INDEX, numCells - 1}
-#define VALUE {"value", 1, FUZZ_ANY, 3}
+#define CELL                                                                                                           \
+	{ "cell", 2, FUZZ_INDEX, numCells - 1 }
+#define VALUE                                                                                                          \
+	{ "value", 1, FUZZ_ANY, 3 }
 
 static const fuzz_op_info ops[] = {
 	{"set", {CELL, {"cells", 2, FUZZ_INDEX, numCells}, VALUE}, set},

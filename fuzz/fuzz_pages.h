@@ -146,7 +146,8 @@ static inline fuzz_os_config worldSystem(uint64_t phys, uint64_t huge) {
 	return (fuzz_os_config){.physPageSize = physSizes[phys & 3], .physHugePageSize = hugeSizes[huge % 5]};
 }
 
-#define WORLD_CONFIG {"real", 1, FUZZ_ANY, 3}, {"phys", 1, FUZZ_ANY, 3}, {"huge", 1, FUZZ_ANY, 4}
+#define WORLD_CONFIG                                                                                                   \
+	{"real", 1, FUZZ_ANY, 3}, {"phys", 1, FUZZ_ANY, 3}, { "huge", 1, FUZZ_ANY, 4 }
 
 // worldBegin: config[0] == 3 is the address space of linux/amd64, others a small one; [1] and [2] the sizes of physical pages.
 // test: no memory stands behind the heap, not even as far as the system knows.
@@ -370,7 +371,10 @@ static inline void freePages(pagesWorld *w, uintptr_t addr, uintptr_t npages) {
 	}
 }
 
-#define FREE_ARGS {{"run", 2, FUZZ_ANY, worldRuns - 1}, {"from", 2, FUZZ_PAGES, 8192}, {"pages", 2, FUZZ_PAGES, 0xffff}}
+#define FREE_ARGS                                                                                                      \
+	{                                                                                                                  \
+		{"run", 2, FUZZ_ANY, worldRuns - 1}, {"from", 2, FUZZ_PAGES, 8192}, { "pages", 2, FUZZ_PAGES, 0xffff }         \
+	}
 
 // worldFree frees a part of a run: from a page on, so many pages, or all that are left.
 static inline void worldFree(void *v, const uint64_t *a) {
@@ -408,8 +412,11 @@ static inline uintptr_t freeFrom(const pagesWorld *w, uintptr_t addr, uintptr_t 
 }
 
 #define PLACE_ARGS                                                                                                     \
-	{{"space", 1, FUZZ_ANY, worldSpaces - 1}, {"page", 2, FUZZ_INDEX, 20 * pallocChunkPages - 1},                      \
-		{"pages", 2, FUZZ_PAGES, 1500}}
+	{                                                                                                                  \
+		{"space", 1, FUZZ_ANY, worldSpaces - 1}, {"page", 2, FUZZ_INDEX, 20 * pallocChunkPages - 1}, {                 \
+			"pages", 2, FUZZ_PAGES, 1500                                                                               \
+		}                                                                                                              \
+	}
 
 // worldRange takes the free pages from a place on.
 static inline void worldRange(void *v, const uint64_t *a) {
@@ -450,7 +457,10 @@ static inline void beginScavenging(pagesWorld *w, scavenging *s, bool force, uin
 	w->scav = s;
 }
 
-#define SCAV_ARGS {{"bytes", 4, FUZZ_SIZE, 0}, {"force", 1, FUZZ_ANY, 1}}
+#define SCAV_ARGS                                                                                                      \
+	{                                                                                                                  \
+		{"bytes", 4, FUZZ_SIZE, 0}, { "force", 1, FUZZ_ANY, 1 }                                                        \
+	}
 
 // worldStep looks at one chunk.
 static inline void worldStep(void *v, const uint64_t *a) {
@@ -475,7 +485,8 @@ static inline void worldNextGen(void *v, const uint64_t *a) {
 
 // ---- caches
 
-#define CACHE_ARG {"cache", 1, FUZZ_ANY, worldCaches - 1}
+#define CACHE_ARG                                                                                                      \
+	{ "cache", 1, FUZZ_ANY, worldCaches - 1 }
 
 static inline void flushCache(pagesWorld *w, unsigned i) {
 	oracle_cache_flush(w->o, &w->oracleCaches[i]);

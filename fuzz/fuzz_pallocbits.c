@@ -125,8 +125,10 @@ static void after(void *v) {
 	fuzz_equal("free pages at the end", pallocSum_end(L, sum), run);
 }
 
-#define PAGE {"page", 2, FUZZ_INDEX, pallocChunkPages - 1}
-#define MORE {"more", 2, FUZZ_PAGES, pallocChunkPages - 1}
+#define PAGE                                                                                                           \
+	{ "page", 2, FUZZ_INDEX, pallocChunkPages - 1 }
+#define MORE                                                                                                           \
+	{ "more", 2, FUZZ_PAGES, pallocChunkPages - 1 }
 
 static const fuzz_op_info ops[] = {
 	{"alloc", {PAGE, MORE}, allocRange},

@@ -385,10 +385,14 @@ static void end(void *v) {
 	}
 }
 
-#define KIND {"kind", 1, FUZZ_ANY, EV_MAX - 1}
-#define NTH {"nth", 2, FUZZ_ANY, 0}
-#define FIELD {"field", 1, FUZZ_ANY, 3}
-#define MORE {"more", 1, FUZZ_ANY, 15}
+#define KIND                                                                                                           \
+	{ "kind", 1, FUZZ_ANY, EV_MAX - 1 }
+#define NTH                                                                                                            \
+	{ "nth", 2, FUZZ_ANY, 0 }
+#define FIELD                                                                                                          \
+	{ "field", 1, FUZZ_ANY, 3 }
+#define MORE                                                                                                           \
+	{ "more", 1, FUZZ_ANY, 15 }
 
 static const fuzz_op_info ops[] = {
 	{"drop", {KIND, NTH, MORE}, drop},

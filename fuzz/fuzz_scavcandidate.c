@@ -131,8 +131,10 @@ static void end(void *v) {
 	free(s);
 }
 
-#define PAGE {"page", 2, FUZZ_INDEX, pallocChunkPages - 1}
-#define MORE {"more", 2, FUZZ_PAGES, pallocChunkPages - 1}
+#define PAGE                                                                                                           \
+	{ "page", 2, FUZZ_INDEX, pallocChunkPages - 1 }
+#define MORE                                                                                                           \
+	{ "more", 2, FUZZ_PAGES, pallocChunkPages - 1 }
 
 static const fuzz_op_info ops[] = {
 	{"take", {PAGE, MORE}, take},

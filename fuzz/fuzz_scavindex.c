@@ -263,8 +263,10 @@ static void end(void *v) {
 	fuzz_env_done(&s->e);
 }
 
-#define SLOT {"slot", 1, FUZZ_ANY, numSlots - 1}
-#define MORE {"more", 2, FUZZ_PAGES, pallocChunkPages - 1}
+#define SLOT                                                                                                           \
+	{ "slot", 1, FUZZ_ANY, numSlots - 1 }
+#define MORE                                                                                                           \
+	{ "more", 2, FUZZ_PAGES, pallocChunkPages - 1 }
 
 static const fuzz_op_info ops[] = {
 	{"grow", {SLOT, {"more", 1, FUZZ_ANY, 7}}, grow},

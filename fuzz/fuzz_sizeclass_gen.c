@@ -173,7 +173,8 @@ static void end(void *v) {
 	checkSizes(&s->t);
 }
 
-#define OPTION {"option", 1, FUZZ_ANY, OPTIONS - 1}
+#define OPTION                                                                                                         \
+	{ "option", 1, FUZZ_ANY, OPTIONS - 1 }
 
 static const fuzz_op_info ops[] = {
 	{"set", {OPTION, {"value", 8, FUZZ_SIZE, 0}}, set},

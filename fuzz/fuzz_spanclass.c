@@ -64,7 +64,7 @@ static void look(void *v, const uint64_t *a) {
 	const bool noscan = a[0] % 2 == 1;
 	const uint64_t class = a[0] / 2;
 	s->slots = class == 0 ? 1 : oracle_sizes_slots(&w->sizes, (unsigned)class, noscan, w->greenTea);
-	fuzz_equal("makeSpanClass", makeSpanClass((uint8_t)class, noscan), class * 2 + noscan);
+	fuzz_equal("makeSpanClass", makeSpanClass((uint8_t) class, noscan), class * 2 + noscan);
 	fuzz_equal("spanclass of a span", s->span->spanclass, a[0]);
 	fuzz_equal("spanClass_sizeclass", spanClass_sizeclass(s->span->spanclass), class);
 	fuzz_equal("spanClass_noscan", spanClass_noscan(s->span->spanclass), noscan);

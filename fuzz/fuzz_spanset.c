@@ -278,9 +278,12 @@ static void end(void *v) {
 	fuzz_env_done(&s->e);
 }
 
-#define SET {"set", 1, FUZZ_ANY, numSets - 1}
-#define STACK {"stack", 1, FUZZ_ANY, numStacks - 1}
-#define NODE {"node", 1, FUZZ_ANY, numNodes - 1}
+#define SET                                                                                                            \
+	{ "set", 1, FUZZ_ANY, numSets - 1 }
+#define STACK                                                                                                          \
+	{ "stack", 1, FUZZ_ANY, numStacks - 1 }
+#define NODE                                                                                                           \
+	{ "node", 1, FUZZ_ANY, numNodes - 1 }
 
 static const fuzz_op_info ops[] = {
 	{"push", {SET, {"more", 2, FUZZ_INDEX, 1100}}, push},

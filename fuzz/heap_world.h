@@ -71,7 +71,7 @@ typedef struct world {
 
 // The configuration that the targets of whole heaps share.
 #define WORLD_CONFIG                                                                                                   \
-	{"seed", 4, FUZZ_ANY, 0}, {"flags", 1, FUZZ_ANY, 0}, {"phys", 1, FUZZ_ANY, 5}, {"bare", 1, FUZZ_ANY, 3}
+	{"seed", 4, FUZZ_ANY, 0}, {"flags", 1, FUZZ_ANY, 0}, {"phys", 1, FUZZ_ANY, 5}, { "bare", 1, FUZZ_ANY, 3 }
 enum {
 	WORLD_UNBACKED = 1, // heap memory is addresses only
 	WORLD_NO_GREEN_TEA = 2,
@@ -143,46 +143,77 @@ void world_os_fail(void *w, const uint64_t *a);
 enum { WORLD_OPS = 28 };
 extern const fuzz_op_info world_ops[WORLD_OPS]; // all but os_fail
 
-#define WORLD_P {"p", 1, FUZZ_ANY, WORLD_PS - 1}
-#define WORLD_FLAGS {"flags", 1, FUZZ_ANY, 31} // 1: no pointers, 2: zeroed, the rest: which type
-#define WORLD_OBJECT {"object", 2, FUZZ_ANY, 0}
+#define WORLD_P                                                                                                        \
+	{ "p", 1, FUZZ_ANY, WORLD_PS - 1 }
+#define WORLD_FLAGS                                                                                                    \
+	{ "flags", 1, FUZZ_ANY, 31 } // 1: no pointers, 2: zeroed, the rest: which type
+#define WORLD_OBJECT                                                                                                   \
+	{ "object", 2, FUZZ_ANY, 0 }
 enum { WORLD_NOSCAN = 1, WORLD_ZEROED = 2 };
 
-#define WORLD_OP_MALLOC {"malloc", {WORLD_P, {"size", 3, FUZZ_SIZE, 100000}, WORLD_FLAGS}, world_malloc}
+#define WORLD_OP_MALLOC                                                                                                \
+	{ "malloc", {WORLD_P, {"size", 3, FUZZ_SIZE, 100000}, WORLD_FLAGS}, world_malloc }
 #define WORLD_OP_MALLOC_MANY                                                                                           \
-	{"malloc_many", {WORLD_P, {"size", 2, FUZZ_SIZE, 33000}, WORLD_FLAGS, {"n", 2, FUZZ_INDEX, 1030}},                 \
-		world_malloc_many}
+	{                                                                                                                  \
+		"malloc_many", {WORLD_P, {"size", 2, FUZZ_SIZE, 33000}, WORLD_FLAGS, {"n", 2, FUZZ_INDEX, 1030}},              \
+			world_malloc_many                                                                                          \
+	}
 #define WORLD_OP_MALLOC_TINY                                                                                           \
-	{"malloc_tiny", {WORLD_P, {"size", 1, FUZZ_ANY, 15}, {"n", 1, FUZZ_ANY, 40}}, world_malloc_tiny}
+	{ "malloc_tiny", {WORLD_P, {"size", 1, FUZZ_ANY, 15}, {"n", 1, FUZZ_ANY, 40}}, world_malloc_tiny }
 #define WORLD_OP_MALLOC_LARGE                                                                                          \
-	{"malloc_large", {WORLD_P, {"pages", 2, FUZZ_PAGES, 20000}, {"bytes", 2, FUZZ_ANY, 8191}, WORLD_FLAGS},            \
-		world_malloc_large}
-#define WORLD_OP_DROP {"drop", {WORLD_OBJECT, {"n", 2, FUZZ_ANY, 1000}}, world_drop}
-#define WORLD_OP_DROP_EACH {"drop_each", {{"n", 1, FUZZ_ANY, 0}, {"first", 1, FUZZ_ANY, 0}}, world_drop_each}
-#define WORLD_OP_GC_BEGIN {"gc_begin", {WORLD_P}, world_gc_begin}
-#define WORLD_OP_MARK_SOME {"mark_some", {WORLD_OBJECT, {"n", 2, FUZZ_ANY, 500}}, world_mark_some}
+	{                                                                                                                  \
+		"malloc_large", {WORLD_P, {"pages", 2, FUZZ_PAGES, 20000}, {"bytes", 2, FUZZ_ANY, 8191}, WORLD_FLAGS},         \
+			world_malloc_large                                                                                         \
+	}
+#define WORLD_OP_DROP                                                                                                  \
+	{ "drop", {WORLD_OBJECT, {"n", 2, FUZZ_ANY, 1000}}, world_drop }
+#define WORLD_OP_DROP_EACH                                                                                             \
+	{ "drop_each", {{"n", 1, FUZZ_ANY, 0}, {"first", 1, FUZZ_ANY, 0}}, world_drop_each }
+#define WORLD_OP_GC_BEGIN                                                                                              \
+	{ "gc_begin", {WORLD_P}, world_gc_begin }
+#define WORLD_OP_MARK_SOME                                                                                             \
+	{ "mark_some", {WORLD_OBJECT, {"n", 2, FUZZ_ANY, 500}}, world_mark_some }
 #define WORLD_OP_MARK_WILD                                                                                             \
-	{"mark_wild", {WORLD_OBJECT, {"offset", 3, FUZZ_SIZE, 0}, {"below", 1, FUZZ_ANY, 1}}, world_mark_wild}
-#define WORLD_OP_GC_END {"gc_end", {WORLD_P}, world_gc_end}
-#define WORLD_OP_GC {"gc", {WORLD_P, {"sweep", 1, FUZZ_ANY, 1}}, world_gc}
-#define WORLD_OP_PREPARE {"prepare", {WORLD_P}, world_prepare}
-#define WORLD_OP_SWEEP {"sweep", {WORLD_P, {"n", 1, FUZZ_ANY, 0}}, world_sweep}
-#define WORLD_OP_PACE {"pace", {{"growth", 4, FUZZ_SIZE, 1 << 26}}, world_pace}
-#define WORLD_OP_SPECIAL {"special", {WORLD_OBJECT, {"revives", 1, FUZZ_ANY, 1}}, world_special}
+	{ "mark_wild", {WORLD_OBJECT, {"offset", 3, FUZZ_SIZE, 0}, {"below", 1, FUZZ_ANY, 1}}, world_mark_wild }
+#define WORLD_OP_GC_END                                                                                                \
+	{ "gc_end", {WORLD_P}, world_gc_end }
+#define WORLD_OP_GC                                                                                                    \
+	{ "gc", {WORLD_P, {"sweep", 1, FUZZ_ANY, 1}}, world_gc }
+#define WORLD_OP_PREPARE                                                                                               \
+	{ "prepare", {WORLD_P}, world_prepare }
+#define WORLD_OP_SWEEP                                                                                                 \
+	{ "sweep", {WORLD_P, {"n", 1, FUZZ_ANY, 0}}, world_sweep }
+#define WORLD_OP_PACE                                                                                                  \
+	{ "pace", {{"growth", 4, FUZZ_SIZE, 1 << 26}}, world_pace }
+#define WORLD_OP_SPECIAL                                                                                               \
+	{ "special", {WORLD_OBJECT, {"revives", 1, FUZZ_ANY, 1}}, world_special }
 #define WORLD_OP_STACKALLOC                                                                                            \
-	{"stackalloc", {WORLD_P, {"order", 1, FUZZ_ANY, 8}, {"how", 1, FUZZ_ANY, 2}}, world_stackalloc}
-#define WORLD_OP_STACKFREE {"stackfree", {WORLD_P, {"stack", 1, FUZZ_ANY, 0}, {"how", 1, FUZZ_ANY, 2}}, world_stackfree}
-#define WORLD_OP_FREE_STACK_SPANS {"free_stack_spans", {WORLD_P}, world_free_stack_spans}
-#define WORLD_OP_MANUAL {"manual", {WORLD_P, {"pages", 2, FUZZ_PAGES, 9000}, {"how", 1, FUZZ_ANY, 1}}, world_manual}
-#define WORLD_OP_FREE_MANUAL {"free_manual", {WORLD_P, {"which", 1, FUZZ_ANY, 0}}, world_free_manual}
-#define WORLD_OP_SCAVENGE {"scavenge", {{"bytes", 4, FUZZ_SIZE, 0}, {"force", 1, FUZZ_ANY, 1}}, world_scavenge}
-#define WORLD_OP_PROCS {"procs", {{"n", 1, FUZZ_ANY, WORLD_PS - 1}}, world_procs}
-#define WORLD_OP_LOOK {"look", {WORLD_OBJECT, {"offset", 3, FUZZ_SIZE, 0}, {"below", 1, FUZZ_ANY, 1}}, world_look}
-#define WORLD_OP_LOOK_AROUND {"look_around", {{"page", 2, FUZZ_INDEX, 20000}}, world_look_around}
-#define WORLD_OP_STATS {"stats", {{0}}, world_read_stats}
-#define WORLD_OP_REWRITE {"rewrite", {WORLD_OBJECT}, world_rewrite}
-#define WORLD_OP_HUGE_PAGES {"huge_pages", {{0}}, world_huge_pages}
-#define WORLD_OP_OS_MOVE {"os_move", {{"n", 1, FUZZ_ANY, 3}}, world_os_move}
-#define WORLD_OP_OS_FAIL {"os_fail", {{"n", 2, FUZZ_ANY, 60}, {"more", 1, FUZZ_ANY, 0}}, world_os_fail}
+	{ "stackalloc", {WORLD_P, {"order", 1, FUZZ_ANY, 8}, {"how", 1, FUZZ_ANY, 2}}, world_stackalloc }
+#define WORLD_OP_STACKFREE                                                                                             \
+	{ "stackfree", {WORLD_P, {"stack", 1, FUZZ_ANY, 0}, {"how", 1, FUZZ_ANY, 2}}, world_stackfree }
+#define WORLD_OP_FREE_STACK_SPANS                                                                                      \
+	{ "free_stack_spans", {WORLD_P}, world_free_stack_spans }
+#define WORLD_OP_MANUAL                                                                                                \
+	{ "manual", {WORLD_P, {"pages", 2, FUZZ_PAGES, 9000}, {"how", 1, FUZZ_ANY, 1}}, world_manual }
+#define WORLD_OP_FREE_MANUAL                                                                                           \
+	{ "free_manual", {WORLD_P, {"which", 1, FUZZ_ANY, 0}}, world_free_manual }
+#define WORLD_OP_SCAVENGE                                                                                              \
+	{ "scavenge", {{"bytes", 4, FUZZ_SIZE, 0}, {"force", 1, FUZZ_ANY, 1}}, world_scavenge }
+#define WORLD_OP_PROCS                                                                                                 \
+	{ "procs", {{"n", 1, FUZZ_ANY, WORLD_PS - 1}}, world_procs }
+#define WORLD_OP_LOOK                                                                                                  \
+	{ "look", {WORLD_OBJECT, {"offset", 3, FUZZ_SIZE, 0}, {"below", 1, FUZZ_ANY, 1}}, world_look }
+#define WORLD_OP_LOOK_AROUND                                                                                           \
+	{ "look_around", {{"page", 2, FUZZ_INDEX, 20000}}, world_look_around }
+#define WORLD_OP_STATS                                                                                                 \
+	{ "stats", {{0}}, world_read_stats }
+#define WORLD_OP_REWRITE                                                                                               \
+	{ "rewrite", {WORLD_OBJECT}, world_rewrite }
+#define WORLD_OP_HUGE_PAGES                                                                                            \
+	{ "huge_pages", {{0}}, world_huge_pages }
+#define WORLD_OP_OS_MOVE                                                                                               \
+	{ "os_move", {{"n", 1, FUZZ_ANY, 3}}, world_os_move }
+#define WORLD_OP_OS_FAIL                                                                                               \
+	{ "os_fail", {{"n", 2, FUZZ_ANY, 60}, {"more", 1, FUZZ_ANY, 0}}, world_os_fail }
 
 #endif

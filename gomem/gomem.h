@@ -43,7 +43,8 @@ typedef struct gomem_config {
 	struct gomem_os *os;               // memory system; NULL: the process's own (the heap owns it then)
 	const struct gomem_policy *policy; // when things happen (gomem/policy.h); NULL: from the heap's own state
 	const struct gomem_lab *lab;       // hooks of a lab build
-	const struct gomem_layout *layout; // constants (gomem/layout.h); NULL: linux/amd64. Another one: only in a build with a run-time layout
+	const struct gomem_layout
+		*layout; // constants (gomem/layout.h); NULL: linux/amd64. Another one: only in a build with a run-time layout
 	uint64_t rand_seed;      // 64 bits that place the heap in the address space (0: taken from the OS's random source)
 	bool no_randomized_base; // GOEXPERIMENT=norandomizedheapbase64
 	bool no_greentea;        // GOEXPERIMENT=nogreenteagc

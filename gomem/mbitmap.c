@@ -158,7 +158,7 @@ uintptr_t heapSetTypeSmallHeader(
 }
 
 // largeType is read by a collector while the world runs.
-static _Atomic(uintptr_t) * largeTypeOf(mspan *s) { return (_Atomic(uintptr_t) *)(void *)&s->largeType; }
+static _Atomic(uintptr_t) *largeTypeOf(mspan *s) { return (_Atomic(uintptr_t) *)(void *)&s->largeType; }
 
 uintptr_t heapSetTypeLarge(mheap *h, uintptr_t x, uintptr_t dataSize, const gomem_type *typ, mspan *s) {
 	(void)h;

@@ -78,7 +78,7 @@ void mSpanList_takeAll(mSpanList *l, mSpanList *other) {
 
 // ---- the arena index
 
-static _Atomic(heapArena *) * mheap_l2(mheap *h, uintptr_t l1) {
+static _Atomic(heapArena *) *mheap_l2(mheap *h, uintptr_t l1) {
 	return (_Atomic(heapArena *) *)atomic_load_explicit(&h->arenas[l1], memory_order_acquire);
 }
 
@@ -264,7 +264,7 @@ static bool arenaList_append(mheap *h, arenaList *list, arenaIdx ai) {
 	return true;
 }
 
-static _Atomic(heapArena *) * mheap_l2OrNew(mheap *h, uintptr_t l1) {
+static _Atomic(heapArena *) *mheap_l2OrNew(mheap *h, uintptr_t l1) {
 	_Atomic(heapArena *) *l2 = mheap_l2(h, l1);
 	if (l2 != NULL) {
 		return l2;
@@ -697,7 +697,7 @@ static bool mheap_initSpan(
 	return true;
 }
 
-static _Atomic(int64_t) * heapStats_ofType(heapStatsDelta *d, spanAllocType typ) {
+static _Atomic(int64_t) *heapStats_ofType(heapStatsDelta *d, spanAllocType typ) {
 	switch (typ) {
 	case spanAllocHeap:
 		return &d->inHeap;

@@ -94,7 +94,7 @@ typedef struct gmt_codec {
 	uint64_t epoch;
 	uint64_t *marks;
 	uint64_t nmarks;
-	gmt_ctx *ctx; // of the current stream
+	gmt_ctx *ctx;  // of the current stream
 	gmt_ctx **all; // GMT_CTX_MAX, NULL before they are first needed
 	uint32_t nctx;
 	uint16_t stream;

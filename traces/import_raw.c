@@ -99,7 +99,7 @@ typedef struct open_malloc {
 typedef struct numbering {
 	struct {
 		uint64_t key, number;
-	} *slots;
+	} * slots;
 	uint64_t n, room; // room is a power of two, 2 * n <= room
 } numbering;
 
