@@ -4,11 +4,7 @@
 FUZZ_TARGET(mallocgc) = {
 	.name = "mallocgc",
 	.what = "whole programs: each address, span, step and OS call against the oracle",
-	.config = {WORLD_CONFIG},
-	.ops = world_ops,
-	.nops = WORLD_OPS,
-	.max_ops = 64,
-	.begin = world_begin,
-	.after = world_after,
-	.end = world_end,
+	.ops = world_ops + WORLD_OPS_OS_FAIL,
+	.nops = WORLD_OPS - WORLD_OPS_OS_FAIL,
+	WORLD_RUN,
 };

@@ -4,11 +4,7 @@
 FUZZ_TARGET(mallocgc_plain) = {
 	.name = "mallocgc_plain",
 	.what = "whole programs on the library as programs link it",
-	.config = {WORLD_CONFIG},
-	.ops = world_ops,
-	.nops = WORLD_OPS,
-	.max_ops = 64,
-	.begin = world_begin,
-	.after = world_after,
-	.end = world_end,
+	.ops = world_ops + WORLD_OPS_OS_FAIL,
+	.nops = WORLD_OPS - WORLD_OPS_OS_FAIL,
+	WORLD_RUN,
 };

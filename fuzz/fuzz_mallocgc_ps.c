@@ -39,7 +39,7 @@ typedef struct lane { // a P in a batch
 	int id;
 	job jobs[QUEUE];
 	unsigned njobs;
-	bool running, done;
+	bool done;
 } lane;
 
 typedef struct step {

@@ -19,11 +19,7 @@ static const fuzz_op_info ops[] = {
 FUZZ_TARGET(mcentral) = {
 	.name = "mcentral",
 	.what = "refills from the four sets of a class, by several Ps, against the oracle's queues",
-	.config = {WORLD_CONFIG},
 	.ops = ops,
 	.nops = sizeof ops / sizeof ops[0],
-	.max_ops = 64,
-	.begin = world_begin,
-	.after = world_after,
-	.end = world_end,
+	WORLD_RUN,
 };

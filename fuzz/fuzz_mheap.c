@@ -21,11 +21,7 @@ static const fuzz_op_info ops[] = {
 FUZZ_TARGET(mheap) = {
 	.name = "mheap",
 	.what = "the page heap: spans of pages, growth, arenas, page caches, against the oracle",
-	.config = {WORLD_CONFIG},
 	.ops = ops,
 	.nops = sizeof ops / sizeof ops[0],
-	.max_ops = 64,
-	.begin = world_begin,
-	.after = world_after,
-	.end = world_end,
+	WORLD_RUN,
 };

@@ -20,11 +20,7 @@ static const fuzz_op_info ops[] = {
 FUZZ_TARGET(stack) = {
 	.name = "stack",
 	.what = "stacks of all sizes, by several Ps, against the oracle",
-	.config = {WORLD_CONFIG},
 	.ops = ops,
 	.nops = sizeof ops / sizeof ops[0],
-	.max_ops = 64,
-	.begin = world_begin,
-	.after = world_after,
-	.end = world_end,
+	WORLD_RUN,
 };

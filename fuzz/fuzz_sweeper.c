@@ -22,11 +22,7 @@ static const fuzz_op_info ops[] = {
 FUZZ_TARGET(sweeper) = {
 	.name = "sweeper",
 	.what = "who sweeps which span, when, and what becomes free, against the oracle",
-	.config = {WORLD_CONFIG},
 	.ops = ops,
 	.nops = sizeof ops / sizeof ops[0],
-	.max_ops = 64,
-	.begin = world_begin,
-	.after = world_after,
-	.end = world_end,
+	WORLD_RUN,
 };

@@ -164,9 +164,8 @@ static bool policy_revive(void *ctx, gomem_heap *h, struct mspan *s, uintptr_t o
 }
 
 static void on_sample(void *ctx, void *obj, uintptr_t size) {
-	world *w = ctx;
+	(void)ctx;
 	fuzz_check(obj != NULL && size > 0, "sample of nothing");
-	w->sampled++;
 }
 
 // on_throw: two cases of out of memory while sweeping throw, as in Go (docs/FIDELITY.md). The heap is lost then.
@@ -337,6 +336,15 @@ gomem_p *world_p(world *w, uint64_t n, int *id) {
 	*id = (int)(n % (unsigned)w->nprocs);
 	prepare(w, *id);
 	return gomem_heap_p(w->h, *id);
+}
+
+gomem_p *world_p_or_none(world *w, uint64_t n, bool none, int *id) {
+	gomem_p *p = world_p(w, n, id);
+	if (!none) {
+		return p;
+	}
+	*id = -1;
+	return NULL;
 }
 
 void world_procs(void *v, const uint64_t *a) {
@@ -652,11 +660,7 @@ void world_add_manual(world *w, uint64_t addr, uint64_t npages) {
 void world_stackalloc(void *v, const uint64_t *a) {
 	world *w = v;
 	int id;
-	gomem_p *p = world_p(w, a[0], &id);
-	if (a[2] == 2) {
-		p = NULL;
-		id = -1;
-	}
+	gomem_p *p = world_p_or_none(w, a[0], a[2] == 2, &id);
 	if (w->nstacks == WORLD_STACKS) {
 		return;
 	}
@@ -672,11 +676,7 @@ void world_stackalloc(void *v, const uint64_t *a) {
 void world_stackfree(void *v, const uint64_t *a) {
 	world *w = v;
 	int id;
-	gomem_p *p = world_p(w, a[0], &id);
-	if (a[2] == 2) {
-		p = NULL;
-		id = -1;
-	}
+	gomem_p *p = world_p_or_none(w, a[0], a[2] == 2, &id);
 	if (w->nstacks == 0) {
 		return;
 	}
@@ -705,11 +705,7 @@ void world_free_stack_spans(void *v, const uint64_t *a) {
 void world_manual(void *v, const uint64_t *a) {
 	world *w = v;
 	int id;
-	gomem_p *p = world_p(w, a[0], &id);
-	if (a[2] != 0) {
-		p = NULL;
-		id = -1;
-	}
+	gomem_p *p = world_p_or_none(w, a[0], a[2] != 0, &id);
 	if (w->nmanuals == WORLD_STACKS) {
 		return;
 	}
@@ -829,9 +825,10 @@ void world_os_fail(void *v, const uint64_t *a) {
 	fuzz_os_fail(a[0], a[1]);
 }
 
-// ---- all operations but those that make the OS fail
+// ---- all operations
 
 const fuzz_op_info world_ops[WORLD_OPS] = {
+	WORLD_OP_OS_FAIL,
 	WORLD_OP_MALLOC,
 	WORLD_OP_MALLOC_MANY,
 	WORLD_OP_MALLOC_TINY,

@@ -50,8 +50,6 @@ typedef struct world {
 	int nprocs;           // 0: there are no Ps yet
 	bool backed, marking; // marking: between the two ends of a mark phase
 	bool compare;         // the oracle still knows everything
-	bool samples;
-	uint64_t sampled;
 	world_object *objects;
 	size_t nobjects;
 	world_stack stacks[WORLD_STACKS], manuals[WORLD_STACKS];
@@ -90,6 +88,8 @@ void world_check(world *w);  // all invariants and contents, slow
 
 // world_p gives an existing P by any number, its caches prepared for the cycle: as when Go's scheduler acquires one. NULL: before there are Ps.
 gomem_p *world_p(world *w, uint64_t n, int *id);
+// world_p_or_none: the same, but NULL and -1 if none is asked for: calls that Go also makes without a P.
+gomem_p *world_p_or_none(world *w, uint64_t n, bool none, int *id);
 // world_settle ends an operation that the oracle repeated: it must have asked the OS for the same, and taken the same steps.
 void world_settle(world *w);
 // world_lost tells whether the OS refused something in this operation; then the oracle is given up.
@@ -140,8 +140,12 @@ void world_huge_pages(void *w, const uint64_t *a);
 void world_os_move(void *w, const uint64_t *a);
 void world_os_fail(void *w, const uint64_t *a);
 
-enum { WORLD_OPS = 28 };
-extern const fuzz_op_info world_ops[WORLD_OPS]; // all but os_fail
+// All operations. Those that make the OS fail come first: targets without them begin behind.
+enum { WORLD_OPS_OS_FAIL = 1, WORLD_OPS = 29 };
+extern const fuzz_op_info world_ops[WORLD_OPS];
+
+// How a target of whole heaps runs; beside it stand its names and operations.
+#define WORLD_RUN .config = {WORLD_CONFIG}, .max_ops = 64, .begin = world_begin, .after = world_after, .end = world_end
 
 #define WORLD_P                                                                                                        \
 	{ "p", 1, FUZZ_ANY, WORLD_PS - 1 }
