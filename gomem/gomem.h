@@ -84,7 +84,7 @@ void gomem_freeManual(gomem_heap *h, gomem_p *p, void *base);
 // gomem_setGCPhase: 0 off, 1 mark, 2 mark termination (Go: setGCPhase). While marking, new objects are marked; so are, from its
 // beginning, the blocks that tiny objects are put into (Go: gcMarkTinyAllocs).
 void gomem_setGCPhase(gomem_heap *h, uint32_t phase);
-// gomem_finishsweep sweeps what is left of the last cycle and prepares mark bits (Go: finishsweep_m).
+// gomem_finishsweep sweeps what is left of the last cycle and prepares mark bits (Go: finishsweep_m, gcResetMarkState).
 void gomem_finishsweep(gomem_heap *h, gomem_p *p);
 // gomem_mark marks the object that p points into. Returns false if there is none. May run with the world running.
 bool gomem_mark(gomem_heap *h, const void *p);
@@ -107,7 +107,8 @@ typedef struct gomem_span_info {
 	uint8_t state;     // 1 in use (objects), 2 manual
 	bool needzero;
 } gomem_span_info;
-// gomem_spanOf describes the span that covers addr. false: none, the page is free or not the heap's. The counts are exact when no P allocates from it.
+// gomem_spanOf describes the span that covers addr. false: the page is free or not the heap's. The counts are exact when no P
+// allocates from the span.
 bool gomem_spanOf(gomem_heap *h, uintptr_t addr, gomem_span_info *out);
 // gomem_findObject gives the base of the object slot that addr points into, 0 if none.
 uintptr_t gomem_findObject(gomem_heap *h, uintptr_t addr);

@@ -122,7 +122,6 @@ static inline uint64_t round_up(uint64_t n, uint64_t to) { return (n + to - 1) /
 
 // ---- lists (spans.c)
 void list_add(span_list *l, span *s);
-span *list_take_first(span_list *l); // NULL: empty
 void list_remove(span_list *l, const span *s);
 void *oracle_need(void *p); // aborts if p is NULL
 
@@ -132,15 +131,22 @@ span *take_span(oracle *o, proc *p, uint64_t npages);
 void free_span(oracle *o, span *s);
 void oracle_place_heap(oracle *o);
 
+// ---- heap.c
+proc *proc_of(oracle *o, int p); // NULL: p < 0
+
 // ---- spans.c
-proc *proc_of(oracle *o, int p);
+// fresh_span makes a span of objects. NULL: the OS refused, as for refill.
+span *fresh_span(oracle *o, proc *p, unsigned kind, uint64_t npages, uint64_t slot_size, uint64_t slots);
+// sweep_in_proportion sweeps before bytes are taken, of whose pages the caller will sweep some itself.
+void sweep_in_proportion(oracle *o, uint64_t bytes, uint64_t pages);
 span *refill(oracle *o, proc *p, unsigned kind);
 void push_swept(oracle *o, span *s);
-bool sweep(oracle *o, span *s, bool keep); // true: nothing lived in it, and it was freed
 void add_span(oracle *o, span *s);
 void drop_span(oracle *o, span *s);
 span *span_at(const oracle *o, uint64_t addr); // the span whose pages cover addr; NULL: none
 void release_all(oracle *o, proc *p);
+
+// ---- stacks.c
 void clear_stacks(oracle *o, proc *p);
 
 #endif
