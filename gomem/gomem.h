@@ -70,6 +70,7 @@ gomem_p *gomem_heap_p(gomem_heap *h, int id);
 // gomem_mallocgc allocates size bytes (Go: mallocgc). typ: NULL for memory without pointers. needzero: the memory must be zero; it
 // always is if typ has pointers. Aligned to 8 bytes at least, and to the largest power of two that divides the
 // size class. Size 0 gives the address of a word of the heap that nobody writes. p may be NULL before the first P exists.
+// Only size bytes are the caller's, also where the slot is larger: AddressSanitizer reports the rest.
 void *gomem_mallocgc(gomem_heap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, bool needzero);
 
 // A stack of n bytes, a power of two from 2 KiB on (Go: stackalloc, stackfree). NULL p or bypass: without the P's stack cache.
