@@ -126,13 +126,6 @@ static void addMappedReady(gomem_env *env, int64_t n) {
 	atomic_fetch_add_explicit(&env->stats->mappedReady, n, memory_order_relaxed);
 }
 
-// tellLeft tells sanitizers that a range belongs to the process again.
-static void tellLeft(const gomem_env *env, const void *v, uintptr_t n) {
-	if (env->backed && !env->os->staysMapped) {
-		poison_forget((uintptr_t)v, n);
-	}
-}
-
 static void needAligned(gomem_env *env, uintptr_t x, const char *msg) {
 	if ((x & (env->physPageSize - 1)) != 0) {
 		gomem_throw(env, msg);
@@ -211,12 +204,10 @@ void sysFree(gomem_env *env, void *v, uintptr_t n, sysMemStat *stat) {
 	checkCall(env, MEM_SYSFREE, v, n);
 	sysMemStat_add(stat, -(int64_t)n);
 	addMappedReady(env, -(int64_t)n);
-	tellLeft(env, v, n);
 	osFree(env, v, n);
 }
 
 static void faultOrThrow(gomem_env *env, void *v, uintptr_t n) {
-	tellLeft(env, v, n);
 	if (!env->os->fault(env->os, v, n)) {
 		gomem_throw(env, "runtime: cannot protect pages in address space");
 	}

@@ -7,8 +7,8 @@
 //   Ready     may be accessed
 // The functions below are the only transitions; memTransition[] (mem.c) is the table, applied by checked builds to
 // every call. Sizes and addresses are multiples of the physical page size where the OS needs it.
-// Sanitizers are told of heaps that are backed: Prepared is forbidden, Ready allowed until its owner says otherwise, and nothing is left
-// behind in memory that is None or Reserved.
+// Sanitizers are told of heaps that are backed: Prepared is forbidden, Ready allowed until its owner says otherwise. Nothing is left behind in
+// memory that is None or Reserved: who takes memory away from the process, the OS layer, sees to that.
 //
 // Invariants: sysStat of a range counts its bytes from sysAlloc or sysMap until sysFree; mappedReady counts Ready bytes.
 #ifndef GOMEM_MEM_H

@@ -14,6 +14,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "gomem/poison.h"
+
 #ifndef MADV_COLLAPSE
 #define MADV_COLLAPSE 25
 #endif
@@ -80,6 +82,7 @@ static bool linux_unused(gomem_os *os, void *v, uintptr_t n) {
 
 static bool linux_fault(gomem_os *os, void *v, uintptr_t n) {
 	(void)os;
+	poison_forget((uintptr_t)v, n);
 	bool ok = mprotect(v, n, PROT_NONE) == 0;
 	madvise(v, n, MADV_DONTNEED);
 	return ok;
@@ -87,6 +90,7 @@ static bool linux_fault(gomem_os *os, void *v, uintptr_t n) {
 
 static bool linux_free(gomem_os *os, void *v, uintptr_t n) {
 	(void)os;
+	poison_forget((uintptr_t)v, n);
 	return munmap(v, n) == 0;
 }
 

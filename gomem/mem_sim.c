@@ -335,6 +335,7 @@ static bool doFault(memSim *s, void *v, uint64_t n) {
 		return false;
 	}
 	if ((kind & SIM_REAL) != 0) {
+		poison_forget(addrOf(v), n);
 		mprotect(v, n, PROT_NONE);
 		madvise(v, n, MADV_DONTNEED);
 	}
@@ -354,7 +355,7 @@ static void unmapReal(const memSim *s, uint64_t lo, uint64_t hi) {
 		uint64_t end = in.hi < hi ? in.hi : hi;
 		if ((in.v & SIM_REAL) != 0) {
 			if ((in.v & SIM_STATE) != MEM_RESERVED) {
-				poison_forget(a, end - a); // somebody left without sysFree
+				poison_forget(a, end - a);
 			}
 			munmap(ptrOf(a), end - a);
 		}
