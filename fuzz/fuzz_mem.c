@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "fuzz/fuzz_env.h"
+#include "fuzz/fuzz_host.h"
 
 enum { numPages = 24, maxBlocks = 8, maxAllocPages = 6, maxElsewhere = 4 };
 typedef enum osKind { FUZZ_OS, SIM, SIM_BACKED } osKind;
@@ -119,8 +120,9 @@ static bool isFree(const state *s, uint64_t from, uint64_t n) {
 
 // afterwards gives a page its new state; its contents are gone when memory behind it was given back.
 static void afterwards(const state *s, page *p, memCall call) {
-	const bool keeps = call == MEM_SYSUNUSED && s->keeps;
-	p->state = next(call, p->state);
+	const memState before = p->state;
+	p->state = next(call, before);
+	const bool keeps = p->state == before || (call == MEM_SYSUNUSED && s->keeps);
 	if (p->state != MEM_READY && !keeps) {
 		p->holds = 0;
 	}
@@ -365,6 +367,111 @@ static void occupy(void *v, const uint64_t *a) {
 	}
 }
 
+// direct asks the simulated system itself for what it must refuse; nothing changes.
+static void direct(void *v, const uint64_t *a) {
+	state *s = v;
+	if (s->system == FUZZ_OS) {
+		return;
+	}
+	gomem_os *os = s->os;
+	char *p = addrOf(s, a[1]);
+	const uint64_t n = s->physPage, tooLarge = ((uint64_t)1 << 48) + n;
+	const memState st = s->pages[a[1]].state;
+	errno = 0;
+	bool did = false;
+	switch (a[0]) {
+	case 0:
+	case 1: // nothing, or too much
+		did = os->alloc(os, a[0] == 0 ? 0 : tooLarge) != NULL;
+		s->calls++;
+		break;
+	case 2:
+	case 3:
+		did = os->reserve(os, p, a[0] == 2 ? 0 : tooLarge, MEM_HEAP) != NULL;
+		s->calls++;
+		break;
+	case 4:
+		did = os->map(os, st == MEM_RESERVED ? p + 1 : p, n);
+		s->calls++;
+		break;
+	case 5:
+		did = st == MEM_PREPARED || st == MEM_READY ? false : os->used(os, p, n);
+		s->calls += st == MEM_NONE || st == MEM_RESERVED;
+		break;
+	case 6:
+		did = os->unused(os, st == MEM_READY ? p + 1 : p, n);
+		break;
+	case 7:
+		did = os->unused(os, p, n + 1);
+		break;
+	case 8:
+		did = os->fault(os, st == MEM_PREPARED || st == MEM_READY ? p + 1 : p, n);
+		break;
+	default:
+		did = !s->pages[a[1]].occupied && os->free(os, p + 1, n);
+		did = did || (s->pages[a[1]].occupied && os->free(os, p, n));
+		break;
+	}
+	fuzz_check(!did, "the system does what it must refuse");
+}
+
+// refused: the host has no memory for what the system or the map of states keeps.
+static void refused(void *v, const uint64_t *a) {
+	(void)v;
+	fuzz_host_refuse(a[1]);
+	if (a[0] == 0) {
+		gomem_state_map *m = memStates_new();
+		fuzz_check((m == NULL) == fuzz_host_obey(), "a map of states without memory");
+		memStates_free(m);
+		return;
+	}
+	gomem_os *os = mem_sim_new(&(memSimConfig){.physPageSize = a[0] == 1 ? 12288 : 4096, .backed = a[0] == 3});
+	const bool refusedNow = fuzz_host_obey();
+	fuzz_check((os != NULL) == (a[0] != 1 && !refusedNow), "a system that cannot be");
+	if (os == NULL) {
+		return;
+	}
+	fuzz_host_refuse(a[1]);
+	void *const meta = os->alloc(os, 4096);
+	const bool noMeta = fuzz_host_obey();
+	fuzz_check((meta == NULL) == noMeta, "metadata without memory");
+	fuzz_host_refuse(a[1]);
+	// Where the process has something already, a backed reservation goes elsewhere.
+	void *const here = (void *)((uintptr_t)v & ~(uintptr_t)4095);
+	void *const p = os->reserve(os, a[2] == 0 ? here : NULL, 4096, MEM_HEAP);
+	const bool noPlace = fuzz_host_obey();
+	fuzz_check(p != NULL || noPlace, "a reservation fails");
+	if (p != NULL) {
+		fuzz_host_refuse(a[1]);
+		const bool ok = os->map(os, p, 4096);
+		fuzz_check(ok != fuzz_host_obey(), "map without memory");
+		fuzz_check(mem_sim_state(os, (uintptr_t)p) == (ok ? MEM_PREPARED : MEM_RESERVED), "the state afterwards");
+	}
+	os->destroy(os);
+}
+
+// crowded: a system goes on where somebody else has the next place, until nothing is left.
+static void crowded(void *v, const uint64_t *a) {
+	(void)v;
+	gomem_os *os = mem_sim_new(&(memSimConfig){.backed = a[0] == 1});
+	fuzz_check(os != NULL, "out of memory");
+	char *const p = os->reserve(os, NULL, 4096, MEM_HEAP);
+	fuzz_check(p != NULL, "a reservation fails");
+	for (uint64_t i = 0; i < a[1]; i++) {
+		fuzz_check(mem_sim_occupy(os, (uintptr_t)p + 8192 * (1 + i), 4096), "a free place is occupied");
+	}
+	const char *const q = os->reserve(os, NULL, 4096, MEM_HEAP);
+	// It tries 64 places; then the real system chooses, if there is one.
+	fuzz_check((q != NULL) == (a[1] < 64 || a[0] == 1), "a reservation among others'");
+	// What is backed has the process's other memory in the way, too.
+	fuzz_check(q == NULL || a[0] == 1 || q == p + 8192 * (1 + a[1]), "the first free place");
+	const uint64_t half = (uint64_t)1 << 47;
+	errno = 0;
+	fuzz_check(os->reserve(os, NULL, half, MEM_HEAP) == NULL || a[0] == 0, "half of all addresses, really");
+	fuzz_check(os->reserve(os, NULL, half, MEM_HEAP) == NULL && errno == ENOMEM, "more than all addresses");
+	os->destroy(os);
+}
+
 // ---- metadata, and contents
 
 static bool allBytes(const unsigned char *p, uint64_t n, uint8_t value) {
@@ -552,6 +659,9 @@ static const fuzz_op_info ops[] = {
 	{"touch", {PAGE, {"byte", 1, FUZZ_ANY, 0}}, touch},
 	{"fail", {{"nth", 1, FUZZ_ANY, 7}, {"more", 1, FUZZ_ANY, 3}}, fail},
 	{"move", {{0}}, move},
+	{"direct", {{"call", 1, FUZZ_ANY, 9}, PAGE}, direct},
+	{"crowded", {{"backed", 1, FUZZ_ANY, 1}, {"others", 1, FUZZ_ANY, 70}}, crowded},
+	{"refused", {{"what", 1, FUZZ_ANY, 3}, {"nth", 1, FUZZ_ANY, 12}, {"hint", 1, FUZZ_ANY, 1}}, refused},
 };
 
 FUZZ_TARGET(mem) = {
@@ -568,7 +678,7 @@ FUZZ_TARGET(mem) = {
 		},
 	.ops = ops,
 	.nops = sizeof ops / sizeof ops[0],
-	.max_ops = 32,
+	.max_ops = 12,
 	.begin = begin,
 	.after = after,
 	.end = end,

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fuzz/fuzz_host.h"
 #include "gomem/memintervals.h"
 
 enum { numCells = 768 };
@@ -57,6 +58,22 @@ static void comb(void *v, const uint64_t *a) {
 	state *s = v;
 	for (uint64_t n = 0, cell = a[0]; n < a[1] && cell < numCells; n++, cell += 2 + a[2]) {
 		setCells(s, cell, cell + 1, (uint8_t)a[3]);
+	}
+}
+
+// refused: without memory nothing changes, and a map cannot be made.
+static void refused(void *v, const uint64_t *a) {
+	state *s = v;
+	const uint64_t lo = a[0] < a[1] ? a[0] : a[1], hi = a[0] < a[1] ? a[1] : a[0];
+	fuzz_host_refuse(a[3]);
+	memIntervals *m = memIntervals_new();
+	fuzz_check((m == NULL) == fuzz_host_obey(), "a map without memory");
+	memIntervals_free(m);
+	fuzz_host_refuse(1);
+	const bool ok = memIntervals_set(s->m, addrOf(s, lo), addrOf(s, hi), (uint8_t)a[2]);
+	fuzz_check(fuzz_host_obey() || ok, "a set fails that needed no memory");
+	if (ok) {
+		setCells(s, lo, hi, (uint8_t)a[2]);
 	}
 }
 
@@ -127,6 +144,7 @@ static const fuzz_op_info ops[] = {
 	{"reversed", {CELL, CELL, VALUE}, reversed},
 	{"reserve", {{"sets", 1, FUZZ_ANY, 4}}, reserve},
 	{"at", {CELL, {"offset", 8, FUZZ_ANY, 0}}, at},
+	{"refused", {CELL, CELL, VALUE, {"nth", 1, FUZZ_ANY, 7}}, refused},
 };
 
 FUZZ_TARGET(memintervals) = {
@@ -135,7 +153,7 @@ FUZZ_TARGET(memintervals) = {
 	.config = {{"cellsize", 1, FUZZ_ANY, 0}},
 	.ops = ops,
 	.nops = sizeof ops / sizeof ops[0],
-	.max_ops = 16,
+	.max_ops = 8,
 	.begin = begin,
 	.after = after,
 	.end = end,

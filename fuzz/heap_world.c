@@ -225,6 +225,7 @@ void *world_begin(const uint64_t *config) {
 	w->backed = (flags & WORLD_UNBACKED) == 0;
 	w->compare = true;
 	w->check_each = 16;
+	w->budget = WORLD_MANY;
 	w->c = contract_new(w->backed);
 	w->layout = (flags & WORLD_SMALL_ARENAS) != 0 ? small_arenas() : layout_linux_amd64_go126;
 	const bool runTimeLayout = layout_get(&(gomem_env){.layout = &w->layout}) == &w->layout;
@@ -429,13 +430,15 @@ void world_malloc_many(void *v, const uint64_t *a) {
 	world *w = v;
 	int id;
 	gomem_p *p = world_p(w, a[0], &id);
-	// Real memory is touched: not too much of it.
+	// Real memory is touched: not too much of it. And many objects take long: a program that has many has only a few more.
 	const uint64_t most = w->backed ? (1 << 16) + 2 * a[1] : UINT64_MAX;
-	for (uint64_t i = 0; i < a[3] && i * a[1] < most; i++) {
+	const uint64_t n = a[3] < w->budget ? a[3] : w->budget;
+	for (uint64_t i = 0; i < n && i * a[1] < most; i++) {
 		if (!allocate(w, p, id, a[1], a[2])) {
 			return;
 		}
 	}
+	w->budget -= n < w->budget - WORLD_FEW ? n : w->budget - WORLD_FEW;
 }
 
 void world_malloc_tiny(void *v, const uint64_t *a) {

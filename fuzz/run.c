@@ -9,6 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "fuzz/fuzz_host.h"
+
 // A process runs one input at a time; a crash can only be told from here.
 static struct {
 	const fuzz_target *t;
@@ -119,6 +121,7 @@ void fuzz_run_program(const fuzz_target *t, const fuzz_program *p) {
 	current.t = t;
 	current.p = p;
 	current.op = p->n;
+	fuzz_host_refuse(0);
 	void *const state = t->begin(p->config);
 	if (setjmp(givenUp) == 0) {
 		run_ops(t, p, state);
@@ -196,7 +199,7 @@ void __ubsan_on_report(void) { tellCrash("undefined behavior, see below"); }
 
 // A heap is a few blocks of 100 KiB in all: if many were held back for late use, each run would touch fresh pages. ASAN_OPTIONS goes before.
 const char *__asan_default_options(void);
-const char *__asan_default_options(void) { return "quarantine_size_mb=2"; }
+const char *__asan_default_options(void) { return "quarantine_size_mb=2:malloc_context_size=4"; }
 
 // What has no call of its own, such as a leak at the end.
 static void onDeath(void) {

@@ -192,8 +192,9 @@ static const char *stackMisuse(gomem_heap *h, gomem_p *p, uintptr_t x, uintptr_t
 	if (s->elemsize != n || (x - mspan_base(s)) % n != 0) {
 		return "gomem_stackfree: not the beginning of a stack of that size";
 	}
+	const bool largeAndFree = s->list != NULL && s->manualFreeList == 0; // until the collector ends
 	const uintptr_t slots = (s->npages << L->pageShift) / n;
-	if (isLinked(h, s->manualFreeList, x, slots)) {
+	if (largeAndFree || isLinked(h, s->manualFreeList, x, slots)) {
 		return "gomem_stackfree: the stack is free already";
 	}
 	for (unsigned o = 0; p != NULL && o < L->numStackOrders; o++) {

@@ -252,10 +252,7 @@ void *sysReserveAligned(gomem_env *env, void *hint, uintptr_t n, uintptr_t align
 		return p;
 	}
 	osFree(env, p, head);
-	uintptr_t tail = align - head;
-	if (tail > 0) {
-		osFree(env, p + head + n, tail);
-	}
+	osFree(env, p + head + n, align - head);
 	*size = n;
 	return p + head;
 }

@@ -779,19 +779,26 @@ static uintptr_t mheap_takePages(mheap *h, uintptr_t npages, uintptr_t *scav) {
 	return base;
 }
 
+// mheap_findFree looks for npages and takes none.
+// DEVIATION(D18): behind the last chunk nothing is free. Go searches there too, in summaries that may not be mapped.
+static uintptr_t mheap_findFree(mheap *h, uintptr_t npages) {
+	offAddr ignored;
+	const bool full = chunkIndex(layout_get(&h->env), h->pages.searchAddr.a) >= h->pages.end;
+	return full ? 0 : pageAlloc_find(&h->env, &h->pages, npages, &ignored);
+}
+
 // mheap_takeAligned serves stacks on systems that want them aligned to physical pages.
 static uintptr_t mheap_takeAligned(mheap *h, uintptr_t npages, uintptr_t *scav, uintptr_t *growth) {
 	gomem_env *env = &h->env;
 	uintptr_t extra = env->physPageSize >> layout_get(env)->pageShift;
-	offAddr ignored;
-	uintptr_t base = pageAlloc_find(env, &h->pages, npages + extra, &ignored);
+	uintptr_t base = mheap_findFree(h, npages + extra);
 	if (base == 0) {
 		bool ok;
 		*growth = mheap_grow(h, npages + extra, &ok);
 		if (!ok) {
 			return 0;
 		}
-		base = pageAlloc_find(env, &h->pages, npages + extra, &ignored);
+		base = mheap_findFree(h, npages + extra);
 		if (base == 0) {
 			gomem_throw(env, "grew heap, but no adequate free space found");
 		}

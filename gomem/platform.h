@@ -138,7 +138,6 @@ static inline void lockTurn(gomem_env *env, mutex *m, gomem_ev k) {
 
 static inline uint64_t alignUp(uint64_t n, uint64_t a) { return (n + a - 1) & ~(a - 1); }
 static inline uint64_t alignDown(uint64_t n, uint64_t a) { return n & ~(a - 1); }
-static inline uint64_t divRoundUp(uint64_t n, uint64_t a) { return (n + a - 1) / a; }
 // Number of trailing or leading zero bits; 64 for 0.
 static inline unsigned ctz64(uint64_t x) { return x == 0 ? 64u : (unsigned)__builtin_ctzll(x); }
 static inline unsigned clz64(uint64_t x) { return x == 0 ? 64u : (unsigned)__builtin_clzll(x); }

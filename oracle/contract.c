@@ -1,20 +1,24 @@
-// contract.c: see contract.h. Blocks stand in an array in address order.
+// contract.c: see contract.h. Blocks stand in a treap: a search tree by address that is a heap by random priorities, and so is shallow.
 //
-// Invariant: blocks[i].addr + blocks[i].n <= blocks[i + 1].addr
+// Invariants, for each node: all blocks below its left are before it, all below its right behind it, none overlaps it;
+// nodes[left].priority, nodes[right].priority <= priority.
 #include "oracle/contract.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-typedef struct block {
+typedef struct node {
 	uint64_t addr, n;
+	uint32_t left, right; // 0: none
+	uint32_t priority;
 	uint8_t fill;
-} block;
+} node;
 
 struct contract {
 	bool backed;
-	block *blocks;
-	size_t n, cap;
+	node *nodes; // nodes[0] is nobody's
+	uint32_t root, n, cap, free;
+	uint32_t random;
 	uint8_t next_fill;
 };
 
@@ -26,32 +30,121 @@ contract *contract_new(bool backed) {
 		abort();
 	}
 	c->backed = backed;
+	c->n = 1;
+	c->random = 1;
 	return c;
 }
 
 void contract_free(contract *c) {
-	free(c->blocks);
+	free(c->nodes);
 	free(c);
 }
 
-// find_place gives the number of blocks that begin at or below addr.
-static size_t find_place(const contract *c, uint64_t addr) {
-	size_t lo = 0, hi = c->n;
-	while (lo < hi) {
-		const size_t mid = (lo + hi) / 2;
-		if (c->blocks[mid].addr <= addr) {
-			lo = mid + 1;
-		} else {
-			hi = mid;
+// ---- the tree
+
+static uint32_t new_node(contract *c, uint64_t addr, uint64_t n) {
+	uint32_t i = c->free;
+	if (i != 0) {
+		c->free = c->nodes[i].left;
+	} else {
+		if (c->n >= c->cap) {
+			c->cap = c->cap * 2 + 64;
+			c->nodes = realloc(c->nodes, c->cap * sizeof(node));
+			if (c->nodes == NULL) {
+				abort();
+			}
 		}
+		i = c->n++;
 	}
-	return lo;
+	c->random = c->random * 1664525u + 1013904223u;
+	c->next_fill = (uint8_t)(c->next_fill % 255 + 1);
+	c->nodes[i] = (node){addr, n, 0, 0, c->random, c->next_fill};
+	return i;
 }
 
-// edges gives the bytes at either end that are filled.
-static uint64_t edges(const block *b) { return b->n < 2 * WHOLE ? b->n : WHOLE; }
+// split parts a tree into what is before addr and the rest.
+static void split(contract *c, uint32_t tree, uint64_t addr, uint32_t *before, uint32_t *rest) {
+	while (tree != 0) {
+		node *t = &c->nodes[tree];
+		if (t->addr < addr) {
+			*before = tree;
+			before = &t->right;
+			tree = t->right;
+		} else {
+			*rest = tree;
+			rest = &t->left;
+			tree = t->left;
+		}
+	}
+	*before = 0;
+	*rest = 0;
+}
 
-static void fill(const block *b) {
+static void insert(contract *c, uint32_t i) {
+	node *const new = &c->nodes[i];
+	uint32_t *at = &c->root;
+	while (*at != 0 && c->nodes[*at].priority > new->priority) {
+		at = new->addr < c->nodes[*at].addr ? &c->nodes[*at].left : &c->nodes[*at].right;
+	}
+	split(c, *at, new->addr, &new->left, &new->right);
+	*at = i;
+}
+
+// place_of gives what names the node of the block at addr; what it names is 0 if there is none.
+static uint32_t *place_of(contract *c, uint64_t addr) {
+	uint32_t *at = &c->root;
+	while (*at != 0 && c->nodes[*at].addr != addr) {
+		at = addr < c->nodes[*at].addr ? &c->nodes[*at].left : &c->nodes[*at].right;
+	}
+	return at;
+}
+
+// take_out removes the node that *at names: its two subtrees become one.
+static void take_out(contract *c, uint32_t *at) {
+	const uint32_t gone = *at;
+	uint32_t left = c->nodes[gone].left, right = c->nodes[gone].right;
+	while (left != 0 && right != 0) {
+		if (c->nodes[left].priority > c->nodes[right].priority) {
+			*at = left;
+			at = &c->nodes[left].right;
+			left = *at;
+		} else {
+			*at = right;
+			at = &c->nodes[right].left;
+			right = *at;
+		}
+	}
+	*at = left != 0 ? left : right;
+	c->nodes[gone].left = c->free;
+	c->nodes[gone].n = 0;
+	c->free = gone;
+}
+
+// overlap says whether a block of n bytes at addr would lie over another, and over which.
+static const char *overlap(const contract *c, uint64_t addr, uint64_t n) {
+	for (uint32_t i = c->root; i != 0;) {
+		const node *t = &c->nodes[i];
+		if (t->addr <= addr) {
+			if (t->addr + t->n > addr) {
+				return "contract: an object overlaps the one before it";
+			}
+			i = t->right;
+		} else {
+			if (addr + n > t->addr) {
+				return "contract: an object overlaps the one behind it";
+			}
+			i = t->left;
+		}
+	}
+	return NULL;
+}
+
+// ---- contents
+
+// edges gives the bytes at either end that are filled.
+static uint64_t edges(const node *b) { return b->n < 2 * WHOLE ? b->n : WHOLE; }
+
+static void fill(const node *b) {
 	unsigned char *p = (unsigned char *)(uintptr_t)b->addr;
 	memset(p, b->fill, edges(b));
 	memset(p + b->n - edges(b), b->fill, edges(b));
@@ -62,56 +155,45 @@ static bool is_filled(const unsigned char *p, uint64_t n, uint8_t with) {
 	return n == 0 || (p[0] == with && memcmp(p, p + 1, n - 1) == 0);
 }
 
-static bool intact(const block *b) {
+static bool intact(const node *b) {
 	const unsigned char *p = (const unsigned char *)(uintptr_t)b->addr;
 	return is_filled(p, edges(b), b->fill) && is_filled(p + b->n - edges(b), edges(b), b->fill);
 }
+
+// ---- the contract
 
 const char *contract_allocated(contract *c, uint64_t addr, uint64_t n, uint64_t align, bool zeroed) {
 	if (addr % align != 0) {
 		return "contract: an object is not aligned";
 	}
-	const size_t at = find_place(c, addr);
-	if (at > 0 && c->blocks[at - 1].addr + c->blocks[at - 1].n > addr) {
-		return "contract: an object overlaps the one before it";
-	}
-	if (at < c->n && addr + n > c->blocks[at].addr) {
-		return "contract: an object overlaps the one behind it";
+	const char *bad = overlap(c, addr, n);
+	if (bad != NULL) {
+		return bad;
 	}
 	if (c->backed && zeroed && !is_filled((const unsigned char *)(uintptr_t)addr, n, 0)) {
 		return "contract: memory is not zero";
 	}
-	if (c->n == c->cap) {
-		c->cap = c->cap * 2 + 64;
-		c->blocks = realloc(c->blocks, c->cap * sizeof(block));
-		if (c->blocks == NULL) {
-			abort();
-		}
-	}
-	memmove(&c->blocks[at + 1], &c->blocks[at], (c->n - at) * sizeof(block));
-	c->next_fill = (uint8_t)(c->next_fill % 255 + 1);
-	c->blocks[at] = (block){addr, n, c->next_fill};
-	c->n++;
+	const uint32_t i = new_node(c, addr, n);
+	insert(c, i);
 	if (c->backed) {
-		fill(&c->blocks[at]);
+		fill(&c->nodes[i]);
 	}
 	return NULL;
 }
 
 const char *contract_freed(contract *c, uint64_t addr) {
-	const size_t at = find_place(c, addr);
-	if (at == 0 || c->blocks[at - 1].addr != addr) {
+	uint32_t *at = place_of(c, addr);
+	if (*at == 0) {
 		return "contract: what was freed was not allocated";
 	}
-	const bool good = !c->backed || intact(&c->blocks[at - 1]);
-	memmove(&c->blocks[at - 1], &c->blocks[at], (c->n - at) * sizeof(block));
-	c->n--;
+	const bool good = !c->backed || intact(&c->nodes[*at]);
+	take_out(c, at);
 	return good ? NULL : "contract: the contents of an object changed before it was freed";
 }
 
 const char *contract_check(const contract *c) {
-	for (size_t i = 0; c->backed && i < c->n; i++) {
-		if (!intact(&c->blocks[i])) {
+	for (uint32_t i = 1; c->backed && i < c->n; i++) {
+		if (!intact(&c->nodes[i])) {
 			return "contract: the contents of an object changed";
 		}
 	}

@@ -200,19 +200,17 @@ oracle *oracle_new(const oracle_config *cfg) {
 
 static void free_lists(span_list *l, size_t n) {
 	for (size_t i = 0; i < n; i++) {
-		free(l[i].v);
+		free(l[i].block);
 	}
 }
 
 static void free_spans(span_list *l) {
 	for (size_t i = 0; i < l->n; i++) {
 		free(l->v[i]->allocated);
-		free(l->v[i]->marked);
-		free(l->v[i]->special);
 		free(l->v[i]->free_stacks);
 		free(l->v[i]);
 	}
-	free(l->v);
+	free(l->block);
 }
 
 void oracle_free(oracle *o) {

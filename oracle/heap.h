@@ -43,15 +43,15 @@ typedef struct span {
 	uint64_t slot_size, slots, used;
 	uint64_t limit; // where the last slot, or the large object, ends
 	bool needzero, cached, sweeping, page_marked;
-	uint64_t swept_in; // the cycle that swept or made it
-	bool *allocated, *marked, *special;
-	uint64_t *free_stacks; // the last one is taken first
+	uint64_t swept_in;                  // the cycle that swept or made it
+	bool *allocated, *marked, *special; // one block
+	uint64_t *free_stacks;              // the last one is taken first
 	unsigned nfree;
 	bool listed; // in a pool of stacks
 } span;
 
 typedef struct span_list {
-	span **v;
+	span **v, **block; // block: the memory in which v[0..cap) lies
 	size_t n, cap;
 } span_list;
 

@@ -218,7 +218,7 @@ static void TestThreads(void **state) {
 	assert_int_equal(s->disorder, 0);
 	assert_int_equal(spanSet_len(&s->set), 0);
 	assert_int_equal(s->set.index >> 32, pushers * perPusher);
-	assert_int_equal(s->set.spineLen, divRoundUp(pushers * perPusher, spanSetBlockEntries));
+	assert_int_equal(s->set.spineLen, (pushers * perPusher + spanSetBlockEntries - 1) / spanSetBlockEntries);
 	spanSet_reset(&f.env, &s->set);
 	free(s);
 	memFix_done(&f);
