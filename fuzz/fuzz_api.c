@@ -214,6 +214,11 @@ static void *begin(const uint64_t *config) {
 	// Later a checked heap throws when its map of states gets no memory: no state can be left unknown.
 	const uint64_t refusable = s->checked ? 6 : 64;
 	makeHeap(s, &cfg, bare, wrong != 0, config[3] > refusable ? 0 : config[3]);
+	if (seed == 0) {
+		// It could stand anywhere, and what sanitizers note of heaps that stood somewhere would fill the memory.
+		gomem_heap_destroy(s->h);
+		s->h = NULL;
+	}
 	s->nprocs = s->h == NULL || bare ? 0 : 1;
 	return s;
 }

@@ -288,9 +288,6 @@ bool gomem_mark(gomem_heap *h, const void *p) {
 		return false;
 	}
 	const uintptr_t objIndex = mspan_objIndex(s, (uintptr_t)p);
-	if (objIndex >= s->nelems) {
-		return false;
-	}
 	if (mspan_isMarked(h, s, objIndex)) {
 		return true;
 	}

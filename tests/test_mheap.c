@@ -154,6 +154,29 @@ static void test_growByChunks(void **state) {
 	heapFix_done(&f);
 }
 
+// The list of all spans moves when it is full: none is lost, and the old memory goes back.
+static void test_allSpansGrow(void **state) {
+	(void)state;
+	heapFix f;
+	heapFix_init(&f);
+	enum { many = 13000, first = 8192 };
+	static mspan *made[many];
+	for (int i = 0; i < many; i++) {
+		made[i] = manual(&f, 1);
+		assert_int_equal(f.h->allspans.cap, i < first ? first : i < first * 3 / 2 ? first * 3 / 2 : first * 9 / 4);
+	}
+	int listed = 0; // structures are made in stock, so that the order is another
+	for (intptr_t i = 0; i < f.h->allspans.len; i++) {
+		listed += mspan_state(f.h->allspans.p[i]) == mSpanManual;
+	}
+	assert_int_equal(listed, many);
+	for (int i = 0; i < many; i++) {
+		assert_ptr_equal(spanOf(f.h, mspan_base(made[i])), made[i]);
+	}
+	heapFix_checked(&f);
+	heapFix_done(&f);
+}
+
 static void test_randomizedBase(void **state) {
 	(void)state;
 	for (uint64_t seed = 1; seed < 200; seed += 7) {
@@ -618,6 +641,7 @@ int main(void) {
 		cmocka_unit_test(test_mSpanList),
 		cmocka_unit_test(test_mSpanListMisuse),
 		cmocka_unit_test(test_growByChunks),
+		cmocka_unit_test(test_allSpansGrow),
 		cmocka_unit_test(test_randomizedBase),
 		cmocka_unit_test(test_hintRefused),
 		cmocka_unit_test(test_discontiguousArenas),
