@@ -44,10 +44,10 @@ typedef struct state {
 	fuzz_guard guard;
 	gomem_layout layout;
 	gomem_policy policy;
-	bool checked, backed, marking, lost; // lost: the heap threw
+	bool checked, backed, marking;
 	int nprocs;
 	int64_t rate;
-	uint64_t samples, assists, triggers;
+	uint64_t samples, assists;
 	uintptr_t sampled; // address of the last sample
 	block objects[maxObjects], stacks[maxBlocks], manuals[maxBlocks];
 	unsigned nobjects, nstacks, nmanuals;
@@ -64,7 +64,6 @@ static void must(const char *bad) {
 static void onThrow(void *ctx, const char *msg) {
 	state *s = ctx;
 	if (strstr(msg, "out of memory") != NULL && !s->guard.armed) {
-		s->lost = true;
 		fuzz_give_up(); // while sweeping, or in the map of states: documented to end the program
 	}
 	fuzz_thrown(&s->guard, msg);
@@ -98,10 +97,11 @@ static void scavengeAssist(void *ctx, gomem_heap *h, gomem_p *p, uintptr_t scav,
 	gomem_scavenge(h, p, growth / 8, true);
 }
 
+// Objects may be made while a trigger is looked at: it is asked when they are in order.
 static void gcTrigger(void *ctx, gomem_heap *h, gomem_p *p) {
-	(void)h;
-	(void)p;
-	((state *)ctx)->triggers++;
+	(void)ctx;
+	fuzz_check(p == NULL || p->mcache != NULL, "a trigger without a cache");
+	fuzz_check(atomic_load(&h->stats.heapLive) > 0, "a trigger of a heap where nothing lives");
 }
 
 static void assist(void *ctx, gomem_heap *h, gomem_p *p, uintptr_t size) {
@@ -271,6 +271,11 @@ static gomem_p *pOf(state *s, uint64_t n) {
 	return p;
 }
 
+// mayFail: the system refused something since it had refused `before`. The process's own system is taken to have what is asked of it.
+static bool mayFail(const state *s, uint64_t before) {
+	return s->os == NULL && !s->h->ownsOS && fuzz_os_failed() > before;
+}
+
 static void procs(void *v, const uint64_t *a) {
 	state *s = v;
 	// Small numbers mostly, 0 and below, and too many.
@@ -286,10 +291,11 @@ static void procs(void *v, const uint64_t *a) {
 		pOf(s, (uint64_t)i);
 	}
 	errno = 0;
+	const uint64_t failed = fuzz_os_failed();
 	fuzz_host_refuse(s->h->ownsOS ? 0 : a[1]);
 	const bool ok = gomem_procresize(s->h, n);
 	const int err = errno;
-	const bool refused = fuzz_host_obey() || fuzz_os_failed() > 0;
+	const bool refused = fuzz_host_obey() || mayFail(s, failed);
 	if (n <= 0) {
 		fuzz_check(!ok && err == EINVAL, "a heap without Ps");
 		return;
@@ -308,8 +314,6 @@ static void procs(void *v, const uint64_t *a) {
 static const uint8_t pointerMask[] = {0x0a};
 static const gomem_type pointers = {.size = 32, .ptr_bytes = 32, .ptr_mask = pointerMask};
 
-static bool mayFail(state *s) { return s->h->ownsOS || s->os != NULL || fuzz_os_failed() > 0; }
-
 static void allocate(void *v, const uint64_t *a) {
 	state *s = v;
 	if (s->h == NULL || s->nobjects == maxObjects) {
@@ -317,10 +321,11 @@ static void allocate(void *v, const uint64_t *a) {
 	}
 	const bool scan = (a[2] & 1) != 0, zeroed = scan || (a[2] & 2) != 0;
 	const uintptr_t size = (uintptr_t)(scan ? (a[1] + 31) / 32 * 32 : a[1]);
-	const uint64_t samples = s->samples, assists = s->assists;
+	const uint64_t samples = s->samples, assists = s->assists, failed = fuzz_os_failed();
+	errno = 0;
 	const uintptr_t x = (uintptr_t)gomem_mallocgc(s->h, pOf(s, a[0]), size, scan ? &pointers : NULL, zeroed);
 	if (x == 0) {
-		fuzz_check(errno == ENOMEM && mayFail(s), "out of memory where there is some");
+		fuzz_check(errno == ENOMEM && mayFail(s, failed), "out of memory where there is some");
 		return;
 	}
 	if (size == 0) {
@@ -428,13 +433,14 @@ static void stackAlloc(void *v, const uint64_t *a) {
 		return;
 	}
 	errno = 0;
+	const uint64_t failed = fuzz_os_failed();
 	void *x = gomem_stackalloc(s->h, pOf(s, a[0]), n, (a[2] & 1) != 0);
 	if (n < 2048 || (n & (n - 1)) != 0) {
 		fuzz_check(x == NULL && errno == EINVAL, "no size of a stack");
 		return;
 	}
 	if (x == NULL) {
-		fuzz_check(errno == ENOMEM && mayFail(s), "out of memory where there is some");
+		fuzz_check(errno == ENOMEM && mayFail(s, failed), "out of memory where there is some");
 		return;
 	}
 	gomem_span_info span;
@@ -472,6 +478,9 @@ static void throws(state *s, void (*fn)(void *), giveBack g, const char *what) {
 
 static void stackFree(void *v, const uint64_t *a) {
 	state *s = v;
+	if (s->h != NULL && s->nstacks == 0) {
+		stackAlloc(s, (const uint64_t[FUZZ_MAX_ARGS]){a[0], a[1], a[2], 1});
+	}
 	if (s->h == NULL || s->nstacks == 0) {
 		return;
 	}
@@ -497,19 +506,22 @@ static void manual(void *v, const uint64_t *a) {
 	if (s->h == NULL || s->nmanuals == maxBlocks) {
 		return;
 	}
-	const uintptr_t npages = a[2] % 8 == 0 ? (uintptr_t)a[3] : (uintptr_t)a[1];
+	// What is neither few nor too many would be real memory.
+	const uintptr_t tooMany = ((uintptr_t)1 << (s->layout.heapAddrBits - s->layout.pageShift)) + 1;
+	const uintptr_t npages = a[2] % 8 == 0 ? tooMany + (uintptr_t)(a[3] % (UINTPTR_MAX - tooMany)) : (uintptr_t)a[1];
 	errno = 0;
-	void *x = npages > 600 && npages < (uintptr_t)1 << 40 ? NULL : gomem_allocManual(s->h, pOf(s, a[0]), npages);
+	const uint64_t failed = fuzz_os_failed();
+	void *x = gomem_allocManual(s->h, pOf(s, a[0]), npages);
 	if (npages == 0) {
 		fuzz_check(x == NULL && errno == EINVAL, "no pages");
 		return;
 	}
-	if (npages > 600) {
-		fuzz_check(x == NULL && (errno == ENOMEM || npages < (uintptr_t)1 << 40), "more pages than there are");
+	if (npages >= tooMany) {
+		fuzz_check(x == NULL && errno == ENOMEM, "more pages than there are");
 		return;
 	}
 	if (x == NULL) {
-		fuzz_check(errno == ENOMEM && mayFail(s), "out of memory where there is some");
+		fuzz_check(errno == ENOMEM && mayFail(s, failed), "out of memory where there is some");
 		return;
 	}
 	must(contract_allocated(s->c, (uintptr_t)x, npages << s->layout.pageShift, 1u << s->layout.pageShift, false));
@@ -518,6 +530,9 @@ static void manual(void *v, const uint64_t *a) {
 
 static void freeManual(void *v, const uint64_t *a) {
 	state *s = v;
+	if (s->h != NULL && s->nmanuals == 0) {
+		manual(s, (const uint64_t[FUZZ_MAX_ARGS]){a[0], 1 + a[1] % 20, 1});
+	}
 	if (s->h == NULL || s->nmanuals == 0) {
 		return;
 	}
@@ -608,7 +623,10 @@ static void breakHeap(state *s, uint64_t how) {
 }
 
 static void breakStacks(state *s, uint64_t which) {
-	mspan *sp = s->h->stackpool[which % s->layout.numStackOrders].span.first;
+	mspan *sp = NULL;
+	for (unsigned i = 0; i < s->layout.numStackOrders && sp == NULL; i++) {
+		sp = s->h->stackpool[(which + i) % s->layout.numStackOrders].span.first;
+	}
 	if (sp == NULL) {
 		return;
 	}
@@ -628,7 +646,7 @@ static void breakSomething(void *v, const uint64_t *a) {
 		breakSpan(s, sp, a[0]);
 	} else if (a[0] == 4 && sp != NULL) {
 		breakPages(s, sp);
-	} else if (a[0] < 10) {
+	} else if (a[0] >= 5 && a[0] < 10) {
 		breakHeap(s, a[0] - 5);
 	} else {
 		breakStacks(s, a[1]);

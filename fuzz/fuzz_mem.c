@@ -417,7 +417,6 @@ static void direct(void *v, const uint64_t *a) {
 
 // refused: the host has no memory for what the system or the map of states keeps.
 static void refused(void *v, const uint64_t *a) {
-	(void)v;
 	fuzz_host_refuse(a[1]);
 	if (a[0] == 0) {
 		gomem_state_map *m = memStates_new();
@@ -441,6 +440,7 @@ static void refused(void *v, const uint64_t *a) {
 	void *const p = os->reserve(os, a[2] == 0 ? here : NULL, 4096, MEM_HEAP);
 	const bool noPlace = fuzz_host_obey();
 	fuzz_check(p != NULL || noPlace, "a reservation fails");
+	fuzz_check(a[0] != 3 || p != here, "a reservation over the process's own memory");
 	if (p != NULL) {
 		fuzz_host_refuse(a[1]);
 		const bool ok = os->map(os, p, 4096);
@@ -535,7 +535,7 @@ static void move(void *v, const uint64_t *a) {
 	state *s = v;
 	if (s->system == FUZZ_OS) {
 		s->willMove = true;
-		fuzz_os_move(1);
+		fuzz_os_move(1, 0);
 	}
 }
 

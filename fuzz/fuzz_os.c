@@ -49,7 +49,7 @@ static struct {
 	range open[numWindows];   // accessible, and but for dirty, zero and forbidden; for the whole life of the process
 	pieces dirty[numWindows]; // was made Ready since begin
 	uint64_t calls, failFrom, failTo, failed;
-	uint64_t reservations, moveAt;
+	uint64_t reservations, moveFrom, moveTo;
 	fuzz_os_call log[maxCalls];
 	size_t nlog;
 } sys;
@@ -198,7 +198,9 @@ static bool place(uint64_t lo, uint64_t n) {
 }
 
 static void *reserveHeap(uint64_t hint, uint64_t n) {
-	if (++sys.reservations != sys.moveAt && place(hint, n)) {
+	sys.reservations++;
+	const bool moved = sys.reservations >= sys.moveFrom && sys.reservations < sys.moveTo;
+	if (!moved && place(hint, n)) {
 		return (void *)(uintptr_t)hint;
 	}
 	// One page stays free before each place, so that none is aligned by chance.
@@ -392,7 +394,7 @@ gomem_os *fuzz_os_begin(const fuzz_os_config *cfg) {
 	}
 	clearHeap();
 	sys.calls = sys.failFrom = sys.failTo = sys.failed = 0;
-	sys.reservations = sys.moveAt = 0;
+	sys.reservations = sys.moveFrom = sys.moveTo = 0;
 	sys.nlog = 0;
 	sys.os = (gomem_os){
 		.name = "fuzz",
@@ -420,7 +422,10 @@ void fuzz_os_fail(uint64_t n, uint64_t more) {
 	sys.failTo = sys.failFrom + more;
 }
 
-void fuzz_os_move(uint64_t n) { sys.moveAt = n == 0 ? 0 : sys.reservations + n; }
+void fuzz_os_move(uint64_t n, uint64_t more) {
+	sys.moveFrom = n == 0 ? 0 : sys.reservations + n;
+	sys.moveTo = n == 0 ? 0 : sys.moveFrom + 1 + more;
+}
 
 uint64_t fuzz_os_held(void) {
 	uint64_t sum = sys.metaHeld;

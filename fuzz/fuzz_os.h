@@ -28,8 +28,8 @@ static const uint64_t FUZZ_OS_SEED = (uint64_t)(poisonUndefines ? 0x01008 : 0x80
 gomem_os *fuzz_os_begin(const fuzz_os_config *cfg);
 // The n-th call from now on that can fail fails (1: the next; 0: none), and so do the `more` calls after it.
 void fuzz_os_fail(uint64_t n, uint64_t more);
-// The n-th reservation of heap memory from now on is granted elsewhere.
-void fuzz_os_move(uint64_t n);
+// The n-th reservation of heap memory from now on is granted elsewhere (1: the next; 0: none), and so are the `more` after it.
+void fuzz_os_move(uint64_t n, uint64_t more);
 uint64_t fuzz_os_failed(void); // calls that failed since begin
 uint64_t fuzz_os_held(void);   // bytes that were given out and not given back: 0 when a heap is gone
 

@@ -15,6 +15,8 @@ static const fuzz_op_info ops[] = {
 	WORLD_OP_DROP_EACH,
 	WORLD_OP_LOOK_AROUND,
 	WORLD_OP_STATS,
+	WORLD_OP_GC,
+	WORLD_OP_LOOK,
 };
 
 FUZZ_TARGET(stack) = {

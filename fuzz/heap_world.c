@@ -5,7 +5,7 @@
 
 #include <stdlib.h>
 
-// ---- types: T(i) has i % 5 + 1 words with pointers in a pattern of its own
+// ---- types: of 1 to 12 words, each with a pattern of pointers of its own
 
 static const uint8_t masks[WORLD_TYPES][2] = {{1}, {3}, {5}, {2}, {0xff, 1}, {0x81}, {0xaa, 2}, {1, 2}};
 static const gomem_type types[WORLD_TYPES] = {
@@ -387,10 +387,7 @@ static uint64_t alignment(uint64_t size, bool pointers) {
 
 void world_add_object(world *w, uint64_t addr, uint64_t size, bool pointers, bool needzero) {
 	must(contract_allocated(w->c, addr, size, alignment(size, pointers), needzero || pointers));
-	if (w->nobjects == WORLD_OBJECTS) {
-		must(contract_freed(w->c, addr));
-		return;
-	}
+	fuzz_check(w->nobjects < WORLD_OBJECTS, "room for an object");
 	w->objects[w->nobjects++] = (world_object){.addr = addr, .size = size, .marked = w->marking};
 }
 
@@ -494,29 +491,6 @@ void world_rewrite(void *v, const uint64_t *a) {
 
 // ---- the cycle
 
-void world_gc_begin(void *v, const uint64_t *a) {
-	world *w = v;
-	int id;
-	gomem_p *p = world_p(w, a[0], &id);
-	if (w->marking || p == NULL) {
-		return;
-	}
-	for (int i = 0; i < w->nprocs; i++) {
-		prepare(w, i);
-	}
-	gomem_finishsweep(w->h, p);
-	gomem_setGCPhase(w->h, gcMark);
-	if (!world_lost(w)) {
-		oracle_finish_sweep(w->o, id);
-		oracle_set_phase(w->o, gcMark);
-		world_settle(w);
-	}
-	w->marking = true;
-	for (size_t i = 0; i < w->nobjects; i++) {
-		w->objects[i].marked = false;
-	}
-}
-
 // mark marks an object through a pointer into it.
 static void mark(world *w, world_object *obj, uint64_t offset) {
 	const uint64_t addr = obj->addr + offset % obj->size;
@@ -527,30 +501,8 @@ static void mark(world *w, world_object *obj, uint64_t offset) {
 	obj->marked = true;
 }
 
-void world_mark_some(void *v, const uint64_t *a) {
-	world *w = v;
-	for (uint64_t i = 0; w->marking && w->nobjects > 0 && i < a[1]; i++) {
-		mark(w, &w->objects[(a[0] + i) % w->nobjects], i * 8);
-	}
-}
-
-static uint64_t near_object(const world *w, const uint64_t *a) {
-	const uint64_t base = w->nobjects > 0 ? w->objects[a[0] % w->nobjects].addr : FUZZ_OS_BASE;
-	return a[2] != 0 ? base - a[1] : base + a[1];
-}
-
-void world_mark_wild(void *v, const uint64_t *a) {
-	world *w = v;
-	const uint64_t addr = near_object(w, a);
-	if (!w->marking || !w->compare) {
-		return;
-	}
-	fuzz_equal("mark of any address", gomem_mark(w->h, (const void *)(uintptr_t)addr), oracle_mark(w->o, addr));
-}
-
-void world_gc_end(void *v, const uint64_t *a) {
-	world *w = v;
-	(void)a;
+// world_gc_finish ends the cycle that is under way.
+static void world_gc_finish(world *w) {
 	if (!w->marking) {
 		return;
 	}
@@ -568,6 +520,68 @@ void world_gc_end(void *v, const uint64_t *a) {
 		oracle_start_sweep(w->o);
 		world_settle(w);
 	}
+}
+
+// An operation that has nothing to work on first makes it: a cycle, an object, a stack.
+void world_gc_begin(void *v, const uint64_t *a) {
+	world *w = v;
+	int id;
+	gomem_p *p = world_p(w, a[0], &id);
+	if (p == NULL) {
+		return;
+	}
+	world_gc_finish(w);
+	for (int i = 0; i < w->nprocs; i++) {
+		prepare(w, i);
+	}
+	gomem_finishsweep(w->h, p);
+	gomem_setGCPhase(w->h, gcMark);
+	if (!world_lost(w)) {
+		oracle_finish_sweep(w->o, id);
+		oracle_set_phase(w->o, gcMark);
+		world_settle(w);
+	}
+	w->marking = true;
+	for (size_t i = 0; i < w->nobjects; i++) {
+		w->objects[i].marked = false;
+	}
+}
+
+static void world_gc_need(world *w) {
+	if (!w->marking) {
+		world_gc_begin(w, (const uint64_t[FUZZ_MAX_ARGS]){0});
+	}
+}
+
+void world_mark_some(void *v, const uint64_t *a) {
+	world *w = v;
+	world_gc_need(w);
+	for (uint64_t i = 0; w->marking && w->nobjects > 0 && i < a[1]; i++) {
+		mark(w, &w->objects[(a[0] + i) % w->nobjects], i * 8);
+	}
+}
+
+static uint64_t near_object(const world *w, const uint64_t *a) {
+	const uint64_t base = w->nobjects > 0 ? w->objects[a[0] % w->nobjects].addr : FUZZ_OS_BASE;
+	return a[2] != 0 ? base - a[1] : base + a[1];
+}
+
+void world_mark_wild(void *v, const uint64_t *a) {
+	world *w = v;
+	world_gc_need(w);
+	const uint64_t addr = near_object(w, a);
+	if (!w->marking || !w->compare) {
+		return;
+	}
+	fuzz_equal("mark of any address", gomem_mark(w->h, (const void *)(uintptr_t)addr), oracle_mark(w->o, addr));
+}
+
+void world_gc_end(void *v, const uint64_t *a) {
+	world *w = v;
+	if (!w->marking) {
+		world_gc_begin(w, a);
+	}
+	world_gc_finish(w);
 }
 
 void world_gc(void *v, const uint64_t *a) {
@@ -598,6 +612,9 @@ void world_sweep(void *v, const uint64_t *a) {
 
 void world_pace(void *v, const uint64_t *a) {
 	world *w = v;
+	if (isSweepDone(w->h)) { // a rate is set only where there is something to sweep
+		world_gc(w, (const uint64_t[FUZZ_MAX_ARGS]){0});
+	}
 	const uint64_t trigger = atomic_load(&w->h->stats.heapLive) + a[0];
 	gcPaceSweeper(w->h, trigger);
 	if (!world_lost(w)) {
@@ -607,6 +624,9 @@ void world_pace(void *v, const uint64_t *a) {
 
 void world_special(void *v, const uint64_t *a) {
 	world *w = v;
+	if (w->nobjects == 0) {
+		world_malloc(w, (const uint64_t[FUZZ_MAX_ARGS]){0, 48});
+	}
 	if (w->nobjects == 0 || w->nspecials == WORLD_SPECIALS) {
 		return;
 	}
@@ -647,14 +667,16 @@ world_stack world_take_stack(world *w, uint64_t which) { return take_from(w, w->
 world_stack world_take_manual(world *w, uint64_t which) { return take_from(w, w->manuals, &w->nmanuals, which); }
 
 void world_add_stack(world *w, uint64_t addr, uint64_t n) {
-	if (addr != 0 && w->nstacks < WORLD_STACKS) {
+	if (addr != 0) {
+		fuzz_check(w->nstacks < WORLD_STACKS, "room for a stack");
 		must(contract_allocated(w->c, addr, n, 2048, false));
 		w->stacks[w->nstacks++] = (world_stack){addr, n};
 	}
 }
 
 void world_add_manual(world *w, uint64_t addr, uint64_t npages) {
-	if (addr != 0 && w->nmanuals < WORLD_STACKS) {
+	if (addr != 0) {
+		fuzz_check(w->nmanuals < WORLD_STACKS, "room for pages");
 		must(contract_allocated(w->c, addr, npages * 8192, 8192, false));
 		w->manuals[w->nmanuals++] = (world_stack){addr, npages};
 	}
@@ -664,9 +686,6 @@ void world_stackalloc(void *v, const uint64_t *a) {
 	world *w = v;
 	int id;
 	gomem_p *p = world_p_or_none(w, a[0], a[2] == 2, &id);
-	if (w->nstacks == WORLD_STACKS) {
-		return;
-	}
 	const uint32_t n = 2048u << a[1];
 	const uintptr_t addr = (uintptr_t)gomem_stackalloc(w->h, p, n, a[2] == 1);
 	if (!world_lost(w)) {
@@ -679,9 +698,12 @@ void world_stackalloc(void *v, const uint64_t *a) {
 void world_stackfree(void *v, const uint64_t *a) {
 	world *w = v;
 	int id;
+	if (w->nstacks == 0) {
+		world_stackalloc(w, (const uint64_t[FUZZ_MAX_ARGS]){a[0], a[1] % 9, a[2]});
+	}
 	gomem_p *p = world_p_or_none(w, a[0], a[2] == 2, &id);
 	if (w->nstacks == 0) {
-		return;
+		return; // out of memory
 	}
 	const world_stack stack = world_take_stack(w, a[1]);
 	gomem_stackfree(w->h, p, (void *)(uintptr_t)stack.addr, (uintptr_t)stack.n, a[2] == 1);
@@ -694,10 +716,8 @@ void world_stackfree(void *v, const uint64_t *a) {
 void world_free_stack_spans(void *v, const uint64_t *a) {
 	world *w = v;
 	int id;
+	world_gc_finish(w); // Go does so after the cycle
 	gomem_p *p = world_p(w, a[0], &id);
-	if (w->marking) {
-		return; // Go does so after the cycle
-	}
 	gomem_freeStackSpans(w->h, p);
 	if (!world_lost(w)) {
 		oracle_free_stack_spans(w->o, id);
@@ -709,9 +729,6 @@ void world_manual(void *v, const uint64_t *a) {
 	world *w = v;
 	int id;
 	gomem_p *p = world_p_or_none(w, a[0], a[2] != 0, &id);
-	if (w->nmanuals == WORLD_STACKS) {
-		return;
-	}
 	const uint64_t npages = 1 + (w->backed ? a[1] % 1200 : a[1]);
 	const uintptr_t addr = (uintptr_t)gomem_allocManual(w->h, p, (uintptr_t)npages);
 	if (!world_lost(w)) {
@@ -724,9 +741,12 @@ void world_manual(void *v, const uint64_t *a) {
 void world_free_manual(void *v, const uint64_t *a) {
 	world *w = v;
 	int id;
+	if (w->nmanuals == 0) {
+		world_manual(w, a);
+	}
 	gomem_p *p = world_p(w, a[0], &id);
 	if (w->nmanuals == 0) {
-		return;
+		return; // out of memory
 	}
 	const uint64_t addr = world_take_manual(w, a[1]).addr;
 	gomem_freeManual(w->h, p, (void *)(uintptr_t)addr);
@@ -768,8 +788,22 @@ static void look_at(world *w, uint64_t addr) {
 	}
 }
 
+// look_at_object asks for a live object through its first byte and its last, and for the slot behind it: what no oracle is needed for.
+static void look_at_object(world *w, const world_object *obj) {
+	gomem_span_info span;
+	fuzz_check(gomem_spanOf(w->h, (uintptr_t)obj->addr, &span) && span.state == 1, "the span of a live object");
+	const uint64_t slot = gomem_findObject(w->h, (uintptr_t)obj->addr), last = obj->addr + obj->size - 1;
+	fuzz_check(slot != 0 && slot <= obj->addr && last < slot + span.elemsize, "the slot of a live object");
+	fuzz_equal("slot at the last byte of an object", gomem_findObject(w->h, (uintptr_t)last), slot);
+	fuzz_check(gomem_findObject(w->h, (uintptr_t)(slot + span.elemsize)) != slot, "the slot behind a live object");
+	fuzz_check(gomem_findObject(w->h, (uintptr_t)slot - 1) != slot, "the slot before a live object");
+}
+
 void world_look(void *v, const uint64_t *a) {
 	world *w = v;
+	if (w->nobjects > 0) {
+		look_at_object(w, &w->objects[a[0] % w->nobjects]);
+	}
 	if (w->compare) {
 		look_at(w, near_object(w, a));
 	}
@@ -805,8 +839,7 @@ void world_read_stats(void *v, const uint64_t *a) {
 	fuzz_equal("frees", got.frees, want.frees);
 	fuzz_equal("tiny_allocs", got.tiny_allocs, want.tiny_allocs);
 	fuzz_equal("large_allocs", got.large_allocs, want.large_allocs);
-	const gomem_stats *s = &w->h->stats;
-	fuzz_equal("heapLive", atomic_load(&((gomem_stats *)(uintptr_t)s)->heapLive), oracle_live(w->o));
+	fuzz_equal("heapLive", atomic_load(&w->h->stats.heapLive), oracle_live(w->o));
 }
 
 // ---- the world
@@ -820,7 +853,7 @@ void world_huge_pages(void *v, const uint64_t *a) {
 
 void world_os_move(void *v, const uint64_t *a) {
 	(void)v;
-	fuzz_os_move(a[0]);
+	fuzz_os_move(a[0], a[1]);
 }
 
 void world_os_fail(void *v, const uint64_t *a) {

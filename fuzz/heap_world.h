@@ -84,9 +84,9 @@ enum {
 };
 
 void *world_begin(const uint64_t *config);
-void world_after(void *w);
-void world_end(void *w);
-void world_abandon(void *w); // releases what a heap holds that threw
+void world_after(void *v);
+void world_end(void *v);
+void world_abandon(void *v); // releases what a heap holds that threw
 void world_check(world *w);  // all invariants and contents, slow
 
 // world_p gives an existing P by any number, its caches prepared for the cycle: as when Go's scheduler acquires one. NULL: before there are Ps.
@@ -113,35 +113,35 @@ void world_on_event(void *ctx, gomem_ev k, uint64_t a, uint64_t b, uint64_t c, u
 void world_oracle_steps(world *w, void (*step)(void *ctx, oracle_step step), void *ctx);
 
 // The operations. Argument lists as macros stand beside, for the tables of targets.
-void world_malloc(void *w, const uint64_t *a);
-void world_malloc_many(void *w, const uint64_t *a);
-void world_malloc_tiny(void *w, const uint64_t *a);
-void world_malloc_large(void *w, const uint64_t *a);
-void world_drop(void *w, const uint64_t *a);
-void world_drop_each(void *w, const uint64_t *a);
-void world_gc_begin(void *w, const uint64_t *a);
-void world_mark_some(void *w, const uint64_t *a);
-void world_mark_wild(void *w, const uint64_t *a);
-void world_gc_end(void *w, const uint64_t *a);
-void world_gc(void *w, const uint64_t *a);
-void world_prepare(void *w, const uint64_t *a);
-void world_sweep(void *w, const uint64_t *a);
-void world_pace(void *w, const uint64_t *a);
-void world_special(void *w, const uint64_t *a);
-void world_stackalloc(void *w, const uint64_t *a);
-void world_stackfree(void *w, const uint64_t *a);
-void world_free_stack_spans(void *w, const uint64_t *a);
-void world_manual(void *w, const uint64_t *a);
-void world_free_manual(void *w, const uint64_t *a);
-void world_scavenge(void *w, const uint64_t *a);
-void world_procs(void *w, const uint64_t *a);
-void world_look(void *w, const uint64_t *a);
-void world_look_around(void *w, const uint64_t *a);
-void world_read_stats(void *w, const uint64_t *a);
-void world_rewrite(void *w, const uint64_t *a);
-void world_huge_pages(void *w, const uint64_t *a);
-void world_os_move(void *w, const uint64_t *a);
-void world_os_fail(void *w, const uint64_t *a);
+void world_malloc(void *v, const uint64_t *a);
+void world_malloc_many(void *v, const uint64_t *a);
+void world_malloc_tiny(void *v, const uint64_t *a);
+void world_malloc_large(void *v, const uint64_t *a);
+void world_drop(void *v, const uint64_t *a);
+void world_drop_each(void *v, const uint64_t *a);
+void world_gc_begin(void *v, const uint64_t *a);
+void world_mark_some(void *v, const uint64_t *a);
+void world_mark_wild(void *v, const uint64_t *a);
+void world_gc_end(void *v, const uint64_t *a);
+void world_gc(void *v, const uint64_t *a);
+void world_prepare(void *v, const uint64_t *a);
+void world_sweep(void *v, const uint64_t *a);
+void world_pace(void *v, const uint64_t *a);
+void world_special(void *v, const uint64_t *a);
+void world_stackalloc(void *v, const uint64_t *a);
+void world_stackfree(void *v, const uint64_t *a);
+void world_free_stack_spans(void *v, const uint64_t *a);
+void world_manual(void *v, const uint64_t *a);
+void world_free_manual(void *v, const uint64_t *a);
+void world_scavenge(void *v, const uint64_t *a);
+void world_procs(void *v, const uint64_t *a);
+void world_look(void *v, const uint64_t *a);
+void world_look_around(void *v, const uint64_t *a);
+void world_read_stats(void *v, const uint64_t *a);
+void world_rewrite(void *v, const uint64_t *a);
+void world_huge_pages(void *v, const uint64_t *a);
+void world_os_move(void *v, const uint64_t *a);
+void world_os_fail(void *v, const uint64_t *a);
 
 // All operations. Those that make the OS fail come first: targets without them begin behind.
 enum { WORLD_OPS_OS_FAIL = 1, WORLD_OPS = 29 };
@@ -219,7 +219,7 @@ enum { WORLD_NOSCAN = 1, WORLD_ZEROED = 2 };
 #define WORLD_OP_HUGE_PAGES                                                                                            \
 	{ "huge_pages", {{0}}, world_huge_pages }
 #define WORLD_OP_OS_MOVE                                                                                               \
-	{ "os_move", {{"n", 1, FUZZ_ANY, 3}}, world_os_move }
+	{ "os_move", {{"n", 1, FUZZ_ANY, 3}, {"more", 1, FUZZ_ANY, 7}}, world_os_move }
 #define WORLD_OP_OS_FAIL                                                                                               \
 	{ "os_fail", {{"n", 2, FUZZ_ANY, 60}, {"more", 1, FUZZ_ANY, 0}}, world_os_fail }
 

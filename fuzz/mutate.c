@@ -140,6 +140,18 @@ static void changeArg(mutator *m, const fuzz_arg *args, uint64_t *a) {
 	}
 }
 
+// share gives some arguments of op the value that an argument of that name has in another one: so that they meet in a size class, a P, a page.
+static void share(mutator *m, const fuzz_op *other, fuzz_op *op) {
+	const fuzz_arg *theirs = m->t->ops[other->kind].args, *ours = m->t->ops[op->kind].args;
+	for (unsigned i = 0; i < numArgs(ours); i++) {
+		for (unsigned j = 0; j < numArgs(theirs); j++) {
+			if (strcmp(ours[i].name, theirs[j].name) == 0 && below(m, 2) == 0) {
+				op->a[i] = other->a[j];
+			}
+		}
+	}
+}
+
 static fuzz_op newOp(mutator *m) {
 	fuzz_op op = {.kind = (unsigned)below(m, m->t->nops)};
 	newArgs(m, m->t->ops[op.kind].args, op.a);
@@ -176,6 +188,9 @@ static void insertNew(mutator *m, fuzz_program *p) {
 	const unsigned n = 1 + (unsigned)below(m, sizeof fresh / sizeof fresh[0]);
 	for (unsigned i = 0; i < n; i++) {
 		fresh[i] = newOp(m);
+		if (p->n > 0) {
+			share(m, &p->ops[below(m, p->n)], &fresh[i]);
+		}
 	}
 	insertOps(p, (unsigned)below(m, p->n + 1u), fresh, n);
 }
@@ -254,6 +269,14 @@ static void mutateOnce(mutator *m, fuzz_program *p) {
 	}
 }
 
+// fit drops operations until there are as few as the target runs, so that the last ones are not always those that go.
+static void fit(mutator *m, fuzz_program *p) {
+	const unsigned most = m->t->max_ops != 0 ? m->t->max_ops : FUZZ_MAX_OPS;
+	while (p->n > most) {
+		removeOps(p, (unsigned)below(m, p->n), 1);
+	}
+}
+
 size_t fuzz_mutate(const fuzz_target *t, uint8_t *data, size_t n, size_t max, uint32_t seed) {
 	static fuzz_program p;
 	mutator m = {t, seed};
@@ -261,6 +284,7 @@ size_t fuzz_mutate(const fuzz_target *t, uint8_t *data, size_t n, size_t max, ui
 	for (uint64_t times = 1 + below(&m, (uint64_t)1 << below(&m, 4)); times > 0; times--) {
 		mutateOnce(&m, &p);
 	}
+	fit(&m, &p);
 	return fuzz_encode(t, &p, data, max);
 }
 
@@ -275,6 +299,7 @@ size_t fuzz_cross(const fuzz_target *t, const uint8_t *a, size_t na, const uint8
 		const unsigned n = below(&m, 2) == 0 ? someRun(&m, &q, &at) : q.n - (at = (unsigned)below(&m, q.n));
 		insertOps(&p, (unsigned)below(&m, p.n + 1u), &q.ops[at], n);
 	}
+	fit(&m, &p);
 	return fuzz_encode(t, &p, out, max);
 }
 

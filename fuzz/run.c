@@ -104,8 +104,14 @@ bool fuzz_throws(fuzz_guard *g, void (*fn)(void *), void *arg) {
 // ---- running
 
 static jmp_buf givenUp;
+static bool mayGiveUp; // givenUp is set, and the target can abandon
 
-void fuzz_give_up(void) { longjmp(givenUp, 1); }
+void fuzz_give_up(void) {
+	if (!mayGiveUp) {
+		fuzz_fail("given up where there is nothing to go back to");
+	}
+	longjmp(givenUp, 1);
+}
 
 static void run_ops(const fuzz_target *t, const fuzz_program *p, void *state) {
 	for (unsigned i = 0; i < p->n; i++) {
@@ -121,15 +127,17 @@ void fuzz_run_program(const fuzz_target *t, const fuzz_program *p) {
 	current.t = t;
 	current.p = p;
 	current.op = p->n;
-	fuzz_host_refuse(0);
 	void *const state = t->begin(p->config);
 	if (setjmp(givenUp) == 0) {
+		mayGiveUp = t->abandon != NULL;
 		run_ops(t, p, state);
 		current.op = p->n;
 		t->end(state);
 	} else {
+		fuzz_host_obey();
 		t->abandon(state);
 	}
+	mayGiveUp = false;
 	current.p = NULL;
 }
 

@@ -93,12 +93,13 @@ static inline uintptr_t poison_firstUndefined(uintptr_t addr, uintptr_t n) {
 // sanitizer's notes on the rest shall not become memory.
 static inline void poison_forget(uintptr_t addr, uintptr_t n) {
 	const uintptr_t block = 64 << 10;
-	for (uintptr_t end = addr + n; poisonForbids && addr < end;) {
-		const uintptr_t size = end - addr < block ? end - addr : block;
+	while (poisonForbids && n > 0) {
+		const uintptr_t size = n < block ? n : block;
 		if (poison_firstForbidden(addr, size) != 0) {
 			poison_allow(addr, size);
 		}
 		addr += size;
+		n -= size;
 	}
 }
 

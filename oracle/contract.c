@@ -22,7 +22,9 @@ struct contract {
 	uint8_t next_fill;
 };
 
-enum { WHOLE = 512 }; // of larger blocks, the first and the last so many bytes are filled
+// Of larger blocks the first and the last WHOLE bytes are filled, and between them STRIPE bytes at each multiple of EVERY, up to STRIPED: memory
+// that is touched has to be cleared.
+enum { WHOLE = 512, STRIPE = 16, EVERY = 512, STRIPED = 64 << 10 };
 
 contract *contract_new(bool backed) {
 	contract *c = calloc(1, sizeof *c);
@@ -49,10 +51,11 @@ static uint32_t new_node(contract *c, uint64_t addr, uint64_t n) {
 	} else {
 		if (c->n >= c->cap) {
 			c->cap = c->cap * 2 + 64;
-			c->nodes = realloc(c->nodes, c->cap * sizeof(node));
-			if (c->nodes == NULL) {
+			node *longer = realloc(c->nodes, c->cap * sizeof(node));
+			if (longer == NULL) {
 				abort();
 			}
+			c->nodes = longer;
 		}
 		i = c->n++;
 	}
@@ -144,10 +147,15 @@ static const char *overlap(const contract *c, uint64_t addr, uint64_t n) {
 // edges gives the bytes at either end that are filled.
 static uint64_t edges(const node *b) { return b->n < 2 * WHOLE ? b->n : WHOLE; }
 
+static uint64_t striped(const node *b) { return b->n < STRIPED ? b->n : STRIPED; }
+
 static void fill(const node *b) {
 	unsigned char *p = (unsigned char *)(uintptr_t)b->addr;
 	memset(p, b->fill, edges(b));
 	memset(p + b->n - edges(b), b->fill, edges(b));
+	for (uint64_t at = EVERY; at + STRIPE < striped(b); at += EVERY) {
+		memset(p + at, b->fill, STRIPE);
+	}
 }
 
 // is_filled: a run of bytes is the same everywhere if it equals itself one byte further on.
@@ -157,7 +165,11 @@ static bool is_filled(const unsigned char *p, uint64_t n, uint8_t with) {
 
 static bool intact(const node *b) {
 	const unsigned char *p = (const unsigned char *)(uintptr_t)b->addr;
-	return is_filled(p, edges(b), b->fill) && is_filled(p + b->n - edges(b), edges(b), b->fill);
+	bool good = is_filled(p, edges(b), b->fill) && is_filled(p + b->n - edges(b), edges(b), b->fill);
+	for (uint64_t at = EVERY; at + STRIPE < striped(b); at += EVERY) {
+		good = good && is_filled(p + at, STRIPE, b->fill);
+	}
+	return good;
 }
 
 // ---- the contract

@@ -158,8 +158,9 @@ void oracle_pages_grow(oracle_pages *o, uint64_t addr, uint64_t npages) {
 	}
 	must(at == 0 || o->chunks[at - 1].addr + chunk_bytes(o) <= addr, "a chunk was added twice");
 	must(at == o->n || addr + more * chunk_bytes(o) <= o->chunks[at].addr, "a chunk was added twice");
-	o->chunks = realloc(o->chunks, (o->n + more) * sizeof *o->chunks);
-	must(o->chunks != NULL, "out of memory");
+	chunk *longer = realloc(o->chunks, (o->n + more) * sizeof *longer);
+	must(longer != NULL, "out of memory");
+	o->chunks = longer;
 	memmove(&o->chunks[at + more], &o->chunks[at], (o->n - at) * sizeof *o->chunks);
 	o->n += more;
 	for (size_t i = 0; i < more; i++) {

@@ -109,7 +109,9 @@ expect 1 "$fuzz" --seconds 60 --seed 6 -o again
 cmp -s found again && problem "another seed finds the same input"
 
 # The least program that fails: four numbers, the last above 900.
-expect 0 "$fuzz" --shrink found -o small
+printf 'config bottom=77\npush value=7\npush value=3\npop\npush value=4\npush value=12\npush value=999\npop\npush value=1\n' >long.txt
+expect 0 "$fuzz" --encode long.txt -o long
+expect 0 "$fuzz" --shrink long -o small
 printf 'config bottom=0\npush value=0\npush value=0\npush value=901\npop\n' | cmp -s - out || problem "not the least: $(cat out)"
 expect 1 "$fuzz" small
 says err "operation 3: pop()"
