@@ -146,7 +146,7 @@ static inline fuzz_os_config worldSystem(uint64_t phys, uint64_t huge) {
 	return (fuzz_os_config){.physPageSize = physSizes[phys & 3], .physHugePageSize = hugeSizes[huge % 5]};
 }
 
-#define WORLD_CONFIG                                                                                                   \
+#define PAGES_CONFIG                                                                                                   \
 	{"real", 1, FUZZ_ANY, 3}, {"phys", 1, FUZZ_ANY, 3}, { "huge", 1, FUZZ_ANY, 4 }
 
 // worldBegin: config[0] == 3 is the address space of linux/amd64, others a small one; [1] and [2] the sizes of physical pages.

@@ -1,5 +1,5 @@
 // mutate.c: changes programs as somebody would who knows the allocator: operations are inserted, dropped, repeated, swapped and
-// spliced; arguments move to the borders of their kind, or become what a neighbour has.
+// spliced; arguments move to the borders of their kind, or take the value of any operation's argument.
 #include "fuzz/fuzz.h"
 
 #include <string.h>
