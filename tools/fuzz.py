@@ -2,9 +2,10 @@
 """Sessions of the fuzz targets that are built with libFuzzer. `./dev fuzz` builds them and calls this.
 
 usage: fuzz.py [TARGET...] [SECONDS]          fuzz, SECONDS (60) for each target; exit code 1: something was found
-       fuzz.py --merge [TARGET...] [--max N]  the smallest corpus that reaches what all inputs reach, at most N (100) files a target,
+       fuzz.py --merge [TARGET...] [--max N]  the smallest corpus that reaches what all inputs reach, at most N (120) files a target,
                                               into fuzz/corpus
-       fuzz.py --speed [TARGET...] [SECONDS]  executions a second of each target alone on one core; exit code 1: one is below its bar
+       fuzz.py --speed [TARGET...] [SECONDS]  executions a second of each target alone on one core; exit code 1: one is below its bar,
+                                              or fails
        fuzz.py --list
 
 All targets: as many at a time as there are cores. Fewer targets than cores: libFuzzer's fork mode shares the cores among them.
@@ -21,10 +22,10 @@ import tempfile
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from fuzz_inputs import FUZZ_OPTIONS, ROOT
+
 BINARIES = ROOT / "build/fuzz/fuzz"
 WORK = ROOT / "build/fuzz-work"
-MAX_LEN = 8192
 BAR = {"small": 10000, "large": 1000}
 FOUND = ("crash-", "oom-", "timeout-", "leak-")
 
@@ -82,8 +83,8 @@ class Session:
         target.artifacts.mkdir(exist_ok=True)
         self.began = time.time()
         self.elapsed = 0.0
-        args = [target.binary, "-max_total_time=%d" % seconds, "-max_len=%d" % MAX_LEN, "-len_control=0", "-timeout=20",
-                "-print_final_stats=1", "-artifact_prefix=%s/" % target.artifacts]
+        args = [target.binary, "-max_total_time=%d" % seconds, *FUZZ_OPTIONS, "-print_final_stats=1",
+                "-artifact_prefix=%s/" % target.artifacts]
         if forks > 1:
             args += ["-fork=%d" % forks, "-ignore_crashes=0", "-ignore_timeouts=0", "-ignore_ooms=0"]
         with open(target.log, "wb") as log:
@@ -190,23 +191,29 @@ def cpu_seconds():
 
 def speed(chosen, seconds):
     """Executions a second of processor time: what else runs on the machine counts little."""
-    rows, below = [], False
+    rows, failed, below = [], [], False
     for target in chosen:
         if sys.stdout.isatty():
             print("\r\033[K%s" % target.name, end="", flush=True)
         before = cpu_seconds()
         # New inputs are many at first: their files are not to be waited for.
         with tempfile.TemporaryDirectory(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None) as fresh:
-            said = target.run("-max_total_time=%d" % seconds, "-max_len=%d" % MAX_LEN, "-len_control=0", "-seed=1",
-                              "-print_final_stats=1", "-artifact_prefix=%s/" % fresh, fresh, *target.seeds).stdout
-        runs = re.findall(r"^stat::number_of_executed_units: +(\d+)", said, re.M)
+            done = target.run("-max_total_time=%d" % seconds, *FUZZ_OPTIONS, "-seed=1", "-print_final_stats=1",
+                              "-artifact_prefix=%s/" % fresh, fresh, *target.seeds)
+        runs = re.findall(r"^stat::number_of_executed_units: +(\d+)", done.stdout, re.M)
         rate, bar = int(runs[-1]) / (cpu_seconds() - before) if runs else 0, BAR[target.size]
         below = below or rate < bar
-        rows.append([target.name, "%.0f" % rate, "%d" % bar, "ok" if rate >= bar else "below"])
+        verdict = "ok" if rate >= bar else "below"
+        if done.returncode != 0:
+            verdict = "FAILED"
+            failed.append("%s: %s" % (target.name, first_line(target, done.stdout) or "exit code %d" % done.returncode))
+        rows.append([target.name, "%.0f" % rate, "%d" % bar, verdict])
     if sys.stdout.isatty():
         print("\r\033[K", end="")
     table(["target", "a second", "bar", ""], rows)
-    return below
+    for line in failed:
+        print("\n" + line)
+    return below or bool(failed)
 
 
 def features(control):
@@ -248,8 +255,8 @@ def merge(chosen, most):
         with tempfile.TemporaryDirectory() as fresh:
             control = Path(fresh, "control")
             Path(fresh, "out").mkdir()
-            done = target.run("-merge=1", "-set_cover_merge=1", "-merge_control_file=%s" % control, "-max_len=%d" % MAX_LEN,
-                              "-timeout=20", "-artifact_prefix=%s/" % fresh, Path(fresh, "out"), *sources)
+            done = target.run("-merge=1", "-set_cover_merge=1", "-merge_control_file=%s" % control, *FUZZ_OPTIONS,
+                              "-artifact_prefix=%s/" % fresh, Path(fresh, "out"), *sources)
             if done.returncode != 0:
                 sys.exit("fuzz: merging %s failed:\n%s" % (target.name, done.stdout[-2000:]))
             reached = features(control)
@@ -279,7 +286,7 @@ def main():
     parser.add_argument("--merge", action="store_true")
     parser.add_argument("--speed", action="store_true")
     parser.add_argument("--list", action="store_true")
-    parser.add_argument("--max", type=number, default=100)
+    parser.add_argument("--max", type=number, default=120)
     parser.add_argument("names", nargs="*")
     args = parser.parse_args()
     if args.help:

@@ -1,9 +1,9 @@
-"""The fuzz targets of the tree and their inputs. Used by mutants.py, coverage.py and seeded.py."""
+"""The fuzz targets of the tree, their inputs, and what libFuzzer is told. Used by fuzz.py, mutants.py, coverage.py and seeded.py."""
 import re
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-FUZZ_OPTIONS = ["-max_len=8192", "-len_control=0", "-timeout=20", "-rss_limit_mb=2560"]  # as tools/fuzz.py
+FUZZ_OPTIONS = ["-max_len=8192", "-len_control=0", "-timeout=20", "-rss_limit_mb=2560"]
 
 
 def targets(root=ROOT):
