@@ -27,6 +27,7 @@ from fuzz_inputs import FUZZ_OPTIONS, ROOT
 BINARIES = ROOT / "build/fuzz/fuzz"
 WORK = ROOT / "build/fuzz-work"
 BAR = {"small": 10000, "large": 1000}
+INTERRUPTED = 72  # libFuzzer's exit code after Ctrl-C
 FOUND = ("crash-", "oom-", "timeout-", "leak-")
 
 
@@ -121,7 +122,7 @@ class Session:
                       if p.name.startswith(FOUND) and p.stat().st_mtime >= self.began - 1)
 
     def failed(self):
-        return self.process.returncode not in (None, 0, -15) or bool(self.found())
+        return self.process.returncode not in (None, 0, -15, INTERRUPTED) or bool(self.found())
 
     def row(self):
         rate = self.executions / max(self.elapsed, 0.1)
