@@ -1,7 +1,8 @@
 // fuzz_mallocgc_ps.c: several Ps at the same time, under a schedule that the input gives.
 //
-// Operations are queued for each P; `go` runs all queues at once: each P is a coroutine, and at every step that Ps share the schedule says who goes
-// on. The order of steps is written down, and the oracle's Ps, coroutines too, take their steps in just that order. So each address must be the
+// Operations are queued for each P; `go` runs all queues at once, and so does `all`, which first gives each P the same
+// job. Each P is a coroutine, and at every step that Ps share the schedule says who goes on. The order of steps is
+// written down, and the oracle's Ps, coroutines too, take their steps in just that order. So each address must be the
 // same, whatever the interleaving.
 //
 //   order[i]  who took the i-th step, and which. A P that finds a lock taken gives its place in the order up, and takes a new one
@@ -17,6 +18,10 @@ enum {
 	VOID = 101,       // given up
 	PATIENCE = 10000, // times that a P may find locks taken before it counts as a deadlock
 	STACK_BYTES = 256 << 10,
+	FEWEST_PS = 2,    // that a program begins with: one alone meets nobody
+	STACK_ORDERS = 7, // 2 KB to 128 KB: those of the pools, and large ones
+	PAGES = 1100,
+	LARGE = 32 << 10,
 };
 
 typedef enum job_kind {
@@ -26,7 +31,8 @@ typedef enum job_kind {
 	JOB_STACKFREE,
 	JOB_MANUAL,
 	JOB_FREE_MANUAL,
-	JOB_SCAVENGE
+	JOB_SCAVENGE,
+	JOB_FREE_STACK_SPANS
 } job_kind;
 
 typedef struct job {
@@ -40,6 +46,7 @@ typedef struct lane { // a P in a batch
 	job jobs[QUEUE];
 	unsigned njobs;
 	bool done;
+	bool shared; // its last turn is a step that the oracle takes too
 } lane;
 
 typedef struct step {
@@ -103,6 +110,7 @@ static void write_down(batch *b, unsigned kind) {
 static void on_turn(void *ctx, gomem_ev k) {
 	batch *b = ctx;
 	const int kind = world_step_of(k);
+	b->lanes[b->current].shared = kind >= 0;
 	if (kind < 0) {
 		return;
 	}
@@ -113,22 +121,31 @@ static void on_turn(void *ctx, gomem_ev k) {
 	write_down(b, (unsigned)kind);
 }
 
-// on_busy: the lock that this P's last step was to take is held by a P that waits at a step of its own.
+// give_up takes back the last step of a lane.
+static void give_up(batch *b, int me) {
+	size_t last = b->norder;
+	while (b->order[last - 1].lane != me || b->order[last - 1].kind == VOID) {
+		last--;
+	}
+	fuzz_equal("only a locked section waits for a lock", b->order[last - 1].kind, ORACLE_STEP_LOCK);
+	b->order[last - 1].kind = VOID;
+}
+
+// on_busy: the lock that this P's last turn was to take is held by a P that waits at a step of its own. The oracle knows
+// nothing of the lock if it is only for the structure of a span: then there is no step to take again.
 static void on_busy(void *ctx, const char *name) {
 	batch *b = ctx;
 	const int me = b->current, next = choose(b, me);
 	if (next < 0 || ++b->patience > PATIENCE) {
 		fuzz_fail("deadlock: P %d waits for the lock %s", b->lanes[me].id, name);
 	}
-	size_t last = b->norder;
-	while (b->order[last - 1].lane != me || b->order[last - 1].kind == VOID) {
-		last--;
+	if (!b->lanes[me].shared) {
+		go_to(b, me, next);
+		return;
 	}
-	const unsigned kind = b->order[last - 1].kind;
-	fuzz_equal("only a locked section waits for a lock", kind, ORACLE_STEP_LOCK);
-	b->order[last - 1].kind = VOID;
+	give_up(b, me);
 	go_to(b, me, next);
-	write_down(b, kind);
+	write_down(b, ORACLE_STEP_LOCK);
 }
 
 // ---- the oracle's side: the order is known
@@ -191,10 +208,16 @@ static void port_job(world *w, gomem_p *p, job *j) {
 	case JOB_SCAVENGE:
 		j->got[0] = gomem_scavenge(w->h, p, (uintptr_t)j->size, j->flags != 0);
 		return;
+	case JOB_FREE_STACK_SPANS:
+		if (!w->marking) {
+			gomem_freeStackSpans(w->h, p);
+		}
+		return;
 	}
 }
 
-static void oracle_job(oracle *o, int id, job *j) {
+static void oracle_job(const world *w, int id, job *j) {
+	oracle *o = w->o;
 	switch (j->kind) {
 	case JOB_MALLOC:
 		for (uint64_t i = 0; i < j->n; i++) {
@@ -221,6 +244,11 @@ static void oracle_job(oracle *o, int id, job *j) {
 	case JOB_SCAVENGE:
 		j->want[0] = oracle_scavenge(o, j->size, j->flags != 0);
 		return;
+	case JOB_FREE_STACK_SPANS:
+		if (!w->marking) {
+			oracle_free_stack_spans(o, id);
+		}
+		return;
 	}
 }
 
@@ -230,7 +258,7 @@ static void run_jobs(batch *b, lane *l) {
 		b->cursor++; // its START
 		oracle_prepare_for_sweep(b->w->o, l->id);
 		for (unsigned i = 0; i < l->njobs; i++) {
-			oracle_job(b->w->o, l->id, &l->jobs[i]);
+			oracle_job(b->w, l->id, &l->jobs[i]);
 		}
 	} else {
 		write_down(b, START);
@@ -314,12 +342,41 @@ static void make_pool(void) {
 
 static batch *batch_of(void *v) { return ((world *)v)->extra; }
 
+static unsigned busy_lanes(const batch *b) {
+	unsigned n = 0;
+	for (int i = 0; i < WORLD_PS; i++) {
+		n += b->lanes[i].njobs > 0;
+	}
+	return n;
+}
+
+static bool can_be_done_twice(const job *j) {
+	return j->kind != JOB_STACKFREE && j->kind != JOB_FREE_MANUAL && j->kind != JOB_FREE_STACK_SPANS;
+}
+
+// give_company: a P that would run alone meets nobody, so that its neighbour gets the same to do.
+static void give_company(batch *b) {
+	const int alone = choose(b, -1);
+	if (b->w->nprocs < 2 || busy_lanes(b) != 1) {
+		return;
+	}
+	const lane *from = &b->lanes[alone];
+	lane *to = &b->lanes[(alone + 1) % b->w->nprocs];
+	to->id = (alone + 1) % b->w->nprocs;
+	for (unsigned i = 0; i < from->njobs; i++) {
+		if (can_be_done_twice(&from->jobs[i])) {
+			to->jobs[to->njobs++] = from->jobs[i];
+		}
+	}
+}
+
 static void go(void *v, const uint64_t *a) {
 	batch *b = batch_of(v);
 	world *w = b->w;
 	if (choose(b, -1) < 0 || !w->compare) {
 		return;
 	}
+	give_company(b);
 	make_pool();
 	pool.b = b;
 	b->schedule = a[0];
@@ -366,9 +423,21 @@ static void queue_malloc(void *v, const uint64_t *a) {
 	}
 }
 
+// need_unswept begins a cycle's sweep if the last one is over: who sweeps then finds nothing, and meets nobody.
+static void need_unswept(world *w, uint64_t p) {
+	if (w->h->sweepgen != 0 && !isSweepDone(w->h)) {
+		return;
+	}
+	if (w->nobjects == 0) {
+		world_malloc(w, (const uint64_t[FUZZ_MAX_ARGS]){p, 1});
+	}
+	world_gc(w, (const uint64_t[FUZZ_MAX_ARGS]){p, 0});
+}
+
 static void queue_sweep(void *v, const uint64_t *a) {
 	job *j = queue(v, a[0], JOB_SWEEP);
 	if (j != NULL) {
+		need_unswept(v, a[0]);
 		j->n = 1 + a[1];
 	}
 }
@@ -381,10 +450,14 @@ static void queue_stackalloc(void *v, const uint64_t *a) {
 	}
 }
 
+// queue_stackfree: a program that has no stack gets one first, at once, as what is queued has no address yet.
 static void queue_stackfree(void *v, const uint64_t *a) {
 	world *w = v;
-	job *j = w->nstacks > 0 ? queue(v, a[0], JOB_STACKFREE) : NULL;
+	job *j = queue(v, a[0], JOB_STACKFREE);
 	if (j != NULL) {
+		if (w->nstacks == 0) {
+			world_stackalloc(w, (const uint64_t[FUZZ_MAX_ARGS]){a[0], a[1] % STACK_ORDERS, a[2]});
+		}
 		const world_stack stack = world_take_stack(w, a[1]);
 		j->addr = stack.addr;
 		j->size = stack.n;
@@ -401,8 +474,11 @@ static void queue_manual(void *v, const uint64_t *a) {
 
 static void queue_free_manual(void *v, const uint64_t *a) {
 	world *w = v;
-	job *j = w->nmanuals > 0 ? queue(v, a[0], JOB_FREE_MANUAL) : NULL;
+	job *j = queue(v, a[0], JOB_FREE_MANUAL);
 	if (j != NULL) {
+		if (w->nmanuals == 0) {
+			world_manual(w, (const uint64_t[FUZZ_MAX_ARGS]){a[0], a[1]});
+		}
 		j->addr = world_take_manual(w, a[1]).addr;
 	}
 }
@@ -415,6 +491,63 @@ static void queue_scavenge(void *v, const uint64_t *a) {
 	}
 }
 
+// queue_free_stack_spans: Go does so after each cycle, while the program goes on. Nothing else takes a step of its own
+// while it holds the lock of large stacks.
+static void queue_free_stack_spans(void *v, const uint64_t *a) { queue(v, a[0], JOB_FREE_STACK_SPANS); }
+
+typedef enum all_kind {
+	ALL_MALLOC,
+	ALL_LARGE,
+	ALL_STACKALLOC,
+	ALL_STACKFREE,
+	ALL_SWEEP,
+	ALL_MANUAL,
+	ALL_FREE_MANUAL,
+	ALL_SCAVENGE,
+	ALL_KINDS
+} all_kind;
+
+// queue_kind queues a job for one P; the arguments of all stand for those of the operation that the kind names.
+static void queue_kind(void *v, all_kind kind, uint64_t p, uint64_t size, uint64_t flags, uint64_t n) {
+	const uint64_t flag = flags & 1; // bypass, or force
+	switch (kind) {
+	case ALL_MALLOC:
+		queue_malloc(v, (const uint64_t[FUZZ_MAX_ARGS]){p, size, flags, n});
+		return;
+	case ALL_LARGE:
+		queue_malloc(v, (const uint64_t[FUZZ_MAX_ARGS]){p, LARGE + size * 8, flags});
+		return;
+	case ALL_STACKALLOC:
+		queue_stackalloc(v, (const uint64_t[FUZZ_MAX_ARGS]){p, size % STACK_ORDERS, flag});
+		return;
+	case ALL_STACKFREE:
+		queue_stackfree(v, (const uint64_t[FUZZ_MAX_ARGS]){p, size, flag});
+		return;
+	case ALL_SWEEP:
+		queue_sweep(v, (const uint64_t[FUZZ_MAX_ARGS]){p, n});
+		return;
+	case ALL_MANUAL:
+		queue_manual(v, (const uint64_t[FUZZ_MAX_ARGS]){p, size % PAGES});
+		return;
+	case ALL_FREE_MANUAL:
+		queue_free_manual(v, (const uint64_t[FUZZ_MAX_ARGS]){p, size});
+		return;
+	case ALL_SCAVENGE:
+		queue_scavenge(v, (const uint64_t[FUZZ_MAX_ARGS]){p, size, flag});
+		return;
+	case ALL_KINDS:
+		return;
+	}
+}
+
+// all: each P has the same to do at the same time, so that they meet at the locks that it takes.
+static void all(void *v, const uint64_t *a) {
+	for (int p = 0; p < ((world *)v)->nprocs; p++) {
+		queue_kind(v, (all_kind)a[0], (uint64_t)p, a[1], a[2], a[3]);
+	}
+	go(v, &a[4]);
+}
+
 // procs: what is queued for Ps that go is done first.
 static void procs(void *v, const uint64_t *a) {
 	go(v, (const uint64_t[FUZZ_MAX_ARGS]){a[0]});
@@ -422,7 +555,9 @@ static void procs(void *v, const uint64_t *a) {
 }
 
 static void *begin(const uint64_t *config) {
-	world *w = world_begin(config);
+	enum { BARE = 1 }; // a world has one P, or three and more, or none: only from none any number can be reached
+	world *w = world_begin((const uint64_t[FUZZ_MAX_ARGS]){config[0], config[1], config[2], BARE});
+	world_procs(w, (const uint64_t[FUZZ_MAX_ARGS]){FEWEST_PS - 1 + config[3]});
 	batch *b = calloc(1, sizeof *b);
 	fuzz_check(b != NULL, "out of memory");
 	b->w = w;
@@ -440,9 +575,10 @@ static const fuzz_op_info ops[] = {
 	{"go", {{"schedule", 4, FUZZ_ANY, 0}}, go},
 	{"queue_malloc", {WORLD_P, {"size", 2, FUZZ_SIZE, 40000}, WORLD_FLAGS, {"n", 1, FUZZ_ANY, MANY - 1}}, queue_malloc},
 	{"queue_sweep", {WORLD_P, {"n", 1, FUZZ_ANY, MANY - 1}}, queue_sweep},
-	{"queue_stackalloc", {WORLD_P, {"order", 1, FUZZ_ANY, 6}, {"bypass", 1, FUZZ_ANY, 1}}, queue_stackalloc},
+	{"queue_stackalloc", {WORLD_P, {"order", 1, FUZZ_ANY, STACK_ORDERS - 1}, {"bypass", 1, FUZZ_ANY, 1}},
+		queue_stackalloc},
 	{"queue_stackfree", {WORLD_P, {"stack", 1, FUZZ_ANY, 0}, {"bypass", 1, FUZZ_ANY, 1}}, queue_stackfree},
-	{"queue_manual", {WORLD_P, {"pages", 2, FUZZ_PAGES, 1100}}, queue_manual},
+	{"queue_manual", {WORLD_P, {"pages", 2, FUZZ_PAGES, PAGES}}, queue_manual},
 	{"queue_free_manual", {WORLD_P, {"which", 1, FUZZ_ANY, 0}}, queue_free_manual},
 	{"queue_scavenge", {WORLD_P, {"bytes", 4, FUZZ_SIZE, 0}, {"force", 1, FUZZ_ANY, 1}}, queue_scavenge},
 	{"procs", {{"n", 1, FUZZ_ANY, WORLD_PS - 1}}, procs},
@@ -460,12 +596,19 @@ static const fuzz_op_info ops[] = {
 	WORLD_OP_MANUAL,
 	WORLD_OP_SCAVENGE,
 	WORLD_OP_OS_MOVE,
+	{"all",
+		{{"kind", 1, FUZZ_ANY, ALL_KINDS - 1}, {"size", 2, FUZZ_SIZE, 40000}, WORLD_FLAGS, {"n", 1, FUZZ_ANY, MANY - 1},
+			{"schedule", 4, FUZZ_ANY, 0}},
+		all},
+	{"queue_free_stack_spans", {WORLD_P}, queue_free_stack_spans},
 };
 
 FUZZ_TARGET(mallocgc_ps) = {
 	.name = "mallocgc_ps",
 	.what = "several Ps at once under a given schedule, the oracle's Ps in the same order of steps",
-	.config = {WORLD_CONFIG},
+	// As WORLD_CONFIG, but the last tells how many Ps there are above the fewest.
+	.config = {{"seed", 4, FUZZ_ANY, 0}, {"flags", 1, FUZZ_ANY, 0}, {"phys", 1, FUZZ_ANY, 5},
+		{"more_ps", 1, FUZZ_ANY, WORLD_PS - FEWEST_PS}},
 	.ops = ops,
 	.nops = sizeof ops / sizeof ops[0],
 	.max_ops = 20,
