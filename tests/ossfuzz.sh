@@ -59,7 +59,7 @@ for source in "$root"/fuzz/fuzz_*.c; do
 	mkdir "$dir/seeds"
 	corpus=${name#fuzz_}
 	corpus=${corpus%_plain}
-	want=$(find "$root/fuzz/corpus" "$root/fuzz/regressions" -path "*/$corpus/*" -type f -printf '%f\n' | sort -u | wc -l)
+	want=$(find "$root/fuzz/corpus" "$root/fuzz/seeds" "$root/fuzz/regressions" -path "*/$corpus/*" -type f -printf '%f\n' | sort -u | wc -l)
 	if [ "$want" -gt 0 ]; then
 		(cd "$dir/seeds" && cmake -E tar xf "$OUT/${name}_seed_corpus.zip")
 	fi

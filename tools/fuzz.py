@@ -9,7 +9,7 @@ usage: fuzz.py [TARGET...] [SECONDS]          fuzz, SECONDS (60) for each target
        fuzz.py --list
 
 All targets: as many at a time as there are cores. Fewer targets than cores: libFuzzer's fork mode shares the cores among them.
-New inputs and what was found stay in build/fuzz-work/TARGET; the seeds are fuzz/corpus/TARGET and fuzz/regressions/TARGET. X_plain has the
+New inputs and what was found stay in build/fuzz-work/TARGET; the seeds are fuzz/corpus/TARGET, fuzz/seeds/TARGET and fuzz/regressions/TARGET. X_plain has the
 programs of X, and so its seeds."""
 import argparse
 import os
@@ -22,7 +22,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from fuzz_inputs import FUZZ_OPTIONS, ROOT
+from fuzz_inputs import FUZZ_OPTIONS, ROOT, inputs
 
 BINARIES = ROOT / "build/fuzz/fuzz"
 WORK = ROOT / "build/fuzz-work"
@@ -57,7 +57,7 @@ class Target:
         self.artifacts = self.work / "artifacts"
         self.log = self.work / "log"
         self.tree = ROOT / "fuzz/corpus" / name.removesuffix("_plain")
-        self.seeds = [d for d in (self.tree, ROOT / "fuzz/regressions" / self.tree.name) if d.is_dir()]
+        self.seeds = inputs(self.tree.name)
         _, self.size, self.what = self.run("--info").stdout.rstrip("\n").split("\t")
 
     def run(self, *args, timeout=None):

@@ -18,4 +18,5 @@ def programs(root=ROOT):
 
 
 def inputs(target):
-    return [d for d in (ROOT / "fuzz/corpus" / target, ROOT / "fuzz/regressions" / target) if d.is_dir()]
+    """Folders: what was merged, what was written by hand, what once failed."""
+    return [d for d in (ROOT / "fuzz" / kind / target for kind in ("corpus", "seeds", "regressions")) if d.is_dir()]

@@ -31,7 +31,7 @@ seeds() {
 	local folder="$WORK/seeds/$1" corpus=${1%_plain} input
 	rm -rf "$folder"
 	mkdir -p "$folder"
-	for input in "$source/fuzz/corpus/$corpus"/* "$source/fuzz/regressions/$corpus"/*; do
+	for input in "$source/fuzz/corpus/$corpus"/* "$source/fuzz/seeds/$corpus"/* "$source/fuzz/regressions/$corpus"/*; do
 		[ -f "$input" ] && cp "$input" "$folder/"
 	done
 	[ -n "$(ls "$folder")" ] || return 0
