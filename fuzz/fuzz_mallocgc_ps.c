@@ -558,6 +558,7 @@ static void *begin(const uint64_t *config) {
 	enum { BARE = 1 }; // a world has one P, or three and more, or none: only from none any number can be reached
 	world *w = world_begin((const uint64_t[FUZZ_MAX_ARGS]){config[0], config[1], config[2], BARE});
 	world_procs(w, (const uint64_t[FUZZ_MAX_ARGS]){FEWEST_PS - 1 + config[3]});
+	w->budget = WORLD_MANY / 6; // the time is the batches'
 	batch *b = calloc(1, sizeof *b);
 	fuzz_check(b != NULL, "out of memory");
 	b->w = w;
@@ -611,7 +612,7 @@ FUZZ_TARGET(mallocgc_ps) = {
 		{"more_ps", 1, FUZZ_ANY, WORLD_PS - FEWEST_PS}},
 	.ops = ops,
 	.nops = sizeof ops / sizeof ops[0],
-	.max_ops = 20,
+	.max_ops = 16,
 	.begin = begin,
 	.after = world_after,
 	.end = end,

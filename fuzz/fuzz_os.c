@@ -197,23 +197,34 @@ static bool place(uint64_t lo, uint64_t n) {
 	return true;
 }
 
+// placeElsewhere goes on behind the last such place, and begins anew where that ends: what was given back is free again. 0: no room.
+static uint64_t placeElsewhere(uint64_t n) {
+	const uint64_t gap = sys.cfg.physPageSize; // stays free before each place, so that none is aligned by chance
+	for (int rounds = 0; rounds < 2; rounds++) {
+		while (!isFree(sys.next, sys.next + n)) {
+			sys.next += gap + n;
+		}
+		const uint64_t at = sys.next;
+		if (place(at, n)) {
+			sys.next = at + n + gap;
+			return at;
+		}
+		sys.next = elsewhere + gap;
+	}
+	return 0;
+}
+
 static void *reserveHeap(uint64_t hint, uint64_t n) {
 	sys.reservations++;
 	const bool moved = sys.reservations >= sys.moveFrom && sys.reservations < sys.moveTo;
 	if (!moved && place(hint, n)) {
 		return (void *)(uintptr_t)hint;
 	}
-	// One page stays free before each place, so that none is aligned by chance.
-	while (!isFree(sys.next, sys.next + n)) {
-		sys.next += sys.cfg.physPageSize + n;
-	}
-	const uint64_t at = sys.next;
-	if (!place(at, n)) {
+	const uint64_t at = placeElsewhere(n);
+	if (at == 0) {
 		sys.failed++;
 		errno = ENOMEM;
-		return NULL;
 	}
-	sys.next = at + n + sys.cfg.physPageSize;
 	return (void *)(uintptr_t)at;
 }
 

@@ -17,7 +17,7 @@
 enum {
 	WORLD_PS = 8,
 	WORLD_OBJECTS = 4096, // more are not kept track of
-	WORLD_MANY = 1100,    // that a program gets by malloc_many: more than a span has slots
+	WORLD_MANY = 600,     // that a program gets by malloc_many: more than a span of 16-byte slots has
 	WORLD_FEW = 4,        // that each malloc_many gets all the same
 	WORLD_STACKS = 256,
 	WORLD_SPECIALS = 64,
@@ -148,7 +148,7 @@ enum { WORLD_OPS_OS_FAIL = 1, WORLD_OPS = 29 };
 extern const fuzz_op_info world_ops[WORLD_OPS];
 
 // How a target of whole heaps runs; beside it stand its names and operations.
-#define WORLD_RUN .config = {WORLD_CONFIG}, .max_ops = 20, .begin = world_begin, .after = world_after, .end = world_end
+#define WORLD_RUN .config = {WORLD_CONFIG}, .max_ops = 16, .begin = world_begin, .after = world_after, .end = world_end
 
 #define WORLD_P                                                                                                        \
 	{ "p", 1, FUZZ_ANY, WORLD_PS - 1 }
