@@ -321,6 +321,11 @@ static void allocate(void *v, const uint64_t *a) {
 	}
 	const bool scan = (a[2] & 1) != 0, zeroed = scan || (a[2] & 2) != 0;
 	const uintptr_t size = (uintptr_t)(scan ? (a[1] + 31) / 32 * 32 : a[1]);
+	if ((a[2] & 4) != 0) {
+		errno = 0;
+		const uintptr_t tooLarge = ((uintptr_t)1 << s->layout.heapAddrBits) + 32 + size;
+		fuzz_check(gomem_mallocgc(s->h, pOf(s, a[0]), tooLarge, NULL, true) == NULL && errno == ENOMEM, "more than all addresses");
+	}
 	const uint64_t samples = s->samples, assists = s->assists, failed = fuzz_os_failed();
 	errno = 0;
 	const uintptr_t x = (uintptr_t)gomem_mallocgc(s->h, pOf(s, a[0]), size, scan ? &pointers : NULL, zeroed);
@@ -669,7 +674,7 @@ static void fail(void *v, const uint64_t *a) {
 	{ "wild", 6, FUZZ_ANY, 0xffffffff }
 
 static const fuzz_op_info ops[] = {
-	{"malloc", {P, {"size", 3, FUZZ_SIZE, 100000}, {"flags", 1, FUZZ_ANY, 3}}, allocate},
+	{"malloc", {P, {"size", 3, FUZZ_SIZE, 100000}, {"flags", 1, FUZZ_ANY, 7}}, allocate},
 	{"drop", {WHICH, {"more", 1, FUZZ_ANY, 0}}, drop},
 	{"look", {WHICH, {"offset", 3, FUZZ_ANY, 0}, WILD}, look},
 	{"gc_begin", {P}, gcBegin},

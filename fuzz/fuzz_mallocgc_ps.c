@@ -83,10 +83,17 @@ static _Noreturn void lane_main(void *arg) {
 
 static void lane_enter(void *arg) { lane_main(arg); }
 
+// runs notes who goes on: a lane, or the program itself (-1).
+static void runs(batch *b, int who) {
+	b->current = who;
+	b->w->caller = (unsigned)(who + 1);
+	fuzz_os_caller(b->w->caller);
+}
+
 static void go_to(batch *b, int from, int to) {
-	b->current = to;
+	runs(b, to);
 	coro_switch(from < 0 ? pool.home : pool.co[from], pool.co[to]);
-	b->current = from;
+	runs(b, from);
 }
 
 // ---- the port's side: the schedule chooses

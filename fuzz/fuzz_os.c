@@ -52,6 +52,7 @@ static struct {
 	uint64_t reservations, moveFrom, moveTo;
 	fuzz_os_call log[maxCalls];
 	size_t nlog;
+	unsigned caller;
 } sys;
 
 static void die(const char *what) {
@@ -100,7 +101,7 @@ static bool isMeta(const void *v) {
 
 static void logCall(fuzz_os_kind kind, uint64_t addr, uint64_t n, uint64_t got) {
 	if (sys.nlog < maxCalls) {
-		sys.log[sys.nlog++] = (fuzz_os_call){kind, addr, n, got};
+		sys.log[sys.nlog++] = (fuzz_os_call){kind, addr, n, got, sys.caller};
 	}
 }
 
@@ -406,6 +407,7 @@ gomem_os *fuzz_os_begin(const fuzz_os_config *cfg) {
 	clearHeap();
 	sys.calls = sys.failFrom = sys.failTo = sys.failed = 0;
 	sys.reservations = sys.moveFrom = sys.moveTo = 0;
+	sys.caller = 0;
 	sys.nlog = 0;
 	sys.os = (gomem_os){
 		.name = "fuzz",
@@ -432,6 +434,8 @@ void fuzz_os_fail(uint64_t n, uint64_t more) {
 	sys.failFrom = n == 0 ? 0 : sys.calls + n;
 	sys.failTo = sys.failFrom + more;
 }
+
+void fuzz_os_caller(unsigned caller) { sys.caller = caller; }
 
 void fuzz_os_move(uint64_t n, uint64_t more) {
 	sys.moveFrom = n == 0 ? 0 : sys.reservations + n;

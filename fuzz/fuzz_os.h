@@ -46,7 +46,10 @@ typedef struct fuzz_os_call {
 	fuzz_os_kind kind;
 	uint64_t addr, n; // reserve: the hint
 	uint64_t got;     // reserve: the address granted, 0: none; the others: 1 done, 0 refused
+	unsigned caller;
 } fuzz_os_call;
+// fuzz_os_caller names who makes the calls from now on; 0 at begin.
+void fuzz_os_caller(unsigned caller);
 // fuzz_os_log gives the calls since the last fuzz_os_forget; valid until the next call of the system.
 const fuzz_os_call *fuzz_os_log(size_t *n);
 void fuzz_os_forget(void);

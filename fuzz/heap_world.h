@@ -58,7 +58,9 @@ typedef struct world {
 	size_t nstacks, nmanuals;
 	world_record specials[WORLD_SPECIALS];
 	size_t nspecials;
-	size_t oscall;       // the next call of the log that the oracle will make
+	unsigned caller;     // who of those that interleave asks now; 0: nobody does
+	size_t oscalls;      // of the log that the oracle made, too
+	size_t oscall[WORLD_PS + 1]; // where the next one of each caller is looked for
 	uint8_t *steps;      // that the port took in this operation
 	size_t nsteps, step; // step: the next one that the oracle will take
 	unsigned ops;        // done so far

@@ -65,6 +65,8 @@ uintptr_t stackalloc(mheap *h, gomem_p *p, uint32_t n, bool bypass); // 0: out o
 void stackfree(mheap *h, gomem_p *p, uintptr_t v, uintptr_t n, bool bypass);
 void stackcache_clear(mheap *h, gomem_p *running, mcache *c);
 void freeStackSpans(mheap *h, gomem_p *p);
+// stack_isFree says whether the stack at x, a slot of s or all of it, is in a free list of its pool, or in p's cache (NULL: not asked).
+bool stack_isFree(mheap *h, gomem_p *p, mspan *s, uintptr_t x);
 // stack_check tests the invariants at the head of stack.c. World stopped. NULL if all hold.
 const char *stack_check(mheap *h);
 

@@ -296,6 +296,37 @@ void stackfree(mheap *h, gomem_p *p, uintptr_t v, uintptr_t n, bool bypass) {
 	}
 }
 
+// ---- misuse
+
+// isLinked looks for x among the first stacks of a free list.
+static bool isLinked(mheap *h, uintptr_t list, uintptr_t x, uintptr_t most) {
+	for (; list != 0 && most > 0; most--) {
+		if (list == x) {
+			return true;
+		}
+		list = loadLink(h, list);
+	}
+	return false;
+}
+
+bool stack_isFree(mheap *h, gomem_p *p, mspan *s, uintptr_t x) {
+	const gomem_layout *L = layout_get(&h->env);
+	const uintptr_t n = s->elemsize;
+	const bool small = isSmallStack(L, n);
+	const unsigned order = small ? stackOrder(L, n) : 0;
+	mutex *mu = small ? &h->stackpool[order].mu : &h->stackLarge.lock;
+	lock(&h->env, mu);
+	// A large one is listed until the collector ends.
+	const bool isFree =
+		small ? isLinked(h, s->manualFreeList, x, (uintptr_t)L->stackCacheSize / n) : s->list != NULL;
+	unlock(&h->env, mu);
+	if (isFree || !small || p == NULL) {
+		return isFree;
+	}
+	const stackfreelist *cached = &p->mcache->stackcache[order];
+	return isLinked(h, cached->list, x, cached->size / n);
+}
+
 // ---- the end of a GC
 
 static void freePoolSpans(mheap *h, gomem_p *p, unsigned order) {

@@ -243,6 +243,7 @@
 #define spanSet_push GOMEM_VARIANT_NAME(spanSet_push)
 #define spanSet_reset GOMEM_VARIANT_NAME(spanSet_reset)
 #define stack_check GOMEM_VARIANT_NAME(stack_check)
+#define stack_isFree GOMEM_VARIANT_NAME(stack_isFree)
 #define stackalloc GOMEM_VARIANT_NAME(stackalloc)
 #define stackcache_clear GOMEM_VARIANT_NAME(stackcache_clear)
 #define stackfree GOMEM_VARIANT_NAME(stackfree)

@@ -90,8 +90,12 @@ static inline uint64_t nextRand(uint64_t *state) {
 
 // A type all of whose words are pointers, of any size that is a multiple of 8 up to 64 KiB.
 static inline gomem_type pointersType(uintptr_t size) {
+	static _Atomic(uint8_t) ready;
 	static uint8_t ones[1024];
-	memset(ones, 0xff, sizeof ones);
+	if (!ready) { // first called by one thread
+		memset(ones, 0xff, sizeof ones);
+		ready = 1;
+	}
 	return (gomem_type){.size = size, .ptr_bytes = size, .ptr_mask = ones};
 }
 

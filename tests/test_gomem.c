@@ -456,6 +456,7 @@ static void test_twoPs(void **state) {
 	heapFix_init(&f);
 	assert_true(gomem_procresize(f.h, 2));
 	worker w[2];
+	(void)pointersType(8);
 	for (int i = 0; i < 2; i++) {
 		model_init(&w[i].m, &f, gomem_heap_p(f.h, i), 100 + (uint64_t)i);
 		w[i].rounds = 2;
