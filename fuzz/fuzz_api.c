@@ -157,12 +157,16 @@ static gomem_os *systemOf(state *s, uint64_t kind, uint64_t wrong, uint64_t flag
 }
 
 // makeHeap makes the heap that the configuration describes, or sees that it is refused for the right reason.
-static void makeHeap(state *s, const gomem_config *cfg, bool bare, bool wrong, uint64_t refuse) {
+static void makeHeap(state *s, const gomem_config *cfg, bool bare, bool wrong, uint64_t refuse, uint64_t fail) {
 	errno = 0;
 	fuzz_host_refuse(refuse);
+	fuzz_os_fail(fail, 0);
 	s->h = bare ? gomem_heap_new_bare(cfg) : gomem_heap_new(cfg);
 	const int err = errno;
-	const bool refused = fuzz_host_obey() || (cfg->os != NULL && fuzz_os_failed() > 0);
+	const bool failed = cfg->os != NULL && s->os == NULL && fuzz_os_failed() > 0;
+	const bool refused = fuzz_host_obey() || failed;
+	fuzz_os_fail(0, 0);
+	fuzz_check(!refused || s->h == NULL, "a heap was made though memory for it was refused");
 	if (s->h == NULL) {
 		fuzz_check(wrong || refused, "a heap cannot be made");
 		fuzz_check(err == ENOMEM || (wrong && err == EINVAL), "why a heap cannot be made");
@@ -212,8 +216,8 @@ static void *begin(const uint64_t *config) {
 	};
 	const bool bare = (flags & BARE) != 0;
 	// Later a checked heap throws when its map of states gets no memory: no state can be left unknown.
-	const uint64_t refusable = s->checked ? 6 : 64;
-	makeHeap(s, &cfg, bare, wrong != 0, config[3] > refusable ? 0 : config[3]);
+	const uint64_t refusable = s->checked ? 6 : 64, refuse = config[3] <= refusable ? config[3] : 0;
+	makeHeap(s, &cfg, bare, wrong != 0, refuse, config[3] > 64 && config[3] < 192 ? config[3] - 64 : 0);
 	if (seed == 0) {
 		// It could stand anywhere, and what sanitizers note of heaps that stood somewhere would fill the memory.
 		gomem_heap_destroy(s->h);

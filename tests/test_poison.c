@@ -52,8 +52,11 @@ static uint8_t *wantIn(const model *m, uintptr_t lo, uintptr_t hi) {
 
 // checkAll: of all memory that the heap ever asked for, what was granted is allowed and nothing else.
 static void checkAll(const model *m) {
+	if (!poisonForbids) {
+		return;
+	}
 	const addrRanges *in = &m->f.h->pages.inUse;
-	for (intptr_t r = 0; poisonForbids && r < in->len; r++) {
+	for (intptr_t r = 0; r < in->len; r++) {
 		const uintptr_t lo = in->ranges[r].base.a, hi = in->ranges[r].limit.a;
 		uint8_t *want = wantIn(m, lo, hi);
 		for (uintptr_t a = lo; a < hi; a += 8) {

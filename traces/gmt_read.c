@@ -53,7 +53,8 @@ static int fail_memory(const gmt_reader *r, gmt_error *err) {
 static int read_at(const gmt_reader *r, uint64_t offset, uint8_t *p, size_t n, gmt_error *err) {
 	if (r->mem != NULL) {
 		if (offset > r->size || n > r->size - offset) {
-			return fail_at(r, r->size, err, "the file ends here, in the middle of a structure");
+			(void)fail_at(r, r->size, err, "the file ends here, in the middle of a structure");
+			return -1;
 		}
 		memcpy(p, r->mem + offset, n);
 		return 0;
@@ -554,8 +555,8 @@ static int load_block(gmt_reader *r, uint64_t i, uint32_t *n, size_t *raw_size, 
 	const block_entry *b = &r->blocks[i];
 	uint64_t at = b->offset;
 	uint64_t all = b[1].offset - at - GMT_HASH;
-	if (all > GMT_BLOCK_FIXED + ZSTD_COMPRESSBOUND((uint64_t)GMT_MAX_RAW)) {
-		return fail_at(r, at, err, "the block is longer than a block can be");
+	if (all < GMT_BLOCK_FIXED || all > GMT_BLOCK_FIXED + ZSTD_COMPRESSBOUND((uint64_t)GMT_MAX_RAW)) {
+		return fail_at(r, at, err, "the block is shorter or longer than a block can be");
 	}
 	if (!reserve(&r->in, &r->in_room, all + GMT_HASH)) {
 		return fail_memory(r, err);
