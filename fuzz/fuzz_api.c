@@ -171,6 +171,9 @@ static void makeHeap(state *s, const gomem_config *cfg, bool bare, bool wrong, u
 		fuzz_check(wrong || refused, "a heap cannot be made");
 		fuzz_check(err == ENOMEM || (wrong && err == EINVAL), "why a heap cannot be made");
 		fuzz_check(err == EINVAL || refused, "out of memory where there is some");
+		if (cfg->os != NULL && s->os == NULL) {
+			fuzz_equal("bytes that a heap that was not made holds", fuzz_os_held(), 0);
+		}
 	}
 	fuzz_check(!wrong || s->h == NULL, "a heap was made of what cannot be");
 }

@@ -1079,7 +1079,9 @@ static const char *mspan_check(mheap *h, mspan *s) {
 	if (spanClass_sizeclass(s->spanclass) != 0 && s->limit != base + s->elemsize * s->nelems) {
 		return "span limit is not base + nelems * elemsize";
 	}
-	return NULL;
+	const pageBit b = pageBit_of(L, base);
+	const bool marked = (atomic_load(&heapArenaOf(h, base)->pageSpecials[b.index]) & b.mask) != 0;
+	return marked == (s->specials != NULL) ? NULL : "pageSpecials does not say whether a span has specials";
 }
 
 const char *mheap_check(mheap *h) {

@@ -101,6 +101,20 @@ static void test_zeroSize(void **state) {
 	heapFix_done(&f);
 }
 
+// What a collector would scan of one-word objects: a word each.
+static void test_scanOfWords(void **state) {
+	(void)state;
+	heapFix f;
+	heapFix_init(&f);
+	const gomem_type t = pointersType(8);
+	gomem_mallocgc(f.h, f.p, 8, &t, true); // refills, which takes what there was to the heap
+	const uintptr_t before = f.p->mcache->scanAlloc;
+	gomem_mallocgc(f.h, f.p, 8, &t, true);
+	gomem_mallocgc(f.h, f.p, 8, &t, true);
+	assert_int_equal(f.p->mcache->scanAlloc - before, 16);
+	heapFix_done(&f);
+}
+
 static void test_paths(void **state) {
 	(void)state;
 	heapFix f;
@@ -500,6 +514,7 @@ int main(void) {
 		cmocka_unit_test(TestTinyAllocIssue37262),
 		cmocka_unit_test(test_tinyRule),
 		cmocka_unit_test(test_zeroSize),
+		cmocka_unit_test(test_scanOfWords),
 		cmocka_unit_test(test_paths),
 		cmocka_unit_test(test_everySize),
 		cmocka_unit_test(test_large),

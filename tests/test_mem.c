@@ -469,6 +469,20 @@ static void TestLinuxFixed(void **state) {
 	os->destroy(os);
 }
 
+// Without fixed places a hint that is taken is a hint: the reservation goes elsewhere.
+static void TestLinuxElsewhere(void **state) {
+	(void)state;
+	gomem_os *os = mem_linux_new();
+	void *taken = os->reserve(os, NULL, page, MEM_HEAP);
+	assert_non_null(taken);
+	void *other = os->reserve(os, taken, page, MEM_HEAP);
+	assert_non_null(other);
+	assert_ptr_not_equal(other, taken);
+	os->free(os, taken, page);
+	os->free(os, other, page);
+	os->destroy(os);
+}
+
 // ---- the simulated system
 
 static void TestSimHints(void **state) {
@@ -629,6 +643,7 @@ int main(void) {
 		cmocka_unit_test(TestRealMemory),
 		cmocka_unit_test(TestLinuxPageSizes),
 		cmocka_unit_test(TestLinuxFixed),
+		cmocka_unit_test(TestLinuxElsewhere),
 		cmocka_unit_test(TestSimHints),
 		cmocka_unit_test(TestSimMoveAndOccupy),
 		cmocka_unit_test(TestSimDeterministic),

@@ -587,6 +587,33 @@ static void test_specialsRevive(void **state) {
 	}
 }
 
+static bool always(void *ctx, gomem_heap *h, gomem_p *p) {
+	(void)ctx;
+	(void)h;
+	(void)p;
+	return true;
+}
+
+// Sweepers are counted, also where a policy says that sweeping is on; the first to say that nothing is left is told so.
+static void test_activeSweep(void **state) {
+	(void)state;
+	const gomem_policy policy = {.sweepActive = always};
+	heapFix f;
+	heapFix_with(&f, (memSimConfig){0}, (gomem_config){.policy = &policy, .no_randomized_base = true});
+	startCycle(&f);
+	assert_int_equal(atomic_load(&f.h->sweep.active.state), 0);
+	const sweepLocker one = activeSweep_beginGiven(f.h), two = activeSweep_beginGiven(f.h);
+	assert_true(one.valid && two.valid);
+	assert_int_equal(atomic_load(&f.h->sweep.active.state), 2);
+	assert_true(activeSweep_markDrained(f.h));
+	assert_false(activeSweep_markDrained(f.h));
+	assert_false(activeSweep_isDone(f.h));
+	activeSweep_end(f.h, one);
+	activeSweep_end(f.h, two);
+	assert_true(activeSweep_isDone(f.h));
+	heapFix_done(&f);
+}
+
 static void test_reclaim(void **state) {
 	(void)state;
 	heapFix f;
@@ -660,6 +687,7 @@ int main(void) {
 		cmocka_unit_test(test_ensureSwept),
 		cmocka_unit_test(test_zombie),
 		cmocka_unit_test(test_specialsRevive),
+		cmocka_unit_test(test_activeSweep),
 		cmocka_unit_test(test_reclaim),
 		cmocka_unit_test(test_deductSweepCredit),
 	};

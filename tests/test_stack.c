@@ -74,6 +74,21 @@ static void test_cacheRefill(void **state) {
 	heapFix_done(&f);
 }
 
+// The check of a cache whose list runs in a circle comes to an end.
+static void test_cacheCircle(void **state) {
+	(void)state;
+	heapFix f;
+	heapFix_init(&f);
+	assert_true(take(&f, 2048) != 0);
+	const uintptr_t x = f.p->mcache->stackcache[0].list;
+	const uintptr_t next = heapMem_load(&f.h->env, &f.h->side, x);
+	assert_true(heapMem_store(&f.h->env, &f.h->side, x, x));
+	assert_string_equal(mcache_check(f.h, f.p->mcache), "mcache: stackcache size differs from its list");
+	assert_true(heapMem_store(&f.h->env, &f.h->side, x, next));
+	heapFix_checked(&f);
+	heapFix_done(&f);
+}
+
 // A full cache is emptied to one half before the next stack goes in.
 static void test_cacheRelease(void **state) {
 	(void)state;
@@ -390,6 +405,7 @@ int main(void) {
 		cmocka_unit_test(test_misuse),
 		cmocka_unit_test(test_poolOrder),
 		cmocka_unit_test(test_cacheRefill),
+		cmocka_unit_test(test_cacheCircle),
 		cmocka_unit_test(test_cacheRelease),
 		cmocka_unit_test(test_emptySpans),
 		cmocka_unit_test(test_large),
