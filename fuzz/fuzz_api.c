@@ -331,7 +331,8 @@ static void allocate(void *v, const uint64_t *a) {
 	if ((a[2] & 4) != 0) {
 		errno = 0;
 		const uintptr_t tooLarge = ((uintptr_t)1 << s->layout.heapAddrBits) + 32 + size;
-		fuzz_check(gomem_mallocgc(s->h, pOf(s, a[0]), tooLarge, NULL, true) == NULL && errno == ENOMEM, "more than all addresses");
+		fuzz_check(gomem_mallocgc(s->h, pOf(s, a[0]), tooLarge, NULL, true) == NULL && errno == ENOMEM,
+			"more than all addresses");
 	}
 	const uint64_t samples = s->samples, assists = s->assists, failed = fuzz_os_failed();
 	errno = 0;

@@ -58,15 +58,15 @@ typedef struct world {
 	size_t nstacks, nmanuals;
 	world_record specials[WORLD_SPECIALS];
 	size_t nspecials;
-	unsigned caller;     // who of those that interleave asks now; 0: nobody does
-	size_t oscalls;      // of the log that the oracle made, too
+	unsigned caller;             // who of those that interleave asks now; 0: nobody does
+	size_t oscalls;              // of the log that the oracle made, too
 	size_t oscall[WORLD_PS + 1]; // where the next one of each caller is looked for
-	uint8_t *steps;      // that the port took in this operation
-	size_t nsteps, step; // step: the next one that the oracle will take
-	unsigned ops;        // done so far
-	uint64_t budget;     // objects that malloc_many may still make
-	unsigned check_each; // the slow checks are made after so many operations
-	void *extra;         // of the target
+	uint8_t *steps;              // that the port took in this operation
+	size_t nsteps, step;         // step: the next one that the oracle will take
+	unsigned ops;                // done so far
+	uint64_t budget;             // objects that malloc_many may still make
+	unsigned check_each;         // the slow checks are made after so many operations
+	void *extra;                 // of the target
 	void (*oracle_step)(
 		void *ctx, oracle_step step); // is told of the oracle's steps; NULL: they are compared with `steps`
 	void *oracle_step_ctx;

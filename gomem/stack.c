@@ -317,8 +317,7 @@ bool stack_isFree(mheap *h, gomem_p *p, mspan *s, uintptr_t x) {
 	mutex *mu = small ? &h->stackpool[order].mu : &h->stackLarge.lock;
 	lock(&h->env, mu);
 	// A large one is listed until the collector ends.
-	const bool isFree =
-		small ? isLinked(h, s->manualFreeList, x, (uintptr_t)L->stackCacheSize / n) : s->list != NULL;
+	const bool isFree = small ? isLinked(h, s->manualFreeList, x, (uintptr_t)L->stackCacheSize / n) : s->list != NULL;
 	unlock(&h->env, mu);
 	if (isFree || !small || p == NULL) {
 		return isFree;

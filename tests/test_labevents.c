@@ -240,8 +240,40 @@ static void test_pdestroy(void **state) {
 	labFix_done(&l);
 }
 
+// A lock that is taken asks the lab, which lets its owner go on.
+typedef struct asked {
+	mutex *m;
+	const char *name;
+	int times;
+} asked;
+
+static void releaseIt(void *ctx, const char *name) {
+	asked *a = ctx;
+	a->name = name;
+	a->times++;
+	a->m->key = 0;
+}
+
+static void test_busy(void **state) {
+	(void)state;
+	asked a = {0};
+	const gomem_lab lab = {.ctx = &a, .busy = releaseIt};
+	gomem_env env = {.lab = &lab};
+	mutex other = {0};
+	a.m = &env.globalAllocLock;
+	lock(&env, a.m);
+	lock(&env, a.m);
+	assert_string_equal(a.name, "globalAlloc");
+	a.m = &other;
+	lock(&env, a.m);
+	lock(&env, a.m);
+	assert_string_equal(a.name, "mutex");
+	assert_int_equal(a.times, 2);
+}
+
 int main(void) {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_busy),
 		cmocka_unit_test(test_start),
 		cmocka_unit_test(test_refill),
 		cmocka_unit_test(test_stackpool),

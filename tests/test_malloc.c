@@ -490,6 +490,28 @@ static void TestArenaCollision(void **state) {
 
 static void mallocBare(void *arg) { gomem_mallocgc(arg, NULL, 8, NULL, true); }
 
+// A first procresize that finds no memory half way: P 0 has the cache that callers without a P use, which is counted once.
+static void test_halfResized(void **state) {
+	(void)state;
+	heapFix f = {0};
+	gomem_config cfg = {.rand_seed = 1, .throw_hook = heapFix_thrown, .throw_ctx = &f};
+	f.os = mem_sim_new(&(memSimConfig){.backed = true});
+	cfg.os = f.os;
+	f.h = gomem_heap_new_bare(&cfg);
+	assert_true(gomem_mallocgc(f.h, NULL, 48, NULL, true) != NULL);
+	const uint64_t asked = mem_sim_calls(f.os);
+	heapFix_done(&f);
+	f.os = mem_sim_new(&(memSimConfig){.backed = true, .failNth = asked + 1});
+	cfg.os = f.os;
+	f.h = gomem_heap_new_bare(&cfg);
+	assert_true(gomem_mallocgc(f.h, NULL, 48, NULL, true) != NULL);
+	assert_false(gomem_procresize(f.h, 4000));
+	gomem_memstats stats;
+	gomem_readmemstats(f.h, &stats);
+	assert_int_equal(stats.mallocs, 1);
+	heapFix_done(&f);
+}
+
 static void test_withoutP(void **state) {
 	(void)state;
 	heapFix f = {0};
@@ -529,6 +551,7 @@ int main(void) {
 		cmocka_unit_test(test_arenaHints),
 		cmocka_unit_test(test_arenaHintsNotRandom),
 		cmocka_unit_test(TestArenaCollision),
+		cmocka_unit_test(test_halfResized),
 		cmocka_unit_test(test_withoutP),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

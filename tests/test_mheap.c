@@ -587,6 +587,22 @@ static void test_specialsRevive(void **state) {
 	}
 }
 
+// A span that became a stack while a set of unswept spans still named it: no sweeper takes it, and it was swept, or cached.
+static void test_acquireManual(void **state) {
+	(void)state;
+	heapFix f;
+	heapFix_init(&f);
+	mspan *s = manual(&f, 1);
+	startCycle(&f);
+	const sweepLocker sl = activeSweep_begin(f.h);
+	for (uint32_t ahead = 0; ahead <= 3; ahead += 3) {
+		atomic_store(&s->sweepgen, f.h->sweepgen + ahead);
+		assert_false(sweepLocker_tryAcquire(f.h, sl, s, 3));
+	}
+	activeSweep_end(f.h, sl);
+	heapFix_done(&f);
+}
+
 static bool always(void *ctx, gomem_heap *h, gomem_p *p) {
 	(void)ctx;
 	(void)h;
@@ -687,6 +703,7 @@ int main(void) {
 		cmocka_unit_test(test_ensureSwept),
 		cmocka_unit_test(test_zombie),
 		cmocka_unit_test(test_specialsRevive),
+		cmocka_unit_test(test_acquireManual),
 		cmocka_unit_test(test_activeSweep),
 		cmocka_unit_test(test_reclaim),
 		cmocka_unit_test(test_deductSweepCredit),

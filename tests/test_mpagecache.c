@@ -234,6 +234,38 @@ static void testPaddingInCache(void **state) {
 	testEnv_free(t);
 }
 
+// ---- what contradicts itself throws
+
+static bool throwsFromCache(testEnv *t, pageAlloc *p) {
+	volatile bool thrown = true;
+	t->throwExpected = true;
+	if (setjmp(t->onThrow) == 0) {
+		pageAlloc_allocToCache(&t->env, p);
+		thrown = false;
+	}
+	t->throwExpected = false;
+	return thrown;
+}
+
+static void testContradictions(void **state) {
+	(void)state;
+	testEnv *const t = testEnv_new(&smallPages);
+	const heapBits none = {0};
+	pageAlloc *const p = newPageAlloc(t, &none, NULL, false);
+	lockHeap(t);
+	assert_true(pageAlloc_grow(&t->env, p, pageAddr(0), chunkBytes));
+	// The summary says that a page is free, the bits say that none is.
+	pageBits *const b = &pageAlloc_chunkOf(layoutOf(), p, BaseChunkIdx)->pallocBits.b;
+	const pageBits before = *b;
+	pageBits_setAll(b);
+	assert_true(throwsFromCache(t, p));
+	*b = before;
+	unlockHeap(t);
+	assert_true(throwsFromCache(t, p)); // without the lock
+	freePageAlloc(t, p);
+	testEnv_free(t);
+}
+
 // ---- a random run against plain sets
 
 enum { modelChunks = 3, modelPages = modelChunks * P, ncaches = 3 };
@@ -366,6 +398,7 @@ int main(void) {
 	addCase(&c, "PageCacheFlushIndex", NULL, testCacheFlushIndex, NULL);
 	ADD_CASES(&c, "TestPageAllocAllocToCache", testAllocToCache, toCacheCases)
 	addCase(&c, "PaddingInCache", NULL, testPaddingInCache, NULL);
+	addCase(&c, "Contradictions", NULL, testContradictions, NULL);
 	addCase(&c, "Random", NULL, testRandom, NULL);
 	addCase(&c, "Fault", NULL, testFault, NULL);
 	return runCases("mpagecache", &c);

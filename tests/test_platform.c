@@ -99,37 +99,12 @@ static void TestMutexIsGos(void **state) {
 	assert_int_equal(sizeof(mutex), sizeof(uintptr_t));
 }
 
-#if GOMEM_LAB
-static void busy(void *ctx, const char *name) { memFix_thrown(ctx, name); }
-static void lockTwice(void *arg) {
-	memFix *f = arg;
-	lock(&f->env, &f->env.globalAllocLock);
-	lock(&f->env, &f->env.globalAllocLock);
-}
-
-static void TestLabBusy(void **state) {
-	(void)state;
-	memFix f;
-	memFix_initSim(&f, (memSimConfig){0});
-	gomem_lab lab = {.ctx = &f, .busy = busy};
-	f.env.lab = &lab;
-	assert_true(memFix_throws(&f, lockTwice, &f));
-	assert_string_equal(f.msg, "globalAlloc");
-	f.env.lab = NULL;
-	unlock(&f.env, &f.env.globalAllocLock);
-	memFix_done(&f);
-}
-#endif
-
 int main(void) {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(TestLockExcludes),
 		cmocka_unit_test(TestLockSleeps),
 		cmocka_unit_test(TestUnlockOfUnlocked),
 		cmocka_unit_test(TestMutexIsGos),
-#if GOMEM_LAB
-		cmocka_unit_test(TestLabBusy),
-#endif
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
