@@ -545,6 +545,10 @@ static void checkPage(const state *s, uint64_t i) {
 	const uintptr_t first = (uintptr_t)addrOf(s, i), last = first + (uintptr_t)s->physPage - 1;
 	fuzz_equal("state of a page", memStates_get(s->e.env.states, first), s->pages[i].state);
 	fuzz_equal("state of a page", memStates_get(s->e.env.states, last), s->pages[i].state);
+	if (poisonForbids && s->backed && s->pages[i].state == MEM_PREPARED) {
+		fuzz_equal("Prepared memory is forbidden", poison_firstForbidden(first, 1), first);
+		fuzz_equal("Prepared memory is forbidden", poison_firstForbidden(last, 1), last);
+	}
 	if (s->system != FUZZ_OS) {
 		fuzz_equal("state in the system", mem_sim_state(s->os, first), s->pages[i].state);
 	}

@@ -72,7 +72,7 @@ typedef struct world {
 	void *oracle_step_ctx;
 } world;
 
-// The configuration that the targets of whole heaps share.
+// The configuration that the targets of whole heaps share. bare: 1: there are no Ps yet; else one more P than it says.
 #define WORLD_CONFIG                                                                                                   \
 	{"seed", 4, FUZZ_ANY, 0}, {"flags", 1, FUZZ_ANY, 0}, {"phys", 1, FUZZ_ANY, 5}, { "bare", 1, FUZZ_ANY, 3 }
 enum {

@@ -159,6 +159,9 @@ static inline pageAlloc *newPageAlloc(testEnv *t, const heapBits *alloc, const h
 	pageAlloc *const p = calloc(1, sizeof *p);
 	assert_non_null(p);
 	assert_true(pageAlloc_init(&t->env, p, &t->heapLock, &t->sysStat, true));
+	for (unsigned l = 0; l < layoutOf()->summaryLevels; l++) {
+		assert_int_equal(p->summary[l].len, 0);
+	}
 	lockHeap(t);
 	for (unsigned i = 0; i < alloc->n; i++) {
 		addTableChunk(t, p, &alloc->c[reverse ? alloc->n - 1 - i : i], scav);

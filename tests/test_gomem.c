@@ -417,6 +417,26 @@ static void TestMemStats(void **state) {
 	heapFix_done(&f);
 }
 
+// What a cache holds and nobody has counted yet is counted, whatever its span class.
+static void test_statsOfCaches(void **state) {
+	(void)state;
+	heapFix f;
+	heapFix_init(&f);
+	mcache *c = f.p->mcache;
+	gomem_memstats before, after;
+	gomem_readmemstats(f.h, &before);
+	for (int i = 0; i < numSpanClasses; i++) {
+		mspan *const was = c->alloc[i];
+		mspan cached = {.elemsize = 48, .allocCount = 5, .allocCountBeforeCache = 2};
+		c->alloc[i] = &cached;
+		gomem_readmemstats(f.h, &after);
+		c->alloc[i] = was;
+		assert_int_equal(after.mallocs - before.mallocs, 3);
+		assert_int_equal(after.total_alloc - before.total_alloc, 3 * 48);
+	}
+	heapFix_done(&f);
+}
+
 // ---- two Ps
 
 typedef struct worker {
@@ -679,6 +699,7 @@ int main(void) {
 		cmocka_unit_test(test_mistakes),
 		cmocka_unit_test(TestReadMemStats),
 		cmocka_unit_test(TestMemStats),
+		cmocka_unit_test(test_statsOfCaches),
 		cmocka_unit_test(test_twoPs),
 		cmocka_unit_test(test_procresize),
 		cmocka_unit_test(test_outOfMemory),

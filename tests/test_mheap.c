@@ -587,6 +587,16 @@ static void test_specialsRevive(void **state) {
 	}
 }
 
+typedef struct acquiring {
+	mheap *h;
+	mspan *s;
+} acquiring;
+
+static void acquireUnswept(void *arg) {
+	const acquiring *a = arg;
+	sweepLocker_tryAcquire(a->h, (sweepLocker){a->h->sweepgen, true}, a->s, 3);
+}
+
 // A span that became a stack while a set of unswept spans still named it: no sweeper takes it, and it was swept, or cached.
 static void test_acquireManual(void **state) {
 	(void)state;
@@ -600,6 +610,10 @@ static void test_acquireManual(void **state) {
 		assert_false(sweepLocker_tryAcquire(f.h, sl, s, 3));
 	}
 	activeSweep_end(f.h, sl);
+	atomic_store(&s->sweepgen, f.h->sweepgen - 2);
+	acquiring a = {f.h, s};
+	assert_true(heapFix_throws(&f, acquireUnswept, &a));
+	assert_string_equal(f.msg, "non in-use span in unswept list");
 	heapFix_done(&f);
 }
 

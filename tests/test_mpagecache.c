@@ -252,6 +252,7 @@ static void testContradictions(void **state) {
 	testEnv *const t = testEnv_new(&smallPages);
 	const heapBits none = {0};
 	pageAlloc *const p = newPageAlloc(t, &none, NULL, false);
+	assert_true(throwsFromCache(t, p)); // without the lock, also where nothing can be had
 	lockHeap(t);
 	assert_true(pageAlloc_grow(&t->env, p, pageAddr(0), chunkBytes));
 	// The summary says that a page is free, the bits say that none is.
