@@ -308,6 +308,12 @@ typedef struct contradiction {
 	const char *says;
 } contradiction;
 
+#ifdef GOMEM_CHECKED
+static const bool isChecked = true;
+#else
+static const bool isChecked = false;
+#endif
+
 static const contradiction contradictions[] = {
 	{fullButNotCounted, "s->allocCount != s->nelems && freeIndex == s->nelems"},
 	{countedButNotFull, "s->allocCount > s->nelems"},
@@ -413,6 +419,9 @@ static void make(void *arg) {
 static void contradict(void *v, const uint64_t *a) {
 	state *s = v;
 	making m = {s, &contradictions[a[0]]};
+	if (m.c->make == withoutLock && !isChecked) {
+		return; // only checked builds ask who holds a lock
+	}
 	if (!fuzz_throws(&s->guard, make, &m)) {
 		fuzz_fail("it is not noticed: %s", m.c->says);
 	}
