@@ -56,6 +56,9 @@ typedef struct fuzz_target {
 	bool small;    // a target of one component: 10,000 executions a second are expected, not 1,000
 } fuzz_target;
 
+// fuzz_max_ops: a program of t has no more operations.
+static inline unsigned fuzz_max_ops(const fuzz_target *t) { return t->max_ops != 0 ? t->max_ops : FUZZ_MAX_OPS; }
+
 // fuzz_target_NAME is defined in fuzz_NAME.c: FUZZ_TARGET(NAME) = {...};
 #define FUZZ_TARGET(target)                                                                                            \
 	extern const fuzz_target fuzz_target_##target;                                                                     \
@@ -69,6 +72,12 @@ _Noreturn void fuzz_unequal(const char *what, uint64_t port, uint64_t oracle);
 static inline void fuzz_check(bool ok, const char *what) {
 	if (__builtin_expect(!ok, false)) {
 		fuzz_fail("%s", what);
+	}
+}
+// fuzz_must fails with what a check of invariants says; NULL: they hold.
+static inline void fuzz_must(const char *bad) {
+	if (__builtin_expect(bad != NULL, false)) {
+		fuzz_fail("%s", bad);
 	}
 }
 static inline void fuzz_equal(const char *what, uint64_t port, uint64_t oracle) {

@@ -7,10 +7,10 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "fuzz/fuzz_heap.h"
 #include "fuzz/fuzz_host.h"
 #include "fuzz/fuzz_os.h"
 #include "fuzz/layouts.h"
-#include "gomem/mcache.h"
 #include "oracle/contract.h"
 
 enum { maxObjects = 512, maxBlocks = 64, maxProcs = 6 };
@@ -39,7 +39,7 @@ typedef struct block { // a stack, or pages
 typedef struct state {
 	gomem_heap *h; // NULL: it could not be made
 	gomem_os *os;  // of a simulated system; NULL: another one
-	gomem_os odd;  // fuzz_os with something wrong
+	gomem_os odd;  // fuzz_os, perhaps with something wrong
 	contract *c;
 	fuzz_guard guard;
 	gomem_layout layout;
@@ -52,12 +52,6 @@ typedef struct state {
 	block objects[maxObjects], stacks[maxBlocks], manuals[maxBlocks];
 	unsigned nobjects, nstacks, nmanuals;
 } state;
-
-static void must(const char *bad) {
-	if (bad != NULL) {
-		fuzz_fail("%s", bad);
-	}
-}
 
 // ---- callbacks
 
@@ -97,7 +91,7 @@ static void scavengeAssist(void *ctx, gomem_heap *h, gomem_p *p, uintptr_t scav,
 	gomem_scavenge(h, p, growth / 8, true);
 }
 
-// Objects may be made while a trigger is looked at: it is asked when they are in order.
+// gcTrigger is asked when the allocation is over, and the caches are in order.
 static void gcTrigger(void *ctx, gomem_heap *h, gomem_p *p) {
 	(void)ctx;
 	fuzz_check(p == NULL || p->mcache != NULL, "a trigger without a cache");
@@ -137,23 +131,15 @@ static gomem_os *systemOf(state *s, uint64_t kind, uint64_t wrong, uint64_t flag
 	}
 	gomem_os *os =
 		fuzz_os_begin(&(fuzz_os_config){.physPageSize = page, .physHugePageSize = huge, .backed = kind != OS_UNBACKED});
+	static const uintptr_t badPages[WRONGS] = {[PAGE_TOO_SMALL] = 2048, [PAGE_TOO_LARGE] = 1 << 20, [PAGE_ODD] = 12288};
 	s->odd = *os;
-	switch (wrong) {
-	case PAGE_TOO_SMALL:
-		s->odd.physPageSize = 2048;
-		return &s->odd;
-	case PAGE_TOO_LARGE:
-		s->odd.physPageSize = 1 << 20;
-		return &s->odd;
-	case PAGE_ODD:
-		s->odd.physPageSize = 12288;
-		return &s->odd;
-	case HUGE_PAGE_ODD:
-		s->odd.physHugePageSize = 3 << 20;
-		return &s->odd;
-	default:
-		return os;
+	if (badPages[wrong] != 0) {
+		s->odd.physPageSize = badPages[wrong];
 	}
+	if (wrong == HUGE_PAGE_ODD) {
+		s->odd.physHugePageSize = 3 << 20;
+	}
+	return &s->odd;
 }
 
 // makeHeap makes the heap that the configuration describes, or sees that it is refused for the right reason.
@@ -244,9 +230,9 @@ static void end(void *v) {
 	state *s = v;
 	const bool onFuzzOS = s->h != NULL && s->os == NULL && !s->h->ownsOS;
 	fuzz_os_fail(0, 0);
-	must(contract_check(s->c));
+	fuzz_must(contract_check(s->c));
 	if (s->h != NULL) {
-		must(gomem_heap_check(s->h));
+		fuzz_must(gomem_heap_check(s->h));
 	}
 	gomem_heap_destroy(s->h);
 	if (onFuzzOS) {
@@ -258,12 +244,7 @@ static void end(void *v) {
 // What the process's own system gave is lost with a heap that threw.
 static void abandon(void *v) {
 	state *s = v;
-	memStates_free(s->h->env.states);
-	for (int32_t i = 0; i < s->h->nallp; i++) {
-		free(s->h->allp[i]);
-	}
-	free(s->h->allp);
-	free(s->h);
+	fuzz_heap_forget(s->h);
 	release(s);
 }
 
@@ -345,8 +326,7 @@ static void allocate(void *v, const uint64_t *a) {
 		fuzz_check(gomem_findObject(s->h, x) == 0, "no object lies where those without size are");
 		return;
 	}
-	const uint64_t align = size % 8 == 0 || size >= 16 ? 8 : size % 4 == 0 ? 4 : size % 2 == 0 ? 2 : 1;
-	must(contract_allocated(s->c, x, size, align, zeroed));
+	fuzz_must(contract_allocated(s->c, x, size, contract_align(size), zeroed));
 	const bool inTinyBlock = !scan && size < 16; // samples are taken of blocks
 	if (s->h->sample != NULL && s->rate == 1 && s->nprocs > 0 && !inTinyBlock) {
 		fuzz_check(s->samples == samples + 1 && s->sampled == x, "each object is sampled");
@@ -359,7 +339,7 @@ static void drop(void *v, const uint64_t *a) {
 	state *s = v;
 	for (uint64_t n = 0; n <= a[1] && s->nobjects > 0; n++) {
 		const unsigned i = (unsigned)(a[0] % s->nobjects);
-		must(contract_freed(s->c, s->objects[i].addr));
+		fuzz_must(contract_freed(s->c, s->objects[i].addr));
 		s->objects[i] = s->objects[--s->nobjects];
 	}
 }
@@ -371,10 +351,9 @@ static void look(void *v, const uint64_t *a) {
 	}
 	const block *b = &s->objects[a[0] % s->nobjects];
 	const uintptr_t inside = b->addr + (uintptr_t)(a[1] % b->n);
-	gomem_span_info span;
-	fuzz_check(gomem_spanOf(s->h, inside, &span) && span.state == mSpanInUse, "the span of an object");
+	const gomem_span_info span = fuzz_heap_look(s->h, b->addr, b->n);
 	const uintptr_t base = gomem_findObject(s->h, inside);
-	fuzz_check(base != 0 && base <= b->addr && b->addr + b->n <= base + span.elemsize, "the slot of an object");
+	fuzz_equal("slot inside of an object", base, gomem_findObject(s->h, b->addr));
 	fuzz_equal("slots lie one after the other", (base - span.base) % span.elemsize, 0);
 	// Behind the last slot there is no object.
 	const uintptr_t tail = span.base + span.nelems * span.elemsize;
@@ -460,7 +439,7 @@ static void stackAlloc(void *v, const uint64_t *a) {
 	fuzz_check(gomem_spanOf(s->h, (uintptr_t)x, &span) && span.state == mSpanManual, "the span of a stack");
 	const uintptr_t align = s->layout.physPageAlignedStacks ? s->h->env.physPageSize : 1;
 	fuzz_equal("stacks are aligned to physical pages where the system wants it", span.base % align, 0);
-	must(contract_allocated(s->c, (uintptr_t)x, n, 2048, false));
+	fuzz_must(contract_allocated(s->c, (uintptr_t)x, n, 2048, false));
 	s->stacks[s->nstacks++] = (block){(uintptr_t)x, n};
 }
 
@@ -505,7 +484,7 @@ static void stackFree(void *v, const uint64_t *a) {
 		throws(s, freeStack, (giveBack){s, g.p, g.addr, 2 * g.n, g.bypass}, "a stack of another size");
 		throws(s, freeStack, (giveBack){s, g.p, (uintptr_t)a[3], g.n, g.bypass}, "no stack at all");
 	}
-	must(contract_freed(s->c, g.addr));
+	fuzz_must(contract_freed(s->c, g.addr));
 	freeStack(&g);
 	s->stacks[i] = s->stacks[--s->nstacks];
 	// It is free: in the P's cache, in the pool, waiting for the end of the cycle, or its pages are.
@@ -537,7 +516,7 @@ static void manual(void *v, const uint64_t *a) {
 		fuzz_check(errno == ENOMEM && mayFail(s, failed), "out of memory where there is some");
 		return;
 	}
-	must(contract_allocated(s->c, (uintptr_t)x, npages << s->layout.pageShift, 1u << s->layout.pageShift, false));
+	fuzz_must(contract_allocated(s->c, (uintptr_t)x, npages << s->layout.pageShift, 1u << s->layout.pageShift, false));
 	s->manuals[s->nmanuals++] = (block){(uintptr_t)x, npages};
 }
 
@@ -553,7 +532,7 @@ static void freeManual(void *v, const uint64_t *a) {
 	giveBack g = {s, pOf(s, a[0]), s->manuals[i].addr, 0, false};
 	throws(s, freePages, (giveBack){s, g.p, g.addr + 8, 0, false}, "not the base of a manual span");
 	throws(s, freePages, (giveBack){s, g.p, (uintptr_t)a[2], 0, false}, "no span at all");
-	must(contract_freed(s->c, g.addr));
+	fuzz_must(contract_freed(s->c, g.addr));
 	freePages(&g);
 	s->manuals[i] = s->manuals[--s->nmanuals];
 }
@@ -653,7 +632,7 @@ static void breakSomething(void *v, const uint64_t *a) {
 	if (s->h == NULL) {
 		return;
 	}
-	must(gomem_heap_check(s->h));
+	fuzz_must(gomem_heap_check(s->h));
 	mspan *sp = spanOfObject(s, a[1]);
 	if (a[0] < 4 && sp != NULL) {
 		breakSpan(s, sp, a[0]);
@@ -664,7 +643,7 @@ static void breakSomething(void *v, const uint64_t *a) {
 	} else {
 		breakStacks(s, a[1]);
 	}
-	must(gomem_heap_check(s->h));
+	fuzz_must(gomem_heap_check(s->h));
 }
 
 static void fail(void *v, const uint64_t *a) {

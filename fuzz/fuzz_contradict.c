@@ -7,8 +7,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "fuzz/fuzz_heap.h"
 #include "fuzz/fuzz_os.h"
-#include "gomem/mcache.h"
 
 // The objects that a program makes are of other classes than those that contradictions are about.
 typedef struct state {
@@ -438,14 +438,9 @@ static void end(void *v) {
 	free(s);
 }
 
-// What the OS gave goes with the next fuzz_os_begin.
 static void abandon(void *v) {
 	state *s = v;
-	for (int32_t i = 0; i < s->h->nallp; i++) {
-		free(s->h->allp[i]);
-	}
-	free(s->h->allp);
-	free(s->h);
+	fuzz_heap_forget(s->h);
 	free(s);
 }
 

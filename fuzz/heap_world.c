@@ -5,6 +5,8 @@
 
 #include <stdlib.h>
 
+#include "fuzz/fuzz_heap.h"
+
 // ---- types: of 1 to 12 words, each with a pattern of pointers of its own
 
 static const uint8_t masks[WORLD_TYPES][2] = {{1}, {3}, {5}, {2}, {0xff, 1}, {0x81}, {0xaa, 2}, {1, 2}};
@@ -305,26 +307,15 @@ void world_end(void *v) {
 // Memory that came from the OS goes with the next fuzz_os_begin.
 void world_abandon(void *v) {
 	world *w = v;
-	memStates_free(w->h->env.states);
-	for (int32_t i = 0; i < w->h->nallp; i++) {
-		free(w->h->allp[i]);
-	}
-	free(w->h->allp);
-	free(w->h);
+	fuzz_heap_forget(w->h);
 	release(w);
 }
 
 // ---- checks
 
-static void must(const char *bad) {
-	if (bad != NULL) {
-		fuzz_fail("%s", bad);
-	}
-}
-
 void world_check(world *w) {
-	must(gomem_heap_check(w->h));
-	must(contract_check(w->c));
+	fuzz_must(gomem_heap_check(w->h));
+	fuzz_must(contract_check(w->c));
 	world_read_stats(w, NULL);
 }
 
@@ -394,15 +385,8 @@ void world_prepare(void *v, const uint64_t *a) {
 
 // ---- objects
 
-static uint64_t alignment(uint64_t size, bool pointers) {
-	if (pointers || size >= 16 || size % 8 == 0) {
-		return 8;
-	}
-	return size % 4 == 0 ? 4 : size % 2 == 0 ? 2 : 1;
-}
-
 void world_add_object(world *w, uint64_t addr, uint64_t size, bool pointers, bool needzero) {
-	must(contract_allocated(w->c, addr, size, alignment(size, pointers), needzero || pointers));
+	fuzz_must(contract_allocated(w->c, addr, size, contract_align(size), needzero || pointers));
 	fuzz_check(w->nobjects < WORLD_OBJECTS, "room for an object");
 	w->objects[w->nobjects++] = (world_object){.addr = addr, .size = size, .marked = w->marking};
 }
@@ -451,7 +435,7 @@ void world_malloc_many(void *v, const uint64_t *a) {
 			return;
 		}
 	}
-	w->budget -= n < w->budget - WORLD_FEW ? n : w->budget - WORLD_FEW;
+	w->budget = n + WORLD_FEW < w->budget ? w->budget - n : WORLD_FEW;
 }
 
 void world_malloc_tiny(void *v, const uint64_t *a) {
@@ -474,7 +458,7 @@ void world_malloc_large(void *v, const uint64_t *a) {
 }
 
 static void drop_at(world *w, size_t i) {
-	must(contract_freed(w->c, w->objects[i].addr));
+	fuzz_must(contract_freed(w->c, w->objects[i].addr));
 	w->objects[i] = w->objects[--w->nobjects];
 }
 
@@ -501,8 +485,8 @@ void world_rewrite(void *v, const uint64_t *a) {
 		return;
 	}
 	const world_object *obj = &w->objects[a[0] % w->nobjects];
-	must(contract_freed(w->c, obj->addr));
-	must(contract_allocated(w->c, obj->addr, obj->size, 1, false));
+	fuzz_must(contract_freed(w->c, obj->addr));
+	fuzz_must(contract_allocated(w->c, obj->addr, obj->size, 1, false));
 }
 
 // ---- the cycle
@@ -675,7 +659,7 @@ static world_stack take_from(world *w, world_stack *list, size_t *n, uint64_t wh
 	world_stack *at = &list[which % *n];
 	const world_stack taken = *at;
 	*at = list[--*n];
-	must(contract_freed(w->c, taken.addr));
+	fuzz_must(contract_freed(w->c, taken.addr));
 	return taken;
 }
 
@@ -685,7 +669,7 @@ world_stack world_take_manual(world *w, uint64_t which) { return take_from(w, w-
 void world_add_stack(world *w, uint64_t addr, uint64_t n) {
 	if (addr != 0) {
 		fuzz_check(w->nstacks < WORLD_STACKS, "room for a stack");
-		must(contract_allocated(w->c, addr, n, 2048, false));
+		fuzz_must(contract_allocated(w->c, addr, n, 2048, false));
 		w->stacks[w->nstacks++] = (world_stack){addr, n};
 	}
 }
@@ -693,7 +677,7 @@ void world_add_stack(world *w, uint64_t addr, uint64_t n) {
 void world_add_manual(world *w, uint64_t addr, uint64_t npages) {
 	if (addr != 0) {
 		fuzz_check(w->nmanuals < WORLD_STACKS, "room for pages");
-		must(contract_allocated(w->c, addr, npages * 8192, 8192, false));
+		fuzz_must(contract_allocated(w->c, addr, npages * 8192, 8192, false));
 		w->manuals[w->nmanuals++] = (world_stack){addr, npages};
 	}
 }
@@ -804,21 +788,11 @@ static void look_at(world *w, uint64_t addr) {
 	}
 }
 
-// look_at_object asks for a live object through its first byte and its last, and for the slot behind it: what no oracle is needed for.
-static void look_at_object(world *w, const world_object *obj) {
-	gomem_span_info span;
-	fuzz_check(gomem_spanOf(w->h, (uintptr_t)obj->addr, &span) && span.state == 1, "the span of a live object");
-	const uint64_t slot = gomem_findObject(w->h, (uintptr_t)obj->addr), last = obj->addr + obj->size - 1;
-	fuzz_check(slot != 0 && slot <= obj->addr && last < slot + span.elemsize, "the slot of a live object");
-	fuzz_equal("slot at the last byte of an object", gomem_findObject(w->h, (uintptr_t)last), slot);
-	fuzz_check(gomem_findObject(w->h, (uintptr_t)(slot + span.elemsize)) != slot, "the slot behind a live object");
-	fuzz_check(gomem_findObject(w->h, (uintptr_t)slot - 1) != slot, "the slot before a live object");
-}
-
 void world_look(void *v, const uint64_t *a) {
 	world *w = v;
 	if (w->nobjects > 0) {
-		look_at_object(w, &w->objects[a[0] % w->nobjects]);
+		const world_object *obj = &w->objects[a[0] % w->nobjects];
+		fuzz_heap_look(w->h, obj->addr, obj->size);
 	}
 	if (w->compare) {
 		look_at(w, near_object(w, a));

@@ -16,7 +16,7 @@
 
 enum {
 	WORLD_PS = 8,
-	WORLD_OBJECTS = 4096, // more are not kept track of
+	WORLD_OBJECTS = 4096, // that a program can have at once
 	WORLD_MANY = 600,     // that a program gets by malloc_many: more than a span of 16-byte slots has
 	WORLD_FEW = 4,        // that each malloc_many gets all the same
 	WORLD_STACKS = 256,

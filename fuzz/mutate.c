@@ -271,8 +271,7 @@ static void mutateOnce(mutator *m, fuzz_program *p) {
 
 // fit drops operations until there are as few as the target runs, so that the last ones are not always those that go.
 static void fit(mutator *m, fuzz_program *p) {
-	const unsigned most = m->t->max_ops != 0 ? m->t->max_ops : FUZZ_MAX_OPS;
-	while (p->n > most) {
+	while (p->n > fuzz_max_ops(m->t)) {
 		removeOps(p, (unsigned)below(m, p->n), 1);
 	}
 }

@@ -14,8 +14,6 @@ static uint64_t reduce(const fuzz_arg *arg, uint64_t v) {
 	return arg->max == 0 || arg->max == UINT64_MAX ? v : v % (arg->max + 1);
 }
 
-static unsigned maxOps(const fuzz_target *t) { return t->max_ops != 0 ? t->max_ops : FUZZ_MAX_OPS; }
-
 static size_t argsBytes(const fuzz_arg *args) {
 	size_t n = 0;
 	for (unsigned i = 0; i < FUZZ_MAX_ARGS && args[i].name != NULL; i++) {
@@ -52,7 +50,7 @@ void fuzz_decode(const fuzz_target *t, const uint8_t *data, size_t n, fuzz_progr
 	memset(p->config, 0, sizeof p->config);
 	p->n = 0;
 	size_t at = readArgs(t->config, data, n, p->config);
-	while (at < n && p->n < maxOps(t)) {
+	while (at < n && p->n < fuzz_max_ops(t)) {
 		fuzz_op op = {.kind = data[at++] % t->nops};
 		const fuzz_arg *args = t->ops[op.kind].args;
 		if (n - at < argsBytes(args)) {
@@ -68,7 +66,7 @@ size_t fuzz_encode(const fuzz_target *t, const fuzz_program *p, uint8_t *data, s
 		return 0;
 	}
 	size_t at = writeArgs(t->config, p->config, data);
-	for (unsigned i = 0; i < p->n && i < maxOps(t); i++) {
+	for (unsigned i = 0; i < p->n && i < fuzz_max_ops(t); i++) {
 		const fuzz_arg *args = t->ops[p->ops[i].kind].args;
 		if (max - at < 1 + argsBytes(args)) {
 			break;
@@ -193,7 +191,7 @@ static const char *parseLine(const fuzz_target *t, const char **s, fuzz_program 
 	if (len == 6 && memcmp(name, "config", 6) == 0) {
 		return parseArgs(t->config, s, p->config);
 	}
-	if (p->n == maxOps(t)) {
+	if (p->n == fuzz_max_ops(t)) {
 		return "too many operations";
 	}
 	fuzz_op op = {0};

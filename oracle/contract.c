@@ -174,6 +174,8 @@ static bool intact(const node *b) {
 
 // ---- the contract
 
+uint64_t contract_align(uint64_t n) { return n >= 16 || n % 8 == 0 ? 8 : n % 4 == 0 ? 4 : n % 2 == 0 ? 2 : 1; }
+
 const char *contract_allocated(contract *c, uint64_t addr, uint64_t n, uint64_t align, bool zeroed) {
 	if (addr % align != 0) {
 		return "contract: an object is not aligned";

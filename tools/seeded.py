@@ -100,7 +100,6 @@ class Tree:
             if entry.name not in ("gomem", "build", ".git") and not link.is_symlink():
                 link.symlink_to(entry)
         self.restore()
-        self.proven = False
 
     def restore(self):
         """Writes only what differs, so that little is built again."""
@@ -124,15 +123,12 @@ class Tree:
 
     def prove(self, names):
         """Ends the program unless the targets pass without a bug: then what is found afterwards is the bug."""
-        if self.proven:
-            return
         self.restore()
         self.build(names)
         for target in names:
             with tempfile.TemporaryDirectory() as tmp:
                 self.run(self.folder / "fuzz" / ("fuzz_" + target), "-runs=0", *FUZZ_OPTIONS, "-artifact_prefix=%s/found-" % tmp, tmp,
                          *inputs(target))
-        self.proven = True
 
     def put_in(self, bug):
         self.restore()
@@ -210,13 +206,13 @@ def run_all(chosen, jobs, limit, empty):
     trees, needed = Queue(), sorted({t for bug in chosen for t in bug.targets})
     for i in range(jobs):
         trees.put(Tree(i + 1))
+    trees.queue[0].prove(needed)
     lock, results = threading.Lock(), {}
     say("%-24s %-14s %8s %12s  %s" % ("bug", "found by", "seconds", "executions", "message"))
 
     def one(bug):
         tree = trees.get()
         try:
-            tree.prove(needed)
             result = find(bug, tree, limit, empty)
         finally:
             trees.put(tree)
