@@ -428,16 +428,17 @@ void mheap_enableMetadataHugePages(mheap *h) {
 
 // ---- growth
 
-// mheap_addPages hands [base, base+size) of the current arena to the page allocator.
+// mheap_addPages hands [base, base+size) of the current arena to the page allocator. false: it stays Reserved.
 static bool mheap_addPages(mheap *h, uintptr_t base, uintptr_t size) {
 	gomem_env *env = &h->env;
 	if (!sysMap(env, (void *)base, size, &h->stats.heapReleased)) {
 		return false;
 	}
-	atomic_fetch_add_explicit(&h->stats.heapStats.released, (int64_t)size, memory_order_relaxed);
 	if (!pageAlloc_grow(env, &h->pages, base, size)) {
+		sysUnmap(env, (void *)base, size, &h->stats.heapReleased);
 		return false;
 	}
+	atomic_fetch_add_explicit(&h->stats.heapStats.released, (int64_t)size, memory_order_relaxed);
 	lab_event(env, EV_PGROW, base, size, 0, 0);
 	return true;
 }
@@ -500,10 +501,10 @@ uintptr_t mheap_grow(mheap *h, uintptr_t npage, bool *ok) {
 		nBase = (uintptr_t)alignUp(h->curArena.base + ask, h->env.physPageSize);
 	}
 	uintptr_t v = h->curArena.base;
-	h->curArena.base = nBase;
 	if (!mheap_addPages(h, v, nBase - v)) {
 		return 0;
 	}
+	h->curArena.base = nBase;
 	if (firstGrow && h->env.randomizeHeapBase) {
 		mheap_padRandomly(h, v);
 	}

@@ -4,6 +4,9 @@
 
 #include "traces/gmt_model.h"
 
+// Tables begin small: most recordings that are looked at are.
+enum { FEW_SLOTS = 64, FEW_SPANS = 256 };
+
 int gmt_fail(gmt_error *err, const char *path, uint64_t offset, const char *fmt, ...) {
 	int n;
 	if (offset == GMT_NO_OFFSET) {
@@ -164,11 +167,47 @@ uint64_t gmt_col_get_slow(gmt_codec *c, gmt_col *k) {
 	return 0;
 }
 
+bool gmt_span_grow(gmt_codec *c) {
+	uint64_t room = c->span_room;
+	while (room < GMT_SPANS && room <= c->max_span) {
+		room *= 2;
+	}
+	if (room == c->span_room) {
+		return true;
+	}
+	gmt_span *wide = realloc(c->spans, room * sizeof(*wide));
+	if (wide == NULL) {
+		return false;
+	}
+	// Each number so far is smaller than the room, and so keeps its place.
+	memset(wide + c->span_room, 0, (room - c->span_room) * sizeof(*wide));
+	c->spans = wide;
+	c->span_room = room;
+	return true;
+}
+
+bool gmt_slot_grow(gmt_codec *c, uint32_t index) {
+	uint32_t slots = c->slots;
+	while (slots <= index) {
+		slots *= 2;
+	}
+	uint8_t *wide = realloc(c->slot, slots);
+	if (wide == NULL) {
+		return false;
+	}
+	memset(wide + c->slots, 0, slots - c->slots);
+	c->slot = wide;
+	c->slots = slots;
+	return true;
+}
+
 bool gmt_codec_init(gmt_codec *c) {
 	memset(c, 0, sizeof(*c));
 	c->all = calloc(GMT_CTX_MAX, sizeof(*c->all));
-	c->slot = calloc(GMT_MAX_STREAMS, 1);
-	c->spans = calloc(GMT_SPANS, sizeof(*c->spans));
+	c->slots = FEW_SLOTS;
+	c->slot = calloc(c->slots, 1);
+	c->span_room = FEW_SPANS;
+	c->spans = calloc(c->span_room, sizeof(*c->spans));
 	return c->all != NULL && c->slot != NULL && c->spans != NULL && gmt_ctx_clear(c, 0);
 }
 
@@ -192,7 +231,7 @@ void gmt_codec_free(gmt_codec *c) {
 }
 
 void gmt_codec_begin(gmt_codec *c, uint64_t spans) {
-	memset(c->slot, 0, GMT_MAX_STREAMS);
+	memset(c->slot, 0, c->slots);
 	memset(c->last, 0, sizeof(c->last));
 	memset(c->push, 0, sizeof(c->push));
 	memset(c->pop, 0, sizeof(c->pop));
@@ -200,6 +239,6 @@ void gmt_codec_begin(gmt_codec *c, uint64_t spans) {
 	c->nctx = 0;
 	c->ndict = 0;
 	c->max_span = spans;
-	c->bad = false;
+	c->bad = !gmt_span_grow(c);
 	gmt_enter(c, 0);
 }

@@ -98,10 +98,12 @@ typedef struct gmt_codec {
 	gmt_ctx **all; // GMT_CTX_MAX, NULL before they are first needed
 	uint32_t nctx;
 	uint16_t stream;
-	uint8_t *slot;                          // by stream: 1 + its place in all; 0: none yet
+	uint8_t *slot;                          // by gmt_slot_index of a stream: 1 + its place in all; 0: none yet
+	uint32_t slots;                         // a power of two; streams beyond it have no registers yet
 	uint64_t last[COL_MAX];                 // last value of a field, whatever its stream
 	uint64_t push[GMT_SETS], pop[GMT_SETS]; // next slot, by set
-	gmt_span *spans;                        // GMT_SPANS, by number
+	gmt_span *spans;                        // span_room, by number
+	uint64_t span_room;                     // a power of two: GMT_SPANS, or max_span < span_room
 	uint64_t max_span;                      // spans named so far
 	uint32_t ndict;
 	gmt_shape dict[GMT_DICT_MAX];
@@ -207,12 +209,15 @@ GMT_INLINE uint64_t gmt_io_addr(gmt_codec *c, bool enc, unsigned col, uint64_t v
 // ---- registers
 
 GMT_INLINE gmt_span *gmt_span_of(gmt_codec *c, uint64_t number) {
-	gmt_span *s = &c->spans[number & (GMT_SPANS - 1)];
+	gmt_span *s = &c->spans[number & (c->span_room - 1)];
 	if (s->number != number || s->epoch != c->epoch) {
 		*s = (gmt_span){.epoch = c->epoch, .number = number};
 	}
 	return s;
 }
+
+// gmt_span_grow makes the table large enough for max_span. false: out of memory.
+bool gmt_span_grow(gmt_codec *c);
 
 // A span number: 0 the expected one, 1 none, 2 a new one, else 3 + distance from the expected one.
 GMT_INLINE uint64_t gmt_io_span(gmt_codec *c, bool enc, unsigned col, uint64_t v, uint64_t pred) {
@@ -228,6 +233,7 @@ GMT_INLINE uint64_t gmt_io_span(gmt_codec *c, bool enc, unsigned col, uint64_t v
 			return 0;
 		}
 		c->max_span = v;
+		c->bad |= v >= c->span_room && !gmt_span_grow(c);
 	}
 	c->ctx->span = v != 0 ? v : c->ctx->span;
 	return v;
@@ -647,24 +653,37 @@ GMT_INLINE void gmt_io_event(gmt_codec *c, bool enc, gmt_event *e) {
 // gmt_ctx_clear makes registers zero. false: out of memory.
 bool gmt_ctx_clear(gmt_codec *c, uint32_t i);
 
+// Streams are numbered from both 0 and GMT_STREAM_M on: this numbers them from 0 on, by turns.
+GMT_INLINE uint32_t gmt_slot_index(uint16_t stream) {
+	return (uint32_t)(stream & (GMT_STREAM_M - 1)) << 1 | stream / GMT_STREAM_M;
+}
+
+// gmt_slot_grow makes the table large enough for the index. false: out of memory.
+bool gmt_slot_grow(gmt_codec *c, uint32_t index);
+
 // gmt_enter makes the stream current; c->bad: there is no memory for its registers.
 GMT_INLINE void gmt_enter(gmt_codec *c, uint16_t stream) {
-	if (c->slot[stream] == 0) {
+	uint32_t at = gmt_slot_index(stream);
+	if (at >= c->slots && !gmt_slot_grow(c, at)) {
+		c->bad = true;
+		return;
+	}
+	if (c->slot[at] == 0) {
 		uint32_t i = c->nctx < GMT_CTX_MAX - 1 ? c->nctx++ : GMT_CTX_MAX - 2;
-		c->slot[stream] = (uint8_t)(i + 1);
+		c->slot[at] = (uint8_t)(i + 1);
 		if (!gmt_ctx_clear(c, i)) {
-			c->slot[stream] = 0;
+			c->slot[at] = 0;
 			c->bad = true;
 			return;
 		}
 	}
 	c->stream = stream;
-	c->ctx = c->all[c->slot[stream] - 1];
+	c->ctx = c->all[c->slot[at] - 1];
 }
 
 bool gmt_codec_init(gmt_codec *c);
 void gmt_codec_free(gmt_codec *c);
-// gmt_codec_begin resets the registers: a block begins. spans: numbers used before it.
+// gmt_codec_begin resets the registers: a block begins. spans: numbers used before it. c->bad: out of memory.
 void gmt_codec_begin(gmt_codec *c, uint64_t spans);
 
 #endif

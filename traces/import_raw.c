@@ -68,6 +68,12 @@ typedef struct chunk {
 	uint16_t stream;
 } chunk;
 
+// The slow malloc that a P or M is in.
+typedef struct open_malloc {
+	bool open;
+	uint64_t size, flags;
+} open_malloc;
+
 // A stream of the log, and how far it was emitted.
 typedef struct stream {
 	const chunk *chunks;
@@ -77,6 +83,7 @@ typedef struct stream {
 	uint32_t off;               // word in it
 	uint64_t turn;              // next turn number in it, NO_TURN if none is left
 	uint32_t look_at, look_off; // behind the record with that number
+	open_malloc malloc;         // of a P
 } stream;
 
 typedef struct record {
@@ -89,11 +96,6 @@ typedef struct record {
 	uint64_t position; // in the stream of P args[0]; NO_TURN if it names none
 	uint64_t m, turn;
 } record;
-
-typedef struct open_malloc {
-	bool open;
-	uint64_t size, flags;
-} open_malloc;
 
 // Numbers from 1 by first appearance: an open hash table from keys that are not 0.
 typedef struct numbering {
@@ -112,14 +114,14 @@ typedef struct importer {
 	uint64_t size;
 	chunk *chunks;
 	uint32_t nchunks;
-	stream *streams;
+	stream *streams; // by id
 	uint32_t nstreams;
-	int32_t *by_id; // raw stream id: index in streams, -1
 	uint32_t *heap; // streams with turns left, by next turn
 	uint32_t nheap;
 	numbering spans;      // by the mspan's address
 	numbering ms;         // by 1 + the M's id
-	open_malloc *mallocs; // by stream of the recording
+	open_malloc *mallocs; // by number of the M - 1
+	uint64_t malloc_room;
 	gmt_writer *writer;
 	uint64_t turns, events;
 	bool cut;   // a position leads behind the end of its stream: the log ends here
@@ -195,20 +197,16 @@ static int find_chunks(importer *im) {
 static int find_streams(importer *im) {
 	im->streams = calloc((size_t)im->nchunks + 1, sizeof(*im->streams));
 	im->heap = calloc((size_t)im->nchunks + 1, sizeof(*im->heap));
-	im->by_id = malloc((SHARED + 1) * sizeof(*im->by_id));
-	im->mallocs = calloc(GMT_MAX_STREAMS, sizeof(*im->mallocs));
-	if (im->streams == NULL || im->heap == NULL || im->by_id == NULL || im->mallocs == NULL) {
+	if (im->streams == NULL || im->heap == NULL) {
 		return no_memory(im);
 	}
-	memset(im->by_id, 0xff, (SHARED + 1) * sizeof(*im->by_id));
 	for (uint32_t i = 0; i < im->nchunks; i++) {
 		const chunk *c = &im->chunks[i];
-		if (im->by_id[c->stream] < 0) {
-			im->by_id[c->stream] = (int32_t)im->nstreams;
+		if (im->nstreams == 0 || im->streams[im->nstreams - 1].id != c->stream) {
 			im->streams[im->nstreams++] =
 				(stream){.chunks = c, .id = c->stream, .off = CHUNK_HEAD, .look_off = CHUNK_HEAD};
 		}
-		stream *st = &im->streams[im->by_id[c->stream]];
+		stream *st = &im->streams[im->nstreams - 1];
 		if (c->ordinal != st->nchunks) {
 			return bad(
 				im, chunk_offset(c) + 16, "chunk %" PRIu64 " of its stream, %u were expected", c->ordinal, st->nchunks);
@@ -423,8 +421,7 @@ static uint64_t number_of(numbering *t, uint64_t key, uint64_t max) {
 }
 
 // pair turns the end of a slow malloc into EV_MALLOCEND.
-static int pair(importer *im, const record *r, gmt_event *e) {
-	open_malloc *open = &im->mallocs[e->stream];
+static int pair(importer *im, open_malloc *open, const record *r, gmt_event *e) {
 	if (e->kind == EV_MALLOCBEGIN) {
 		if (open->open) {
 			return bad(im, r->offset, "a malloc begins inside a malloc");
@@ -447,8 +444,30 @@ static int pair(importer *im, const record *r, gmt_event *e) {
 
 static int emit_until(importer *im, const record *by, uint16_t self);
 
+// number_m gives the M of a record its stream. -1: it can't have one.
+static int number_m(importer *im, const record *r, gmt_event *e) {
+	uint64_t m = r->m == UINT64_MAX ? 0 : number_of(&im->ms, r->m + 1, GMT_STREAM_M);
+	if (m == 0) {
+		return bad(
+			im, r->offset, "M %" PRIu64 " without a P: more than %d of them, or no such number", r->m, GMT_STREAM_M);
+	}
+	e->stream = (uint16_t)(GMT_STREAM_M + m - 1);
+	if (m <= im->malloc_room) {
+		return 0;
+	}
+	uint64_t room = im->malloc_room == 0 ? 64 : im->malloc_room * 2;
+	open_malloc *wide = realloc(im->mallocs, room * sizeof(*wide));
+	if (wide == NULL) {
+		return no_memory(im);
+	}
+	memset(wide + im->malloc_room, 0, (room - im->malloc_room) * sizeof(*wide));
+	im->mallocs = wide;
+	im->malloc_room = room;
+	return 0;
+}
+
 // emit writes the event of a record.
-static int emit(importer *im, const stream *st, const record *r) {
+static int emit(importer *im, stream *st, const record *r) {
 	if (r->position != NO_TURN && emit_until(im, r, st->id) != 0) {
 		return -1;
 	}
@@ -457,15 +476,11 @@ static int emit(importer *im, const stream *st, const record *r) {
 	}
 	gmt_event e = {
 		.kind = r->kind, .stream = st->id, .a = r->args[0], .b = r->args[1], .c = r->args[2], .d = r->args[3]};
-	if (st->id == SHARED) {
-		uint64_t m = r->m == UINT64_MAX ? 0 : number_of(&im->ms, r->m + 1, GMT_STREAM_M);
-		if (m == 0) {
-			return bad(im, r->offset, "M %" PRIu64 " without a P: more than %d of them, or no such number", r->m,
-				GMT_STREAM_M);
-		}
-		e.stream = (uint16_t)(GMT_STREAM_M + m - 1);
+	if (st->id == SHARED && number_m(im, r, &e) != 0) {
+		return -1;
 	}
-	if ((e.kind == EV_MALLOC || e.kind == EV_MALLOCBEGIN) && pair(im, r, &e) != 0) {
+	open_malloc *open = st->id == SHARED ? &im->mallocs[e.stream - GMT_STREAM_M] : &st->malloc;
+	if ((e.kind == EV_MALLOC || e.kind == EV_MALLOCBEGIN) && pair(im, open, r, &e) != 0) {
 		return -1;
 	}
 	if (gmt_kind((gomem_ev)e.kind)->span_field == 'b' && e.b != 0 &&
@@ -504,6 +519,16 @@ static int emit_next(importer *im, stream *st, record *r) {
 	return got;
 }
 
+static int by_id(const void *id, const void *st) {
+	uint16_t of = ((const stream *)st)->id;
+	return *(const uint64_t *)id < of ? -1 : *(const uint64_t *)id > of;
+}
+
+// find_stream finds the stream of a P, NULL if it logged nothing.
+static stream *find_stream(const importer *im, uint64_t id) {
+	return bsearch(&id, im->streams, im->nstreams, sizeof(*im->streams), by_id);
+}
+
 // only_rest_before: between the place of a stream, where no record begins, and a position lies nothing but the rest of a chunk, too short for
 // a record. Else records are missing there.
 static bool only_rest_before(const importer *im, const stream *st, uint64_t position) {
@@ -520,11 +545,11 @@ static int emit_until(importer *im, const record *by, uint16_t self) {
 	if (by->position == 0 || id == self) {
 		return 0;
 	}
-	if (im->by_id[id] < 0) {
+	stream *st = find_stream(im, id);
+	if (st == NULL) {
 		im->cut = true;
 		return 0;
 	}
-	stream *st = &im->streams[im->by_id[id]];
 	record r;
 	while (position_of(st->at, st->off) < by->position) {
 		uint32_t at = st->at;
@@ -703,7 +728,6 @@ static void importer_free(importer *im) {
 	free(im->chunks);
 	free(im->streams);
 	free(im->heap);
-	free(im->by_id);
 	free(im->spans.slots);
 	free(im->ms.slots);
 	free(im->mallocs);
@@ -727,7 +751,14 @@ typedef struct target {
 static gmt_writer *create(const importer *im, target to, const gmt_header *h) {
 	gmt_header full = *h;
 	fill_header(im, &full);
-	return to.path != NULL ? gmt_create(to.path, &full, im->err) : gmt_create_memory(im->raw, &full, to.mem, im->err);
+	if (to.path != NULL) {
+		return gmt_create(to.path, &full, im->err);
+	}
+	gmt_writer *w = gmt_create_memory(im->raw, &full, to.mem, im->err);
+	if (w != NULL) {
+		gmt_set_level(w, 1); // what stays in memory need not be small
+	}
+	return w;
 }
 
 static int import(importer *im, target to, const gmt_header *h, gmt_end_kind end, uint64_t value, gmt_import *found) {

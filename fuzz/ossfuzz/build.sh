@@ -44,7 +44,7 @@ for program in "$build"/fuzz/fuzz_*; do
 	target=${name#fuzz_}
 	cp "$program" "$OUT/"
 	seeds "$target"
-	printf '[libfuzzer]\nmax_len = 8192\nlen_control = 0\n' >"$OUT/$name.options"
+	printf '[libfuzzer]\nmax_len = 8192\nlen_control = 0\nentropic_feature_frequency_threshold = 32\n' >"$OUT/$name.options"
 	[ -f "$source/fuzz/$name.dict" ] && cp "$source/fuzz/$name.dict" "$OUT/"
 done
 true
