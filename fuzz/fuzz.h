@@ -15,7 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { FUZZ_MAX_ARGS = 6, FUZZ_MAX_OPS = 400 };
+enum { FUZZ_MAX_ARGS = 6, FUZZ_MAX_OPS = 400, fuzzThorough = 8 };
 
 // Which values of an argument are worth trying: the borders that the mutator knows.
 typedef enum fuzz_values {
@@ -116,6 +116,11 @@ void fuzz_decode(const fuzz_target *t, const uint8_t *data, size_t n, fuzz_progr
 size_t fuzz_encode(const fuzz_target *t, const fuzz_program *p, uint8_t *data, size_t max);
 // fuzz_run_program runs a program from begin to end.
 void fuzz_run_program(const fuzz_target *t, const fuzz_program *p);
+// fuzz_thorough: this run makes slow checks after each operation, not only at the end. Every run does, unless an engine is there to be quick:
+// then one input of fuzzThorough, always the same ones.
+bool fuzz_thorough(void);
+// fuzz_be_quick: an engine is there.
+void fuzz_be_quick(void);
 // fuzz_run runs one input, whatever the target takes. Returns the number of operations.
 size_t fuzz_run(const fuzz_target *t, const uint8_t *data, size_t n);
 

@@ -226,14 +226,24 @@ static void release(state *s) {
 	free(s);
 }
 
-static void end(void *v) {
-	state *s = v;
-	const bool onFuzzOS = s->h != NULL && s->os == NULL && !s->h->ownsOS;
-	fuzz_os_fail(0, 0);
+static void checkAll(const state *s) {
 	fuzz_must(contract_check(s->c));
 	if (s->h != NULL) {
 		fuzz_must(gomem_heap_check(s->h));
 	}
+}
+
+static void after(void *v) {
+	if (fuzz_thorough()) {
+		checkAll(v);
+	}
+}
+
+static void end(void *v) {
+	state *s = v;
+	const bool onFuzzOS = s->h != NULL && s->os == NULL && !s->h->ownsOS;
+	fuzz_os_fail(0, 0);
+	checkAll(s);
 	gomem_heap_destroy(s->h);
 	if (onFuzzOS) {
 		fuzz_equal("bytes that a heap that is gone holds", fuzz_os_held(), 0);
@@ -694,6 +704,7 @@ FUZZ_TARGET(api) = {
 	.nops = sizeof ops / sizeof ops[0],
 	.max_ops = 24,
 	.begin = begin,
+	.after = after,
 	.end = end,
 	.abandon = abandon,
 };

@@ -22,6 +22,7 @@ enum {
 	STACK_ORDERS = 7, // 2 KB to 128 KB: those of the pools, and large ones
 	PAGES = 1100,
 	LARGE = 32 << 10,
+	REAL_BYTES = 64 << 10, // that a job may get in many objects
 };
 
 typedef enum job_kind {
@@ -421,12 +422,14 @@ static job *queue(void *v, uint64_t p, job_kind kind) {
 }
 
 static void queue_malloc(void *v, const uint64_t *a) {
+	const world *w = v;
 	job *j = queue(v, a[0], JOB_MALLOC);
 	if (j != NULL) {
 		const uint64_t unit = (a[2] & WORLD_NOSCAN) != 0 ? 1 : world_type(a[2])->size;
 		j->size = (a[1] + unit) / unit * unit;
 		j->flags = a[2];
-		j->n = 1 + a[3];
+		const uint64_t most = w->backed ? REAL_BYTES / j->size : MANY; // real memory is touched
+		j->n = 1 + (a[3] < most ? a[3] : most);
 	}
 }
 
@@ -566,16 +569,19 @@ static void *begin(const uint64_t *config) {
 	world *w = world_begin((const uint64_t[FUZZ_MAX_ARGS]){config[0], config[1], config[2], BARE});
 	world_procs(w, (const uint64_t[FUZZ_MAX_ARGS]){FEWEST_PS - 1 + config[3]});
 	w->budget = WORLD_MANY / 6; // the time is the batches'
-	batch *b = calloc(1, sizeof *b);
-	fuzz_check(b != NULL, "out of memory");
-	b->w = w;
-	w->extra = b;
+	static batch b;             // most of it is never touched: the order and the queues are long
+	b.w = w;
+	b.norder = b.cursor = 0;
+	for (int i = 0; i < WORLD_PS; i++) {
+		b.lanes[i].njobs = 0;
+		b.lanes[i].done = false;
+	}
+	w->extra = &b;
 	return w;
 }
 
 static void end(void *v) {
 	go(v, (const uint64_t[FUZZ_MAX_ARGS]){0});
-	free(batch_of(v));
 	world_end(v);
 }
 

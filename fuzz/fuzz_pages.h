@@ -4,7 +4,8 @@
 // the allocator tells that it took its own.
 //
 // Invariants: runs[] are the pages in use that can be freed, without overlap; spaces[] are the heap, in any order.
-// A full comparison (worldCompare) is made after every sixteenth operation, after a growth that failed, and at the end.
+// A full comparison (worldCompare) is made after every sixteenth operation, or each in a thorough run, after a growth that failed, and at
+// the end.
 #ifndef GOMEM_FUZZ_PAGES_H
 #define GOMEM_FUZZ_PAGES_H
 
@@ -237,7 +238,7 @@ static inline void worldCompare(pagesWorld *w) {
 
 static inline void worldAfter(void *v) {
 	pagesWorld *w = v;
-	if (++w->ops % compareEvery == 0) {
+	if (++w->ops % compareEvery == 0 || fuzz_thorough()) {
 		worldCompare(w);
 	}
 }

@@ -237,13 +237,15 @@ void *world_begin(const uint64_t *config) {
 	const uint64_t flags = flags_of(config[1]);
 	world *w = calloc(1, sizeof *w);
 	fuzz_check(w != NULL, "out of memory");
-	w->objects = malloc(WORLD_OBJECTS * sizeof *w->objects);
-	w->steps = malloc(WORLD_STEPS);
-	fuzz_check(w->objects != NULL && w->steps != NULL, "out of memory");
+	// Tables of which most is never touched: there is one world at a time.
+	static world_object objects[WORLD_OBJECTS];
+	static uint8_t steps[WORLD_STEPS];
+	w->objects = objects;
+	w->steps = steps;
 	w->backed = (flags & WORLD_UNBACKED) == 0;
 	w->compare = true;
-	w->check_each = 16;
 	w->budget = WORLD_MANY;
+	w->pages = w->backed ? 0 : config[2] == WORLD_VAST ? WORLD_PAGES_VAST : WORLD_PAGES;
 	w->c = contract_new(w->backed);
 	w->layout = (flags & WORLD_SMALL_ARENAS) != 0 ? small_arenas() : layout_linux_amd64_go126;
 	const bool runTimeLayout = layout_get(&(gomem_env){.layout = &w->layout}) == &w->layout;
@@ -290,8 +292,6 @@ void *world_begin(const uint64_t *config) {
 static void release(world *w) {
 	oracle_free(w->o);
 	contract_free(w->c);
-	free(w->objects);
-	free(w->steps);
 	free(w);
 }
 
@@ -321,7 +321,7 @@ void world_check(world *w) {
 
 void world_after(void *v) {
 	world *w = v;
-	if (++w->ops % w->check_each == 0) {
+	if (fuzz_thorough()) {
 		world_check(w);
 	}
 }
@@ -429,13 +429,15 @@ void world_malloc_many(void *v, const uint64_t *a) {
 	gomem_p *p = world_p(w, a[0], &id);
 	// Real memory is touched: not too much of it. And many objects take long: a program that has many has only a few more.
 	const uint64_t most = w->backed ? (1 << 16) + 2 * a[1] : UINT64_MAX;
-	const uint64_t n = a[3] < w->budget ? a[3] : w->budget;
+	const uint64_t cost = 1 + a[1] / 4096, all = w->budget / cost;
+	const uint64_t n = a[3] < all ? a[3] : all;
 	for (uint64_t i = 0; i < n && i * a[1] < most; i++) {
 		if (!allocate(w, p, id, a[1], a[2])) {
 			return;
 		}
 	}
-	w->budget = n + WORLD_FEW < w->budget ? w->budget - n : WORLD_FEW;
+	w->budget -= n * cost;
+	w->budget = w->budget > WORLD_FEW * cost ? w->budget : WORLD_FEW * cost;
 }
 
 void world_malloc_tiny(void *v, const uint64_t *a) {
@@ -447,11 +449,20 @@ void world_malloc_tiny(void *v, const uint64_t *a) {
 	}
 }
 
+// spend_pages says how many of the pages that an operation wants it gets.
+static uint64_t spend_pages(world *w, uint64_t n) {
+	if (n > w->pages) {
+		return n % WORLD_PAGES_BACKED;
+	}
+	w->pages -= n;
+	return n;
+}
+
 void world_malloc_large(void *v, const uint64_t *a) {
 	world *w = v;
 	int id;
 	gomem_p *p = world_p(w, a[0], &id);
-	const uint64_t pages = w->backed ? a[1] % 1200 : a[1];
+	const uint64_t pages = spend_pages(w, a[1]);
 	// To clear real memory takes time: large ones are not asked to be zero.
 	const uint64_t flags = w->backed && pages > 12 ? WORLD_NOSCAN : a[3];
 	allocate(w, p, id, pages * 8192 + a[2], flags);
@@ -729,7 +740,7 @@ void world_manual(void *v, const uint64_t *a) {
 	world *w = v;
 	int id;
 	gomem_p *p = world_p_or_none(w, a[0], a[2] != 0, &id);
-	const uint64_t npages = 1 + (w->backed ? a[1] % 1200 : a[1]);
+	const uint64_t npages = 1 + spend_pages(w, a[1]);
 	const uintptr_t addr = (uintptr_t)gomem_allocManual(w->h, p, (uintptr_t)npages);
 	if (!world_lost(w)) {
 		fuzz_equal("address of pages", addr, oracle_alloc_manual(w->o, id, npages));

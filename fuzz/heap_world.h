@@ -17,8 +17,12 @@
 enum {
 	WORLD_PS = 8,
 	WORLD_OBJECTS = 4096, // that a program can have at once
-	WORLD_MANY = 600,     // that a program gets by malloc_many: more than a span of 16-byte slots has
-	WORLD_FEW = 4,        // that each malloc_many gets all the same
+	WORLD_MANY = 600, // that malloc_many gives a program: more slots than a span of 16 bytes has. Large ones cost more
+	WORLD_FEW = 4,    // that each malloc_many gives all the same
+	WORLD_PAGES = 1 << 15,      // that a program gets at once and without real memory: several arenas
+	WORLD_PAGES_VAST = 1 << 19, // if physical pages are number VAST: more small arenas than their first list holds
+	WORLD_VAST = 4,
+	WORLD_PAGES_BACKED = 1200, // that each operation gets all the same
 	WORLD_STACKS = 256,
 	WORLD_SPECIALS = 64,
 	WORLD_STEPS = 1 << 16,
@@ -63,9 +67,8 @@ typedef struct world {
 	size_t oscall[WORLD_PS + 1]; // where the next one of each caller is looked for
 	uint8_t *steps;              // that the port took in this operation
 	size_t nsteps, step;         // step: the next one that the oracle will take
-	unsigned ops;                // done so far
-	uint64_t budget;             // objects that malloc_many may still make
-	unsigned check_each;         // the slow checks are made after so many operations
+	uint64_t budget;             // of malloc_many
+	uint64_t pages;              // of WORLD_PAGES
 	void *extra;                 // of the target
 	void (*oracle_step)(
 		void *ctx, oracle_step step); // is told of the oracle's steps; NULL: they are compared with `steps`

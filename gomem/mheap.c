@@ -1036,15 +1036,18 @@ void mheap_reclaim(mheap *h, gomem_p *p, uintptr_t npage) {
 // mspan_hasItsPages: spans[page] == s for all pages of s.
 static bool mspan_hasItsPages(mheap *h, const mspan *s) {
 	const gomem_layout *L = layout_get(&h->env);
-	const heapArena *ha = NULL;
-	for (uintptr_t i = 0; i < s->npages; i++) {
-		const uintptr_t page = arenaPage(L, mspan_base(s) + (i << L->pageShift));
-		if (i == 0 || page == 0) {
-			ha = heapArenaOf(h, mspan_base(s) + (i << L->pageShift));
+	uintptr_t base = mspan_base(s);
+	for (uintptr_t left = s->npages; left > 0;) {
+		const heapArena *ha = heapArenaOf(h, base);
+		const uintptr_t page = arenaPage(L, base), room = (uintptr_t)layout_pagesPerArena(L) - page;
+		const uintptr_t n = left < room ? left : room;
+		for (uintptr_t i = page; i < page + n; i++) {
+			if (ha == NULL || ha->spans[i] != s) {
+				return false;
+			}
 		}
-		if (ha == NULL || ha->spans[page] != s) {
-			return false;
-		}
+		left -= n;
+		base += n << L->pageShift;
 	}
 	return true;
 }
