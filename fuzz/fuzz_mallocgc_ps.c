@@ -14,6 +14,7 @@
 enum {
 	QUEUE = 12,       // operations for each P between two `go`
 	MANY = 40,        // objects of one operation
+	ALL_MANY = 250,   // objects of a program's operations of many: then each gets one
 	START = 100,      // steps that are none of the oracle's: a P begins
 	VOID = 101,       // given up
 	PATIENCE = 10000, // times that a P may find locks taken before it counts as a deadlock
@@ -59,6 +60,7 @@ typedef struct batch {
 	lane lanes[WORLD_PS];
 	step order[WORLD_STEPS];
 	size_t norder, cursor;
+	uint64_t budget; // of ALL_MANY
 	uint64_t schedule;
 	int current; // lane that runs, -1: none
 	bool oracle; // whose turn it is
@@ -333,7 +335,6 @@ static void end_batch(batch *b) {
 		b->lanes[i].done = false;
 	}
 	world_settle(w);
-	world_check(w);
 }
 
 static void make_pool(void) {
@@ -428,8 +429,10 @@ static void queue_malloc(void *v, const uint64_t *a) {
 		const uint64_t unit = (a[2] & WORLD_NOSCAN) != 0 ? 1 : world_type(a[2])->size;
 		j->size = (a[1] + unit) / unit * unit;
 		j->flags = a[2];
-		const uint64_t most = w->backed ? REAL_BYTES / j->size : MANY; // real memory is touched
+		uint64_t most = w->backed ? REAL_BYTES / j->size : MANY; // real memory is touched
+		most = most < batch_of(v)->budget ? most : batch_of(v)->budget;
 		j->n = 1 + (a[3] < most ? a[3] : most);
+		batch_of(v)->budget -= j->n - 1;
 	}
 }
 
@@ -478,7 +481,7 @@ static void queue_stackfree(void *v, const uint64_t *a) {
 static void queue_manual(void *v, const uint64_t *a) {
 	job *j = queue(v, a[0], JOB_MANUAL);
 	if (j != NULL) {
-		j->size = 1 + a[1];
+		j->size = 1 + world_spend_pages(v, a[1]);
 	}
 }
 
@@ -525,7 +528,8 @@ static void queue_kind(void *v, all_kind kind, uint64_t p, uint64_t size, uint64
 		queue_malloc(v, (const uint64_t[FUZZ_MAX_ARGS]){p, size, flags, n});
 		return;
 	case ALL_LARGE:
-		queue_malloc(v, (const uint64_t[FUZZ_MAX_ARGS]){p, LARGE + size * 8, flags});
+		size = 8 * (size % 1024) + 8192 * world_spend_pages(v, size / 1024);
+		queue_malloc(v, (const uint64_t[FUZZ_MAX_ARGS]){p, LARGE + size, flags});
 		return;
 	case ALL_STACKALLOC:
 		queue_stackalloc(v, (const uint64_t[FUZZ_MAX_ARGS]){p, size % STACK_ORDERS, flag});
@@ -572,6 +576,7 @@ static void *begin(const uint64_t *config) {
 	static batch b;             // most of it is never touched: the order and the queues are long
 	b.w = w;
 	b.norder = b.cursor = 0;
+	b.budget = ALL_MANY;
 	for (int i = 0; i < WORLD_PS; i++) {
 		b.lanes[i].njobs = 0;
 		b.lanes[i].done = false;

@@ -682,7 +682,7 @@ FUZZ_TARGET(mem) = {
 		},
 	.ops = ops,
 	.nops = sizeof ops / sizeof ops[0],
-	.max_ops = 12,
+	.max_ops = 10,
 	.begin = begin,
 	.after = after,
 	.end = end,

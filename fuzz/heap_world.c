@@ -245,7 +245,7 @@ void *world_begin(const uint64_t *config) {
 	w->backed = (flags & WORLD_UNBACKED) == 0;
 	w->compare = true;
 	w->budget = WORLD_MANY;
-	w->pages = w->backed ? 0 : config[2] == WORLD_VAST ? WORLD_PAGES_VAST : WORLD_PAGES;
+	w->pages = w->backed ? WORLD_PAGES_REAL : config[2] == WORLD_VAST ? WORLD_PAGES_VAST : WORLD_PAGES;
 	w->c = contract_new(w->backed);
 	w->layout = (flags & WORLD_SMALL_ARENAS) != 0 ? small_arenas() : layout_linux_amd64_go126;
 	const bool runTimeLayout = layout_get(&(gomem_env){.layout = &w->layout}) == &w->layout;
@@ -449,10 +449,12 @@ void world_malloc_tiny(void *v, const uint64_t *a) {
 	}
 }
 
-// spend_pages says how many of the pages that an operation wants it gets.
-static uint64_t spend_pages(world *w, uint64_t n) {
+uint64_t world_spend_pages(world *w, uint64_t n) {
+	if (w->backed) {
+		n %= WORLD_MANY_PAGES;
+	}
 	if (n > w->pages) {
-		return n % WORLD_PAGES_BACKED;
+		return n % (w->backed ? WORLD_MANY_REAL : WORLD_MANY_PAGES);
 	}
 	w->pages -= n;
 	return n;
@@ -462,7 +464,7 @@ void world_malloc_large(void *v, const uint64_t *a) {
 	world *w = v;
 	int id;
 	gomem_p *p = world_p(w, a[0], &id);
-	const uint64_t pages = spend_pages(w, a[1]);
+	const uint64_t pages = world_spend_pages(w, a[1]);
 	// To clear real memory takes time: large ones are not asked to be zero.
 	const uint64_t flags = w->backed && pages > 12 ? WORLD_NOSCAN : a[3];
 	allocate(w, p, id, pages * 8192 + a[2], flags);
@@ -740,7 +742,7 @@ void world_manual(void *v, const uint64_t *a) {
 	world *w = v;
 	int id;
 	gomem_p *p = world_p_or_none(w, a[0], a[2] != 0, &id);
-	const uint64_t npages = 1 + spend_pages(w, a[1]);
+	const uint64_t npages = 1 + world_spend_pages(w, a[1]);
 	const uintptr_t addr = (uintptr_t)gomem_allocManual(w->h, p, (uintptr_t)npages);
 	if (!world_lost(w)) {
 		fuzz_equal("address of pages", addr, oracle_alloc_manual(w->o, id, npages));

@@ -19,10 +19,12 @@ enum {
 	WORLD_OBJECTS = 4096, // that a program can have at once
 	WORLD_MANY = 600, // that malloc_many gives a program: more slots than a span of 16 bytes has. Large ones cost more
 	WORLD_FEW = 4,    // that each malloc_many gives all the same
-	WORLD_PAGES = 1 << 15,      // that a program gets at once and without real memory: several arenas
+	WORLD_PAGES = 1 << 15,      // that a program gets at once without real memory: several arenas
 	WORLD_PAGES_VAST = 1 << 19, // if physical pages are number VAST: more small arenas than their first list holds
+	WORLD_PAGES_REAL = 2000,    // real memory: each of these is touched
 	WORLD_VAST = 4,
-	WORLD_PAGES_BACKED = 1200, // that each operation gets all the same
+	WORLD_MANY_PAGES = 1200, // the most that one operation gets when a program has had its pages
+	WORLD_MANY_REAL = 80,
 	WORLD_STACKS = 256,
 	WORLD_SPECIALS = 64,
 	WORLD_STEPS = 1 << 16,
@@ -108,6 +110,8 @@ void world_add_stack(world *w, uint64_t addr, uint64_t n);
 void world_add_manual(world *w, uint64_t addr, uint64_t npages);
 // A stack, or pages, that the program gives back: it is the program's no more.
 world_stack world_take_stack(world *w, uint64_t which);
+// world_spend_pages says how many of the pages that an operation wants it gets: a program must end soon.
+uint64_t world_spend_pages(world *w, uint64_t n);
 world_stack world_take_manual(world *w, uint64_t which);
 const gomem_type *world_type(uint64_t flags); // the type that WORLD_FLAGS name
 
