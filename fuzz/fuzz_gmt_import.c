@@ -598,7 +598,7 @@ FUZZ_TARGET(gmt_import) = {
 		{"debug", 1, FUZZ_ANY, 0}, {"stopped", 1, FUZZ_ANY, 2}, {"harm", 1, FUZZ_ANY, HARM_SCRIBBLE}},
 	.ops = ops,
 	.nops = sizeof ops / sizeof ops[0],
-	.max_ops = 24,
+	.max_ops = 16,
 	.begin = begin,
 	.end = end,
 };

@@ -14,7 +14,7 @@
 enum {
 	QUEUE = 12,       // operations for each P between two `go`
 	MANY = 40,        // objects of one operation
-	ALL_MANY = 250,   // objects of a program's operations of many: then each gets one
+	ALL_MANY = 160,   // objects of a program's operations of many: then each gets one
 	START = 100,      // steps that are none of the oracle's: a P begins
 	VOID = 101,       // given up
 	PATIENCE = 10000, // times that a P may find locks taken before it counts as a deadlock
@@ -573,7 +573,8 @@ static void *begin(const uint64_t *config) {
 	world *w = world_begin((const uint64_t[FUZZ_MAX_ARGS]){config[0], config[1], config[2], BARE});
 	world_procs(w, (const uint64_t[FUZZ_MAX_ARGS]){FEWEST_PS - 1 + config[3]});
 	w->budget = WORLD_MANY / 6; // the time is the batches'
-	static batch b;             // most of it is never touched: the order and the queues are long
+	w->pages /= 2;
+	static batch b; // most of it is never touched: the order and the queues are long
 	b.w = w;
 	b.norder = b.cursor = 0;
 	b.budget = ALL_MANY;
