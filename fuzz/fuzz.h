@@ -119,6 +119,8 @@ void fuzz_run_program(const fuzz_target *t, const fuzz_program *p);
 // fuzz_thorough: this run makes slow checks after each operation, not only at the end. Every run does, unless an engine is there to be quick:
 // then one input of fuzzThorough, always the same ones.
 bool fuzz_thorough(void);
+// fuzz_unhurried: there is no engine: the slowest checks can be made, too.
+bool fuzz_unhurried(void);
 // fuzz_be_quick: an engine is there.
 void fuzz_be_quick(void);
 // fuzz_run runs one input, whatever the target takes. Returns the number of operations.

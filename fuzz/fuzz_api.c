@@ -171,7 +171,7 @@ static void *begin(const uint64_t *config) {
 	fuzz_check(s != NULL, "out of memory");
 	gomem_os *os = systemOf(s, kind, wrong, flags, config[2] / LAYOUTS);
 	s->backed = kind != OS_UNBACKED && (os == NULL || os->backed);
-	s->c = contract_new(s->backed);
+	s->c = contract_new(s->backed, fuzz_unhurried());
 	s->checked = (flags & CHECKED) != 0;
 	// Real systems are told to map arenas: small ones, mostly.
 	const bool real = kind == OS_LINUX || kind == OS_SIM_BACKED;

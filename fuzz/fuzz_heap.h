@@ -29,4 +29,16 @@ static inline gomem_span_info fuzz_heap_look(gomem_heap *h, uint64_t addr, uint6
 	return span;
 }
 
+// fuzz_heap_look_inside asks for a live object by each of its bytes; of a large one by some in each page.
+static inline void fuzz_heap_look_inside(gomem_heap *h, uint64_t addr, uint64_t n) {
+	const gomem_span_info span = fuzz_heap_look(h, addr, n);
+	const uint64_t slot = gomem_findObject(h, (uintptr_t)addr), step = n <= 4096 ? 1 : 1021;
+	for (uint64_t at = addr; at < addr + n; at += step) {
+		gomem_span_info found;
+		fuzz_check(
+			gomem_spanOf(h, (uintptr_t)at, &found) && found.base == span.base, "the span of an interior pointer");
+		fuzz_equal("slot of an interior pointer", gomem_findObject(h, (uintptr_t)at), slot);
+	}
+}
+
 #endif

@@ -246,7 +246,7 @@ void *world_begin(const uint64_t *config) {
 	w->compare = true;
 	w->budget = WORLD_MANY;
 	w->pages = w->backed ? WORLD_PAGES_REAL : config[2] == WORLD_VAST ? WORLD_PAGES_VAST : WORLD_PAGES;
-	w->c = contract_new(w->backed);
+	w->c = contract_new(w->backed, fuzz_unhurried());
 	w->layout = (flags & WORLD_SMALL_ARENAS) != 0 ? small_arenas() : layout_linux_amd64_go126;
 	const bool runTimeLayout = layout_get(&(gomem_env){.layout = &w->layout}) == &w->layout;
 	if (!runTimeLayout) {
@@ -299,6 +299,9 @@ void world_end(void *v) {
 	world *w = v;
 	fuzz_os_fail(0, 0);
 	world_check(w);
+	for (size_t i = 0; i < w->nobjects && fuzz_unhurried(); i++) {
+		fuzz_heap_look_inside(w->h, w->objects[i].addr, w->objects[i].size);
+	}
 	gomem_heap_destroy(w->h);
 	fuzz_equal("bytes that a heap that is gone holds", fuzz_os_held(), 0);
 	release(w);

@@ -143,6 +143,7 @@ void fuzz_run_program(const fuzz_target *t, const fuzz_program *p) {
 }
 
 bool fuzz_thorough(void) { return !current.skim; }
+bool fuzz_unhurried(void) { return !current.quick; }
 void fuzz_be_quick(void) { current.quick = true; }
 
 static uint64_t hash(const uint8_t *data, size_t n) {

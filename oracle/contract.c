@@ -15,23 +15,24 @@ typedef struct node {
 } node;
 
 struct contract {
-	bool backed;
+	bool backed, whole;
 	node *nodes; // nodes[0] is nobody's
 	uint32_t root, n, cap, free;
 	uint32_t random;
 	uint8_t next_fill;
 };
 
-// Of larger blocks the first and the last WHOLE bytes are filled, and between them STRIPE bytes at each multiple of EVERY, up to STRIPED: memory
+// Unless all of it is, of larger blocks the first and the last WHOLE bytes are filled, and between them STRIPE bytes at each multiple of EVERY, up to STRIPED: memory
 // that is touched has to be cleared.
 enum { WHOLE = 512, STRIPE = 16, EVERY = 512, STRIPED = 64 << 10 };
 
-contract *contract_new(bool backed) {
+contract *contract_new(bool backed, bool whole) {
 	contract *c = calloc(1, sizeof *c);
 	if (c == NULL) {
 		abort();
 	}
 	c->backed = backed;
+	c->whole = whole;
 	c->n = 1;
 	c->random = 1;
 	return c;
@@ -145,15 +146,15 @@ static const char *overlap(const contract *c, uint64_t addr, uint64_t n) {
 // ---- contents
 
 // edges gives the bytes at either end that are filled.
-static uint64_t edges(const node *b) { return b->n < 2 * WHOLE ? b->n : WHOLE; }
+static uint64_t edges(const contract *c, const node *b) { return c->whole || b->n < 2 * WHOLE ? b->n : WHOLE; }
 
-static uint64_t striped(const node *b) { return b->n < STRIPED ? b->n : STRIPED; }
+static uint64_t striped(const contract *c, const node *b) { return c->whole ? 0 : b->n < STRIPED ? b->n : STRIPED; }
 
-static void fill(const node *b) {
+static void fill(const contract *c, const node *b) {
 	unsigned char *p = (unsigned char *)(uintptr_t)b->addr;
-	memset(p, b->fill, edges(b));
-	memset(p + b->n - edges(b), b->fill, edges(b));
-	for (uint64_t at = EVERY; at + STRIPE < striped(b); at += EVERY) {
+	memset(p, b->fill, edges(c, b));
+	memset(p + b->n - edges(c, b), b->fill, edges(c, b));
+	for (uint64_t at = EVERY; at + STRIPE < striped(c, b); at += EVERY) {
 		memset(p + at, b->fill, STRIPE);
 	}
 }
@@ -163,10 +164,11 @@ static bool is_filled(const unsigned char *p, uint64_t n, uint8_t with) {
 	return n == 0 || (p[0] == with && memcmp(p, p + 1, n - 1) == 0);
 }
 
-static bool intact(const node *b) {
+static bool intact(const contract *c, const node *b) {
 	const unsigned char *p = (const unsigned char *)(uintptr_t)b->addr;
-	bool good = is_filled(p, edges(b), b->fill) && is_filled(p + b->n - edges(b), edges(b), b->fill);
-	for (uint64_t at = EVERY; at + STRIPE < striped(b); at += EVERY) {
+	const uint64_t n = edges(c, b);
+	bool good = is_filled(p, n, b->fill) && (n == b->n || is_filled(p + b->n - n, n, b->fill));
+	for (uint64_t at = EVERY; at + STRIPE < striped(c, b); at += EVERY) {
 		good = good && is_filled(p + at, STRIPE, b->fill);
 	}
 	return good;
@@ -190,7 +192,7 @@ const char *contract_allocated(contract *c, uint64_t addr, uint64_t n, uint64_t 
 	const uint32_t i = new_node(c, addr, n);
 	insert(c, i);
 	if (c->backed) {
-		fill(&c->nodes[i]);
+		fill(c, &c->nodes[i]);
 	}
 	return NULL;
 }
@@ -200,14 +202,14 @@ const char *contract_freed(contract *c, uint64_t addr) {
 	if (*at == 0) {
 		return "contract: what was freed was not allocated";
 	}
-	const bool good = !c->backed || intact(&c->nodes[*at]);
+	const bool good = !c->backed || intact(c, &c->nodes[*at]);
 	take_out(c, at);
 	return good ? NULL : "contract: the contents of an object changed before it was freed";
 }
 
 const char *contract_check(const contract *c) {
 	for (uint32_t i = 1; c->backed && i < c->n; i++) {
-		if (!intact(&c->nodes[i])) {
+		if (!intact(c, &c->nodes[i])) {
 			return "contract: the contents of an object changed";
 		}
 	}
