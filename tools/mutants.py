@@ -458,7 +458,8 @@ def entry_of(site, hashes, killed, seconds):
          "before": site.before, "after": site.after, "hash": hashes[site.file], "seconds": round(seconds, 1)}
     if site.checker:
         e["checker"] = True
-    e["killed_by"] = None if killed is None else {"stage": killed[0], "name": killed[1], "message": killed[2]}
+    here = "%s/" % (WORK / "src")
+    e["killed_by"] = None if killed is None else {"stage": killed[0], "name": killed[1], "message": killed[2].replace(here, "")}
     return e
 
 
