@@ -8,6 +8,8 @@
 
 #include "cli/commands.h"
 #include "traces/gmt.h"
+#include "traces/gotrace.h"
+#include "traces/gotrace_info.h"
 
 enum { EXIT_BAD = 2 };
 
@@ -22,13 +24,16 @@ static const char dumpUsage[] =
 	"\n"
 	"Exit status: 0 done, 2 bad usage or bad input.\n";
 
-static const char infoUsage[] = "usage: gomem info [--verify] FILE.gmt...\n"
-								"\n"
-								"Prints what recordings hold: program, Go version, how it ended, events by kind.\n"
-								"\n"
-								"  --verify   read all events as well: each hash and count is checked\n"
-								"\n"
-								"Exit status: 0 done, 2 bad usage or bad input.\n";
+static const char infoUsage[] =
+	"usage: gomem info [--verify] FILE...\n"
+	"\n"
+	"Prints what recordings (.gmt) hold: program, Go version, how it ended, events by kind; or Go execution traces\n"
+	"(docs/TRACES.md), plain or compressed by gzip or zstd: Go version, generations, types, events by kind.\n"
+	"\n"
+	"  --verify   recordings: read all events as well: each hash and count is checked\n"
+	"             traces, which are always read in full: count the events of each type of the format, too\n"
+	"\n"
+	"Exit status: 0 done, 2 bad usage or bad input.\n";
 
 // How the fields of each kind are printed: for each of a..d a list of parts "name:form" or "name:form<bits", lowest bits first; a field
 // without a name is not printed. Forms: d number, x address or bits, s span, f malloc flags, p malloc path.
@@ -277,8 +282,17 @@ static void print_info(const gmt_reader *r) {
 	}
 }
 
+static int info_gotrace(const char *file, bool verify) {
+	gmt_error err;
+	print_text("file", file);
+	return gotrace_info(file, verify, &err) == 0 ? 0 : complain("info", err.text);
+}
+
 static int info_file(const char *file, bool verify) {
 	gmt_error err;
+	if (gotrace_is_file(file)) {
+		return info_gotrace(file, verify);
+	}
 	gmt_reader *r = gmt_open(file, &err);
 	if (r == NULL) {
 		return complain("info", err.text);

@@ -1,0 +1,94 @@
+// gotrace_info.c: `gomem info` of a Go trace: what it holds, as text.
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "traces/gotrace.h"
+#include "traces/gotrace_info.h"
+
+typedef struct facts {
+	uint64_t events, kinds[GOTRACE_KINDS];
+	uint64_t last;         // time
+	uint64_t min, max;     // GOMAXPROCS, 0: not told
+	uint64_t without_p;    // objects freed or allocated by an M without a P, and it acquires none next
+	uint64_t flushed;      // and it does
+	uint64_t typed, pages; // objects with a type; pages of spans, those at the start too
+} facts;
+
+static void count(facts *f, const gotrace_event *e) {
+	f->events++;
+	f->kinds[e->kind]++;
+	f->last = e->time > f->last ? e->time : f->last;
+	switch ((gotrace_kind)e->kind) {
+	case GOTRACE_PROCS:
+		f->min = f->min == 0 || e->n < f->min ? e->n : f->min;
+		f->max = e->n > f->max ? e->n : f->max;
+		return;
+	case GOTRACE_OBJECT_ALLOC:
+		f->typed += e->type != 0;
+		f->without_p += e->p < 0;
+		return;
+	case GOTRACE_OBJECT_FREE:
+		f->without_p += e->p < 0 && e->next_p < 0;
+		f->flushed += e->p < 0 && e->next_p >= 0;
+		return;
+	default:
+		return;
+	}
+}
+
+static void print(const gotrace *t, const facts *f) {
+	printf("trace       go1.%u%s\n", gotrace_version(t), gotrace_version(t) == 23 ? " or go1.24" : "");
+	printf("generations %" PRIu64 "\n", gotrace_generations(t));
+	printf("time        %.3f s\n", (double)f->last / 1e9);
+	printf("GOMAXPROCS  %" PRIu64, f->min);
+	if (f->max != f->min) {
+		printf(" to %" PRIu64, f->max);
+	}
+	printf("\nheap        from 0x%" PRIx64 " on\n", gotrace_min_addr(t));
+	printf("types       %" PRIu32 "; %" PRIu64 " of the allocated objects have one\n", gotrace_types(t), f->typed);
+	printf("events      %" PRIu64 "\n", f->events);
+	for (unsigned i = 0; i < GOTRACE_KINDS; i++) {
+		if (f->kinds[i] != 0) {
+			printf("  %-22s %12" PRIu64 "\n", gotrace_kind_name((gotrace_kind)i), f->kinds[i]);
+		}
+	}
+	if (f->flushed != 0) {
+		printf("  freed while a P was acquired %6" PRIu64 "\n", f->flushed);
+	}
+	if (f->without_p != 0) {
+		printf("  allocated or freed without a P %4" PRIu64 "\n", f->without_p);
+	}
+}
+
+static void print_raw(const gotrace *t) {
+	const uint64_t *counts = gotrace_counts(t);
+	printf("raw events by type\n");
+	for (unsigned i = 0; i < 256; i++) {
+		if (counts[i] != 0) {
+			printf("  %3u %20" PRIu64 "\n", i, counts[i]);
+		}
+	}
+}
+
+int gotrace_info(const char *file, bool raw, gmt_error *err) {
+	gotrace *t = gotrace_open(file, (gotrace_options){false}, err);
+	if (t == NULL) {
+		return -1;
+	}
+	facts f = {0};
+	gotrace_event e;
+	int got;
+	while ((got = gotrace_next(t, &e, err)) > 0) {
+		count(&f, &e);
+	}
+	if (got == 0) {
+		print(t, &f);
+	}
+	if (got == 0 && raw) {
+		print_raw(t);
+	}
+	gotrace_close(t);
+	return got;
+}

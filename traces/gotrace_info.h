@@ -1,0 +1,10 @@
+// gotrace_info.h: what a Go trace holds, as text.
+#ifndef GOMEM_TRACES_GOTRACE_INFO_H
+#define GOMEM_TRACES_GOTRACE_INFO_H
+
+#include "traces/gmt.h"
+
+// gotrace_info reads a whole trace and prints what it holds. raw: also how many events there are of each type of the format. 0, or -1 and err.
+int gotrace_info(const char *file, bool raw, gmt_error *err);
+
+#endif
