@@ -265,7 +265,11 @@ static int object(gotrace *t, const gt_head *h, gotrace_event *e) {
 	return set_addr(t, h, ALIGN, e);
 }
 
+// stack: a goroutine that ended may have none: of the order 0, at address 0.
 static int stack(gotrace *t, const gt_head *h, gotrace_event *e) {
+	if (h->type == GT_EV_STACK_SNAP && h->a[1] == 0) {
+		return 0;
+	}
 	if (h->a[1] == 0 || h->a[1] > MAX_STACK_ORDER) {
 		return gt_fail(t, h->offset, "a stack of the order %llu", (unsigned long long)h->a[1]);
 	}
@@ -295,6 +299,10 @@ static int memory_event(gotrace *t, const gt_head *h, gotrace_event *e) {
 }
 
 static int stw_begin(gotrace *t, const gt_head *h, gotrace_event *e) {
+	e->kind = GOTRACE_STW_BEGIN;
+	if (h->a[0] == 0) {
+		return 1;
+	}
 	uint64_t place = gt_map_get(&t->string_ids, h->a[0]);
 	if (place == 0) {
 		return gt_fail(
@@ -305,7 +313,6 @@ static int stw_begin(gotrace *t, const gt_head *h, gotrace_event *e) {
 		return gt_fail(t, GMT_NO_OFFSET, "out of memory");
 	}
 	e->n = name;
-	e->kind = GOTRACE_STW_BEGIN;
 	return 1;
 }
 

@@ -202,7 +202,7 @@ static gt_string *string_at(gotrace *t, uint64_t id, uint64_t offset) {
 			(void)gt_fail(t, offset, "more strings than fit in memory");
 			return NULL;
 		}
-		t->strings[t->nstrings++] = (gt_string){.offset = offset};
+		t->strings[t->nstrings++] = (gt_string){.id = id, .offset = offset};
 	}
 	return &t->strings[*place - 1];
 }
@@ -319,9 +319,9 @@ static uint64_t type_number(gotrace *t, const gotrace_type *type, uint64_t key) 
 	}
 }
 
-// key_of is a hash of a type.
+// key_of is a hash of a type, by an address so that nobody can prepare types that collide.
 static uint64_t key_of(const gotrace *t, const gotrace_type *type) {
-	uint64_t h = type->addr ^ type->size << 40 ^ t->type_hash.seed;
+	uint64_t h = type->addr ^ type->size << 40 ^ (uint64_t)(uintptr_t)t;
 	for (const char *p = type->name; *p != 0; p++) {
 		h = (h ^ (uint8_t)*p) * 0x100000001b3u;
 	}
@@ -609,10 +609,10 @@ static void forget_generation(gotrace *t) {
 	t->chunk = NULL;
 }
 
-// check_strings: each string that is mentioned is defined.
+// check_strings: each string that is mentioned is defined. Number 0, the empty one, is by itself.
 static int check_strings(gotrace *t) {
 	for (size_t i = 0; i < t->nstrings; i++) {
-		if (t->strings[i].p == NULL) {
+		if (t->strings[i].p == NULL && t->strings[i].id != 0) {
 			return gt_fail(t, t->strings[i].offset, "a stack names a string that no table of its generation defines");
 		}
 	}

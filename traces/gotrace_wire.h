@@ -167,6 +167,7 @@ typedef struct gt_m {
 
 typedef struct gt_string {
 	const uint8_t *p; // NULL: mentioned, not defined
+	uint64_t id;
 	uint64_t offset;  // of its first mention
 	uint32_t n;
 	uint32_t number; // in gotrace.names, + 1

@@ -1,0 +1,123 @@
+#!/usr/bin/env bash
+# Makes the Go execution traces of traces/gotrace-data again, and its MANIFEST; with --large others, of millions of events, in build/traces.
+# Needs Go 1.26, zstd and the command `gomem` ($GOMEM, or that of ./dev build).
+#
+# usage: make_traces.sh [-d DIR] [--large] [NAME...]     DIR: where to; NAME: traced-p1, ... (default: all)
+#
+# Each is made as docs/TRACES.md tells users to. Traces of older Go come from toolchains that the go command downloads.
+# What comes out is never twice the same: time is in it.
+set -euo pipefail
+
+root=$(cd "$(dirname "$0")/.." && pwd)
+gomem=${GOMEM:-$root/build/release/gomem}
+small=(traced-p1 traced-p4 http-p4 json-p1 json-p4 compile-p1 compile-p4 go123-p4 go124-p4 go125-p4 noobjects-p4)
+large=(json-large-p1 json-large-p4 compile-large-p4)
+out=$root/traces/gotrace-data names=("${small[@]}") level=-12
+while [ $# -gt 0 ]; do
+	case $1 in
+	-d) out=$2 && shift ;;
+	--large) out=$root/build/traces names=("${large[@]}") level= ;;
+	-*) sed -n 's/^# usage/usage/p' "$0" >&2 && exit 2 ;;
+	*) break ;;
+	esac
+	shift
+done
+[ $# -eq 0 ] || names=("$@")
+
+[ -x "$gomem" ] || { echo "make_traces.sh: there is no $gomem (./dev build makes it)" >&2; exit 2; }
+for tool in go zstd; do
+	command -v $tool >/dev/null || { echo "make_traces.sh: there is no $tool command in PATH" >&2; exit 2; }
+done
+gomem=$(realpath "$gomem")
+mkdir -p "$out"
+out=$(cd "$out" && pwd)
+goroot=$(go env GOROOT)
+work=$(mktemp -d)
+trap 'chmod -R u+w "$work"; rm -rf "$work"' EXIT
+export GODEBUG=traceallocfree=1 CGO_ENABLED=0 # without cgo the toolchains make no use of a C compiler
+max_all=$((5 * 1024 * 1024))
+
+# traced TOOLCHAIN PROCS ARGS...: the program of traces/programs/traced, built by a toolchain.
+traced() {
+	local toolchain=$1 procs=$2
+	shift 2
+	mkdir -p "$work/$toolchain"
+	cp "$root/traces/programs/traced/main.go" "$work/$toolchain"
+	# Frames must not name this machine's folders: -trimpath.
+	printf 'module traced\n\ngo 1.22\n' >"$work/$toolchain/go.mod"
+	(cd "$work/$toolchain" && GODEBUG='' GOTOOLCHAIN=$toolchain go build -trimpath -o traced .)
+	GOMAXPROCS=$procs "$work/$toolchain/traced" -o "$work/trace" "$@"
+}
+
+# json PROCS PATTERN: the tests of encoding/json.
+json() {
+	(cd "$goroot/src/encoding/json" &&
+		GOMAXPROCS=$1 go test -trimpath -count=1 -trace "$work/trace" -o "$work/json.test" -run "$2" . >"$work/log") ||
+		{ cat "$work/log" >&2 && exit 1; }
+}
+
+# compile PROCS PACKAGE: the compiler compiles a package of Go's own.
+compile() {
+	local dir=$work/compile path file
+	rm -rf "$dir"
+	mkdir -p "$dir"
+	(cd "$goroot/src" && GODEBUG='' go list -export -deps -f '{{if .Export}}{{.ImportPath}} {{.Export}}{{end}}' "$2") |
+		while read -r path file; do
+			echo "packagefile $path=$file"
+		done >"$dir/importcfg"
+	(cd "$goroot/src/$2" && GODEBUG='' go list -f '{{range .GoFiles}}{{.}} {{end}}' .) >"$dir/sources"
+	# shellcheck disable=SC2046
+	(cd "$goroot/src/$2" && GOMAXPROCS=$1 go tool compile -traceprofile "$work/trace" -o "$dir/out.a" -p "$2" -std -complete -pack -c="$1" \
+		-importcfg "$dir/importcfg" $(cat "$dir/sources"))
+}
+
+make_one() {
+	case $1 in
+	traced-p1) traced local 1 -rounds 80 ;;
+	traced-p4) traced local 4 -rounds 20 -workers 6 ;;
+	http-p4) traced local 4 -seconds 2 -rounds 1 -pause 30ms ;;
+	json-p1) json 1 'TestMarshal$|TestIndent|TestEncoder' ;;
+	json-p4) json 4 'TestUnmarshal$|TestDecoder|TestHTTPDecoding|TestRoundTrip' ;;
+	compile-p1) compile 1 errors ;;
+	compile-p4) compile 4 sort ;;
+	go123-p4) traced go1.23.12 4 -rounds 20 -pause 30ms -workers 3 ;;
+	go124-p4) traced go1.24.13 4 -rounds 20 -pause 60ms -workers 3 ;;
+	go125-p4) traced go1.25.7 4 -rounds 20 -pause 60ms -workers 3 ;;
+	noobjects-p4) GODEBUG='' traced local 4 -rounds 10 ;;
+	json-large-p1) json 1 . ;;
+	json-large-p4) json 4 . ;;
+	compile-large-p4) compile 4 go/types ;;
+	*)
+		echo "make_traces.sh: there is no trace $1" >&2
+		exit 2
+		;;
+	esac
+	if [ -n "$level" ]; then
+		zstd -q -f $level "$work/trace" -o "$out/$1.trace.zst"
+	else
+		mv "$work/trace" "$out/$1.trace"
+	fi
+	echo "$1"
+}
+
+# info FILE FIELD: what `gomem info` says of it.
+info() {
+	"$gomem" info "$1" 2>/dev/null | sed -n "s/^$2  *//p"
+}
+
+manifest() {
+	local file
+	echo "# sha256	file	Go	GOMAXPROCS	generations	events (none: refused, there are no objects in it)"
+	for file in "$out"/*.trace.zst; do
+		printf '%s\t%s\t%s\t%s\t%s\t%s\n' "$(sha256sum <"$file" | cut -d' ' -f1)" "${file##*/}" "$(info "$file" trace)" \
+			"$(info "$file" GOMAXPROCS)" "$(info "$file" generations)" "$(info "$file" events)"
+	done
+}
+
+for each in "${names[@]}"; do
+	make_one "$each"
+done
+[ -n "$level" ] || exit 0
+manifest >"$out/MANIFEST"
+total=$(cat "$out"/*.trace.zst | wc -c)
+[ "$total" -le $max_all ] || { echo "make_traces.sh: the traces have $total bytes together, more than $max_all" >&2; exit 1; }
