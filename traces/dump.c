@@ -14,10 +14,11 @@
 enum { EXIT_BAD = 2 };
 
 static const char dumpUsage[] =
-	"usage: gomem dump [--from N] [--count N] FILE.gmt\n"
+	"usage: gomem dump [--from N] [--count N] FILE\n"
 	"\n"
-	"Prints the events of a recording, one a line: number, stream (P3: P number 3; M1: the second M without a P), kind,\n"
-	"fields. docs/FORMAT.md explains them. Events are numbered from 0.\n"
+	"Prints the events of a recording (.gmt), one a line: number, stream (P3: P number 3; M1: the second M without a P), kind,\n"
+	"fields. docs/FORMAT.md explains them. Or those of a Go execution trace: number, time, thread, P, kind, fields (docs/TRACES.md).\n"
+	"Events are numbered from 0.\n"
 	"\n"
 	"  --from N    begin with event N\n"
 	"  --count N   print N events at most\n"
@@ -208,6 +209,9 @@ int gomem_dump_main(int argc, char **argv) {
 		return EXIT_BAD;
 	}
 	gmt_error err;
+	if (gotrace_is_file(file)) {
+		return gotrace_dump(file, from, count, &err) == 0 ? 0 : complain("dump", err.text);
+	}
 	gmt_reader *r = gmt_open(file, &err);
 	if (r == NULL) {
 		return complain("dump", err.text);

@@ -92,3 +92,94 @@ int gotrace_info(const char *file, bool raw, gmt_error *err) {
 	gotrace_close(t);
 	return got;
 }
+
+// ---- events as text
+
+// print_name prints the name of a type: control characters would reach the terminal.
+static void print_name(const char *name) {
+	for (; *name != 0; name++) {
+		(void)putchar((unsigned char)*name < ' ' || *name == 127 ? '?' : *name);
+	}
+}
+
+static void print_class(const gotrace_event *e) {
+	printf(" addr=0x%" PRIx64 " pages=%" PRIu64, e->addr, e->n);
+	if (e->class == GOTRACE_MANUAL) {
+		printf(" manual");
+	} else {
+		printf(" class=%u%s", e->class >> 1, (e->class & 1) != 0 ? " noscan" : "");
+	}
+}
+
+static void print_fields(const gotrace *t, const gotrace_event *e) {
+	const gotrace_type *type = gotrace_type_of(t, e->type);
+	const char *text = gotrace_string(t, e->n);
+	switch ((gotrace_kind)e->kind) {
+	case GOTRACE_SPAN:
+	case GOTRACE_SPAN_ALLOC:
+		print_class(e);
+		return;
+	case GOTRACE_STACK:
+	case GOTRACE_STACK_ALLOC:
+		printf(" addr=0x%" PRIx64 " bytes=%" PRIu64, e->addr, e->n);
+		return;
+	case GOTRACE_SPAN_FREE:
+	case GOTRACE_OBJECT:
+	case GOTRACE_OBJECT_ALLOC:
+	case GOTRACE_OBJECT_FREE:
+	case GOTRACE_STACK_FREE:
+		printf(" addr=0x%" PRIx64, e->addr);
+		if (type != NULL) {
+			printf(" type=");
+			print_name(type->name);
+		}
+		return;
+	case GOTRACE_STW_BEGIN:
+		printf(" why=");
+		print_name(text == NULL ? "" : text);
+		return;
+	case GOTRACE_SWEEP_END:
+		printf(" swept=%" PRIu64 " reclaimed=%" PRIu64, e->addr, e->n);
+		return;
+	case GOTRACE_GC_BEGIN:
+	case GOTRACE_GC_END:
+	case GOTRACE_HEAP_ALLOC:
+	case GOTRACE_HEAP_GOAL:
+	case GOTRACE_PROCS:
+		printf(" n=%" PRIu64, e->n);
+		return;
+	default:
+		return;
+	}
+}
+
+static void print_event(const gotrace *t, uint64_t number, const gotrace_event *e) {
+	printf("%" PRIu64 " %" PRIu64 "ns M%" PRId64, number, e->time, (int64_t)e->m);
+	if (e->p >= 0) {
+		printf(" P%" PRId32, e->p);
+	} else if (e->next_p >= 0) {
+		printf(" P-(next P%" PRId32 ")", e->next_p);
+	} else {
+		printf(" P-");
+	}
+	printf(" %s", gotrace_kind_name((gotrace_kind)e->kind));
+	print_fields(t, e);
+	(void)putchar('\n');
+}
+
+int gotrace_dump(const char *file, uint64_t from, uint64_t events, gmt_error *err) {
+	gotrace *t = gotrace_open(file, (gotrace_options){false}, err);
+	if (t == NULL) {
+		return -1;
+	}
+	gotrace_event e;
+	int got = 0;
+	for (uint64_t i = 0; events > 0 && !ferror(stdout) && (got = gotrace_next(t, &e, err)) > 0; i++) {
+		if (i >= from) {
+			print_event(t, i, &e);
+			events--;
+		}
+	}
+	gotrace_close(t);
+	return got < 0 ? -1 : 0;
+}
