@@ -159,7 +159,9 @@ static void write(state *s, unsigned m, uint64_t dt, unsigned type, size_t n, co
 	make_event(&s->open[m], type, dt, n, a);
 	raw *r = &s->raws[s->n++];
 	*r = (raw){.type = (uint8_t)type, .m = (uint8_t)m, .gen = (uint16_t)s->gen, .time = s->time[m]};
-	memcpy(r->a, a, (n < 3 ? n : 3) * sizeof *a);
+	for (size_t i = 0; i < n && i < 3; i++) {
+		r->a[i] = a[i];
+	}
 	s->told[m] |= type >= GT_EV_SPAN && !gt_is_snapshot((uint8_t)type);
 }
 

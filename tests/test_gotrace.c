@@ -685,6 +685,22 @@ static void test_bad_headers(void **state) {
 	refused_at(&k, "a number of more than 64 bits", at);
 }
 
+// Without the whole of what was there at the start, nothing that follows can be placed.
+static void test_snapshot_not_salvaged(void **state) {
+	(void)state;
+	make k = begin_trace(VERSION);
+	make_batch(&k, 0, 1, 1, 100);
+	EV(&k, GT_EV_SPAN, 1, 1, 1, 2);
+	EV(&k, GT_EV_SPAN, 1, 2, 1, 3);
+	make_end(&k);
+	end_generation(&k, VERSION);
+	seen s = read_all(k.p, k.n, true);
+	assert_int_equal(s.end, -1);
+	assert_int_equal(s.n, 1);
+	assert_null(gotrace_salvaged(s.t));
+	done(&k, &s);
+}
+
 static void test_salvage_generations(void **state) {
 	(void)state;
 	make k = base(VERSION);
@@ -857,6 +873,7 @@ int main(void) {
 		cmocka_unit_test(test_bad_tables),
 		cmocka_unit_test(test_bad_info),
 		cmocka_unit_test(test_bad_headers),
+		cmocka_unit_test(test_snapshot_not_salvaged),
 		cmocka_unit_test(test_salvage_generations),
 		cmocka_unit_test(test_compressed),
 		cmocka_unit_test(test_real),

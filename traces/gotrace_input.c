@@ -1,6 +1,6 @@
 // gotrace_input.c: the bytes of a Go trace: from a file or from memory, plain, gzip or zstd.
 //
-//   memory == two buffers and what the decompressor takes, at most 128 MB of window, whatever the file claims
+//   memory == at most two buffers and what the decompressor takes, at most 128 MB of window, whatever the file claims
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -21,25 +21,22 @@ int gt_compression(const uint8_t *p, size_t n) {
 	return n >= 4 && gmt_get32(p) == ZSTD_MAGICNUMBER ? GT_ZSTD : GT_PLAIN;
 }
 
-// read_raw reads bytes of the file as they are: more than 0, 0 at the end, -1 and why.
-static int read_raw(gt_input *in, uint8_t *to, size_t room, const char **why) {
-	if (in->fd < 0) {
-		size_t n = in->size - in->file < room ? (size_t)(in->size - in->file) : room;
-		if (n > 0) {
-			memcpy(to, in->mem + in->file, n);
-		}
-		in->file += n;
-		return (int)n;
-	}
-	ssize_t got;
+// read_raw reads bytes of the file as they are: more than 0, 0 at the end, -1 and why. Memory is there from the beginning.
+static int read_raw(gt_input *in, const char **why) {
+	ssize_t got = 0;
 	do {
-		got = read(in->fd, to, room);
+		got = in->fd < 0 ? 0 : read(in->fd, in->buffer, BUFFER);
 	} while (got < 0 && errno == EINTR);
 	if (got < 0) {
 		*why = strerror(errno);
 		return -1;
 	}
-	in->file += (uint64_t)got;
+	in->ended = got == 0;
+	if (got > 0) {
+		in->file += (uint64_t)got;
+		in->raw_at = 0;
+		in->raw_n = (size_t)got;
+	}
 	return (int)got;
 }
 
@@ -74,27 +71,34 @@ static bool open_stream(gt_input *in) {
 	return in->stream != NULL;
 }
 
+// open_raw makes the first bytes of the file ready. false: out of memory, or they cannot be read, and why.
+static bool open_raw(gt_input *in, const char **why) {
+	if (in->fd < 0) {
+		in->raw_n = (size_t)in->size;
+		in->file = in->size;
+		return true;
+	}
+	in->buffer = malloc(BUFFER);
+	in->raw = in->buffer;
+	*why = "out of memory";
+	return in->buffer != NULL && read_raw(in, why) >= 0;
+}
+
 int gt_input_open(gt_input *in, const char *path, const uint8_t *mem, size_t n, gmt_error *err) {
-	*in = (gt_input){.fd = -1, .mem = mem, .size = n};
+	const char *why = NULL;
+	*in = (gt_input){.fd = -1, .raw = mem, .size = n};
 	if (mem == NULL && open_file(in, path, err) != 0) {
 		return -1;
 	}
-	in->raw = malloc(BUFFER);
-	in->out = malloc(BUFFER);
-	if (in->raw == NULL || in->out == NULL) {
-		return gmt_fail(err, path, GMT_NO_OFFSET, "out of memory");
+	if (!open_raw(in, &why)) {
+		return gmt_fail(err, path, GMT_NO_OFFSET, "cannot read: %s", why);
 	}
-	const char *why = NULL;
-	int got = read_raw(in, in->raw, BUFFER, &why);
-	if (got < 0) {
-		return gmt_fail(err, path, 0, "cannot read: %s", why);
-	}
-	in->raw_n = (size_t)got;
 	in->kind = gt_compression(in->raw, in->raw_n);
-	if (in->kind != GT_PLAIN && !open_stream(in)) {
-		return gmt_fail(err, path, GMT_NO_OFFSET, "out of memory");
+	if (in->kind == GT_PLAIN) {
+		return 0;
 	}
-	return 0;
+	in->out = malloc(BUFFER);
+	return in->out != NULL && open_stream(in) ? 0 : gmt_fail(err, path, GMT_NO_OFFSET, "out of memory");
 }
 
 void gt_input_close(gt_input *in) {
@@ -107,7 +111,7 @@ void gt_input_close(gt_input *in) {
 		(void)inflateEnd(in->stream);
 		free(in->stream);
 	}
-	free(in->raw);
+	free(in->buffer);
 	free(in->out);
 }
 
@@ -118,12 +122,13 @@ static int inflate_some(gt_input *in, const char **why) {
 		*why = "gzip cannot begin";
 		return -1;
 	}
-	z->next_in = in->raw + in->raw_at;
-	z->avail_in = (uInt)(in->raw_n - in->raw_at);
+	size_t most = in->raw_n - in->raw_at < BUFFER ? in->raw_n - in->raw_at : BUFFER;
+	z->next_in = (Bytef *)(uintptr_t)(in->raw + in->raw_at); // zlib only reads it
+	z->avail_in = (uInt)most;
 	z->next_out = in->out;
 	z->avail_out = BUFFER;
 	int result = inflate(z, Z_NO_FLUSH);
-	in->raw_at = in->raw_n - z->avail_in;
+	in->raw_at += most - z->avail_in;
 	if (result != Z_OK && result != Z_STREAM_END && result != Z_BUF_ERROR) {
 		*why = z->msg != NULL ? z->msg : result == Z_MEM_ERROR ? "out of memory" : "gzip data is damaged";
 		return -1;
@@ -145,20 +150,9 @@ static int unzstd_some(gt_input *in, const char **why) {
 	return (int)to.pos;
 }
 
-// refill reads more of the compressed file into raw: false at its end.
-static int refill(gt_input *in, const char **why) {
-	int got = read_raw(in, in->raw, BUFFER, why);
-	if (got > 0) {
-		in->raw_at = 0;
-		in->raw_n = (size_t)got;
-	}
-	in->ended = got == 0;
-	return got;
-}
-
 static int more_compressed(gt_input *in, const char **why) {
 	for (;;) {
-		if (in->raw_at == in->raw_n && !in->ended && refill(in, why) < 0) {
+		if (in->raw_at == in->raw_n && !in->ended && read_raw(in, why) < 0) {
 			return -1;
 		}
 		if (in->raw_at == in->raw_n && !in->middle) {
@@ -175,7 +169,7 @@ static int more_compressed(gt_input *in, const char **why) {
 		if (got < 0) {
 			return -1;
 		}
-		if (in->raw_at == before && (in->ended || in->raw_at < in->raw_n)) {
+		if (in->raw_at == before && (in->ended || in->raw_at < in->raw_n)) { // no progress
 			*why = "the compressed file ends here, in the middle";
 			return -1;
 		}
@@ -189,11 +183,11 @@ int gt_input_more(gt_input *in, const char **why) {
 	if (in->kind != GT_PLAIN) {
 		return more_compressed(in, why);
 	}
-	int got = in->raw_n > 0 ? (int)in->raw_n : in->ended ? 0 : refill(in, why);
+	int got = in->raw_at < in->raw_n ? 1 : in->ended ? 0 : read_raw(in, why);
 	if (got > 0) {
-		in->p = in->raw;
-		in->end = in->raw + got;
-		in->raw_n = 0;
+		in->p = in->raw + in->raw_at;
+		in->end = in->raw + in->raw_n;
+		in->raw_at = in->raw_n;
 	}
 	return got > 0 ? 1 : got;
 }

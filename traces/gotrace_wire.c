@@ -7,7 +7,7 @@
 
 #include "traces/gotrace_wire.h"
 
-enum { CHUNK = 1 << 20, ALLOC_FREE = 1, TYPES_BATCH = 0, INFO_BATCH = 1, PAGE = 8192, ALIGN = 8 };
+enum { CHUNK = 1 << 18, ALLOC_FREE = 1, TYPES_BATCH = 0, INFO_BATCH = 1, PAGE = 8192, ALIGN = 8 };
 
 // 1 + the numbers after the time of a timed event, 0: no timed event. Go lists them in internal/trace/tracev2.
 // clang-format off

@@ -69,16 +69,16 @@ enum {
 // A file or memory, decompressed as it is read. [p, end): bytes that are there already.
 typedef struct gt_input {
 	const uint8_t *p, *end;
-	uint64_t offset; // of p, decompressed
-	uint64_t file;   // bytes of the file read so far
-	uint64_t size;   // of the file
-	int fd;          // -1: memory
-	const uint8_t *mem;
-	int kind;    // GT_PLAIN, ...
-	bool middle; // of a gzip member or a zstd frame
-	bool ended;  // no more bytes from the file
-	uint8_t *raw, *out;
+	uint64_t offset;    // of p, decompressed
+	uint64_t file;      // bytes of the file read so far
+	uint64_t size;      // of the file
+	int fd;             // -1: memory
+	int kind;           // GT_PLAIN, ...
+	bool middle;        // of a gzip member or a zstd frame
+	bool ended;         // no more bytes from the file
+	const uint8_t *raw; // of the file, not yet decompressed from raw_at on
 	size_t raw_at, raw_n;
+	uint8_t *buffer, *out;
 	void *stream; // z_stream or ZSTD_DStream
 } gt_input;
 
@@ -168,7 +168,7 @@ typedef struct gt_m {
 typedef struct gt_string {
 	const uint8_t *p; // NULL: mentioned, not defined
 	uint64_t id;
-	uint64_t offset;  // of its first mention
+	uint64_t offset; // of its first mention
 	uint32_t n;
 	uint32_t number; // in gotrace.names, + 1
 } gt_string;
