@@ -602,6 +602,26 @@ static void test_events_by_version(void **state) {
 	refused_at(&k, "no batch begins here (type 52)", at);
 }
 
+// Each type of event has as many numbers as Go's writer gives it.
+static void test_numbers_of_events(void **state) {
+	(void)state;
+	static const uint8_t numbers[] = {2, 2, 0, 3, 2, 3, 1, 2, 0, 0, 2, 2, 3, 2, 0, 0, 3, 2, 0, 1, 2, 1, 1, 1, 2, 1, 1,
+		0, 1, 1, 1, 4, 2, 3, 3, 4, 2, 2, 3, 4};
+	static const uint64_t zeros[4];
+	make k = base(VERSION);
+	make_batch(&k, 0, 1, 1, 200);
+	for (unsigned i = 0; i < sizeof(numbers); i++) {
+		make_event(&k, 9 + i, 100, numbers[i], zeros); // 0 is no type of event: a number too many or too few is seen
+	}
+	make_end(&k);
+	end_generation(&k, VERSION);
+	seen *s = read_good(&k);
+	for (unsigned i = 0; i < sizeof(numbers); i++) {
+		assert_int_equal(gotrace_counts(s->t)[9 + i], 1);
+	}
+	done(&k, s);
+}
+
 static void test_bad_tables(void **state) {
 	(void)state;
 	static const struct {
@@ -765,7 +785,7 @@ static void check_compressed(const make *k, const uint8_t *p, size_t n) {
 	for (size_t cut = 4; cut < n; cut++) {
 		s = read_all(p, cut, false);
 		assert_int_equal(s.end, -1);
-		assert_non_null(strstr(s.err.text, "offset"));
+		assert_non_null(strstr(s.err.text, "the compressed file ends here, in the middle"));
 		close_seen(&s);
 	}
 }
@@ -870,6 +890,7 @@ int main(void) {
 		cmocka_unit_test(test_truncated),
 		cmocka_unit_test(test_bad_events),
 		cmocka_unit_test(test_events_by_version),
+		cmocka_unit_test(test_numbers_of_events),
 		cmocka_unit_test(test_bad_tables),
 		cmocka_unit_test(test_bad_info),
 		cmocka_unit_test(test_bad_headers),
