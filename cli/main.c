@@ -18,8 +18,9 @@ static const command commands[] = {
 		"replay recordings and compare every decision with Go's"},
 	{"record", gomem_record_main, "[-o FILE.gmt] [--] PACKAGE [ARGS]",
 		"build a Go program with the recorder in its runtime, and run it"},
-	{"info", gomem_info_main, "FILE...", "what a recording holds: program, Go version, events, how it ended"},
-	{"dump", gomem_dump_main, "FILE", "print the events of a recording, one a line"},
+	{"info", gomem_info_main, "FILE...",
+		"what a recording holds (program, Go version, events, how it ended), or a Go trace"},
+	{"dump", gomem_dump_main, "FILE", "print the events of a recording or of a Go trace, one a line"},
 };
 enum { numCommands = sizeof commands / sizeof commands[0] };
 

@@ -23,7 +23,7 @@ command -v ninja >/dev/null && generator=Ninja
 cmake -S "$source" -B "$build" -G "$generator" -DCMAKE_BUILD_TYPE=None \
 	-DCMAKE_C_COMPILER="$CC" -DCMAKE_CXX_COMPILER="$CXX" -DCMAKE_C_FLAGS="$CFLAGS" -DCMAKE_CXX_FLAGS="$CXXFLAGS" \
 	-DGOMEM_FUZZ_ENGINE="$LIB_FUZZING_ENGINE" -DGOMEM_CHECKED=ON -DGOMEM_TESTS=OFF -DGOMEM_DEVELOPER=OFF \
-	$(static zstd ZSTD_LIBRARY) $(static xxhash XXHASH_LIBRARY) $(static cjson CJSON_LIBRARY)
+	$(static zstd ZSTD_LIBRARY) $(static z ZLIB_LIBRARY) $(static xxhash XXHASH_LIBRARY) $(static cjson CJSON_LIBRARY)
 cmake --build "$build" --target fuzz_targets -j "$jobs"
 
 # seeds TARGET: the zip of its inputs, without folders. X_plain has the programs of X.
