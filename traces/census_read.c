@@ -1,0 +1,194 @@
+// census_read.c: see census_read.h. A recording has all answers in it, so it is read, not replayed: spans from span-init and span-free,
+// slots from the addresses of mallocs, deaths from the mark bits of sweeps.
+#include "traces/census_read.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { STREAMS = 65536 };
+
+// What a stream has begun: its answer comes later.
+typedef struct pending {
+	uint64_t size, stack;
+} pending;
+
+typedef struct feed {
+	census *c;
+	pending *streams;
+	const census_read_options *o;
+	uint64_t done, total; // for progress, over both readings
+} feed;
+
+static void malloc_done(census *c, uint64_t path, uint64_t addr, uint64_t size) {
+	if (path == GOMEM_PATH_TINY_HIT) {
+		census_take_tiny(c, addr, size);
+	} else {
+		census_take(c, addr, size, 0);
+	}
+}
+
+static void feed_span(census *c, const gmt_event *e) {
+	unsigned type = (unsigned)(e->a & 3);
+	unsigned class = type == 0 ? (unsigned)(e->a >> 2 & 255) : type == 1 ? CENSUS_STACK : CENSUS_WORK;
+	// The counts are the file's word: no more slots than bytes, so that a made-up number costs no memory.
+	uint64_t npages = e->d & 0xffffffff, nelems = type == 0 ? e->a >> 11 : 0;
+	bool fits = type > 0 ||
+		(class < CENSUS_HEAP && nelems <= 1024 && nelems * census_class_size(class) <= npages * CENSUS_PAGE);
+	if (!fits || npages > (uint64_t)1 << 24 || e->c % CENSUS_PAGE != 0) {
+		c->odd.overlaps++;
+		return;
+	}
+	census_span_begins(c, e->c, npages, class, (unsigned)nelems);
+}
+
+static void feed_sweep(census *c, const gmt_event *e, const gmt_block *b) {
+	uint64_t before = e->a >> 17 & 0xffff;
+	c->odd.counts += census_used(c, e->c) != before;
+	census_sweep(c, e->c, e->nmarks != 0 ? b->marks + e->mark_index : NULL, e->nmarks, e->d >> 32 != 0);
+	c->odd.counts += census_used(c, e->c) != e->d >> 32;
+}
+
+static void feed_event(feed *f, const gmt_event *e, const gmt_block *b) {
+	census *c = f->c;
+	pending *own = &f->streams[e->stream];
+	switch ((gomem_ev)e->kind) {
+	case EV_MALLOC:
+		malloc_done(c, e->c, e->d, e->a);
+		return;
+	case EV_MALLOCBEGIN:
+		own->size = e->a;
+		return;
+	case EV_MALLOCEND:
+		malloc_done(c, e->a, e->b, own->size);
+		return;
+	case EV_FREEGC:
+		census_die(c, e->a);
+		return;
+	case EV_SPANINIT:
+		feed_span(c, e);
+		return;
+	case EV_SPANFREE:
+		census_span_ends(c, e->c);
+		return;
+	case EV_SWEEP:
+		feed_sweep(c, e, b);
+		return;
+	case EV_STACKALLOC:
+		own->stack = e->a;
+		return;
+	case EV_STACKEND:
+		census_stack_begins(c, e->a, own->stack);
+		return;
+	case EV_STACKFREE:
+		census_stack_ends(c, e->a);
+		return;
+	case EV_GCPHASE:
+		if (e->a == 1) {
+			census_gc_begins(c);
+		} else if (e->a == 0) {
+			census_gc_ends(c);
+		}
+		return;
+	default:
+		return;
+	}
+}
+
+static bool out_of_memory(const char *path, gmt_error *err) {
+	(void)snprintf(err->text, sizeof(err->text), "%.400s: out of memory", path);
+	return false;
+}
+
+static bool recording_events(feed *f, gmt_reader *r, gmt_error *err) {
+	gmt_block b;
+	int got;
+	while ((got = gmt_next(r, &b, err)) > 0 && !f->c->failed) {
+		for (uint32_t i = 0; i < b.n; i++) {
+			census_at(f->c, b.first + i);
+			feed_event(f, &b.events[i], &b);
+		}
+		f->done += b.n;
+		if (f->o->progress != NULL) {
+			f->o->progress(f->o->progress_ctx, f->done, f->total);
+		}
+	}
+	census_finish(f->c, gmt_reader_events(r));
+	return got >= 0;
+}
+
+static void recording_about(const gmt_reader *r, census_source *to) {
+	const gmt_header *h = gmt_reader_header(r);
+	(void)snprintf(to->program, sizeof(to->program), "%.1000s", h->command);
+	(void)snprintf(to->go, sizeof(to->go), "%s", h->goversion);
+	to->gomaxprocs = h->gomaxprocs;
+	to->greentea = h->green_tea;
+	to->events = gmt_reader_events(r);
+}
+
+// recording_read is one reading, with or without a plan.
+static census *recording_read(const char *path, feed *f, const census_plan *plan, census_source *to, gmt_error *err) {
+	gmt_reader *r = gmt_open(path, err);
+	if (r == NULL) {
+		return NULL;
+	}
+	recording_about(r, to);
+	f->total = 2 * gmt_reader_events(r);
+	f->streams = calloc(STREAMS, sizeof(*f->streams));
+	f->c = census_new(plan);
+	bool good = f->c != NULL && f->streams != NULL;
+	if (!good) {
+		(void)out_of_memory(path, err);
+	}
+	good = good && recording_events(f, r, err);
+	if (good && f->c->failed) {
+		good = out_of_memory(path, err);
+	}
+	free(f->streams);
+	gmt_close(r);
+	if (!good) {
+		census_free(f->c);
+		return NULL;
+	}
+	return f->c;
+}
+
+static bool read_twice(const char *path, feed *f, census_source *to, gmt_error *err) {
+	census *first = recording_read(path, f, NULL, to, err);
+	if (first == NULL) {
+		return false;
+	}
+	bool planned = census_plan_from(first, f->o->columns, f->o->rows, &to->plan);
+	census_free(first);
+	if (!planned) {
+		return out_of_memory(path, err);
+	}
+	to->census = recording_read(path, f, &to->plan, to, err);
+	return to->census != NULL;
+}
+
+bool census_read(const char *path, const census_read_options *o, census_source *to, gmt_error *err) {
+	*to = (census_source){0};
+	feed f = {.o = o};
+	if (!read_twice(path, &f, to, err)) {
+		census_source_free(to);
+		return false;
+	}
+	const char *wrong = census_check(to->census);
+	if (wrong != NULL) {
+		(void)snprintf(err->text, sizeof(err->text), "%.400s: the census does not add up: %s", path, wrong);
+		census_source_free(to);
+		return false;
+	}
+	return true;
+}
+
+void census_source_free(census_source *s) {
+	for (uint32_t i = 0; s->types != NULL && i <= s->ntypes; i++) {
+		free(s->types[i].name);
+	}
+	free(s->types);
+	census_free(s->census);
+	census_plan_free(&s->plan);
+	*s = (census_source){0};
+}

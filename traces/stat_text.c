@@ -1,0 +1,193 @@
+// stat_text.c: the JSON of a census as tables for a terminal. All figures are those of the JSON.
+#include "traces/stat.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+static const cJSON *get(const cJSON *o, const char *name) { return cJSON_GetObjectItemCaseSensitive(o, name); }
+
+static uint64_t num(const cJSON *o, const char *name) {
+	const cJSON *v = get(o, name);
+	return cJSON_IsNumber(v) && v->valuedouble > 0 ? (uint64_t)v->valuedouble : 0;
+}
+
+static const char *str(const cJSON *o, const char *name) {
+	const char *s = cJSON_GetStringValue(get(o, name));
+	return s == NULL ? "" : s;
+}
+
+static double percent(uint64_t part, uint64_t whole) { return whole == 0 ? 0 : 100.0 * (double)part / (double)whole; }
+
+// print_plain prints a string of a file: control characters would reach the terminal.
+static void print_plain(FILE *out, const char *text, size_t most) {
+	for (; *text != 0 && most > 0; text++, most--) {
+		(void)fputc((unsigned char)*text < ' ' || *text == 127 ? '?' : *text, out);
+	}
+}
+
+static void print_at(FILE *out, const cJSON *json, uint64_t at) {
+	char n[32];
+	if (strcmp(str(json, "axis"), "ns") == 0) {
+		(void)fprintf(out, "%.3f s", (double)at / 1e9);
+	} else {
+		(void)fprintf(out, "event %s", stat_count(at, n));
+	}
+}
+
+static void print_head(FILE *out, const cJSON *j) {
+	char n[32];
+	(void)fprintf(out, "file        ");
+	print_plain(out, str(j, "file"), 400);
+	(void)fprintf(out, " (%s)\n", strcmp(str(j, "kind"), "trace") == 0 ? "a trace of stock Go" : "a recording");
+	if (str(j, "program")[0] != 0) {
+		(void)fprintf(out, "program     ");
+		print_plain(out, str(j, "program"), 100);
+		(void)fprintf(out, "\n");
+	}
+	(void)fprintf(out, "recorded    %s", str(j, "go"));
+	if (num(j, "gomaxprocs") != 0) {
+		(void)fprintf(out, ", GOMAXPROCS %" PRIu64, num(j, "gomaxprocs"));
+	}
+	(void)fprintf(out, ", %s events", stat_count(num(j, "events"), n));
+	if (strcmp(str(j, "axis"), "ns") == 0) {
+		(void)fprintf(out, ", %.3f s", (double)num(j, "length") / 1e9);
+	}
+	(void)fprintf(out, "\n");
+	if (str(j, "note")[0] != 0) {
+		(void)fprintf(out, "note        %s\n", str(j, "note"));
+	}
+}
+
+static void print_totals(FILE *out, const cJSON *j) {
+	const cJSON *t = get(j, "totals"), *p = get(j, "peak");
+	char a[32], b[32], c[32], d[32];
+	(void)fprintf(
+		out, "allocated   %s in %s slots", stat_bytes(num(t, "taken_bytes"), a), stat_count(num(t, "taken"), b));
+	if (num(t, "tiny") != 0) {
+		(void)fprintf(out, ", and %s tiny objects put into slots that were there", stat_count(num(t, "tiny"), c));
+	}
+	(void)fprintf(out, "\nfreed       %s in %s slots, by %s GC cycles\n", stat_bytes(num(t, "freed_bytes"), a),
+		stat_count(num(t, "freed"), b), stat_count(num(t, "cycles"), c));
+	(void)fprintf(
+		out, "at the end  %s in %s slots\n", stat_bytes(num(t, "alive_bytes"), a), stat_count(num(t, "alive"), b));
+	(void)fprintf(
+		out, "peak        %s in %s spans, at ", stat_bytes(num(p, "span_bytes"), a), stat_count(num(p, "spans"), b));
+	print_at(out, j, num(p, "at"));
+	(void)fprintf(out, ": %s in slots, %s free slots, %s tails", stat_bytes(num(p, "used_bytes"), a),
+		stat_bytes(num(p, "free_bytes"), b), stat_bytes(num(p, "tail_bytes"), c));
+	if (get(p, "waste_bytes") != NULL) {
+		(void)fprintf(out, "; %s asked for", stat_bytes(num(p, "requested_bytes"), d));
+	}
+	(void)fprintf(out, "\n            and %s of stack and work buffer spans\n", stat_bytes(num(p, "manual_bytes"), a));
+}
+
+static void print_findings(FILE *out, const cJSON *j) {
+	const cJSON *one;
+	(void)fprintf(out, "\nFINDINGS\n");
+	cJSON_ArrayForEach(one, get(j, "findings")) {
+		(void)fprintf(out, "  - ");
+		print_plain(out, str(one, "text"), 400);
+		(void)fprintf(out, "\n");
+	}
+}
+
+static void print_classes(FILE *out, const cJSON *j) {
+	const cJSON *one;
+	bool sizes = strcmp(str(j, "kind"), "recording") == 0;
+	(void)fprintf(out, "\nSPAN CLASSES at the peak\n  %-14s %8s %11s %12s %12s %6s %8s %8s %8s %11s %10s%s\n", "class",
+		"spans", "bytes", "slots", "taken", "full", "full", "partly", "empty", "free slots", "tails",
+		sizes ? "  not asked" : "");
+	cJSON_ArrayForEach(one, get(j, "span_classes")) {
+		const cJSON *p = get(one, "peak");
+		char a[32], b[32], c[32], d[32], e[32], f[32];
+		if (num(p, "spans") == 0) {
+			continue;
+		}
+		(void)fprintf(out, "  %-14s %8s %11s %12s %12s %5.0f%% %8" PRIu64 " %8" PRIu64 " %8" PRIu64 " %11s %10s",
+			str(one, "name"), stat_count(num(p, "spans"), a), stat_bytes(num(p, "span_bytes"), b),
+			stat_count(num(p, "slots"), c), stat_count(num(p, "used"), d), percent(num(p, "used"), num(p, "slots")),
+			num(p, "full"), num(p, "partly"), num(p, "empty"), stat_bytes(num(p, "free_bytes"), e),
+			stat_bytes(num(p, "tail_bytes"), f));
+		if (sizes) {
+			(void)fprintf(out, " %11s", stat_bytes(num(p, "waste_bytes"), a));
+		}
+		(void)fprintf(out, "\n");
+	}
+}
+
+static void print_lives(FILE *out, const cJSON *j) {
+	const cJSON *one, *t = get(j, "totals");
+	char a[32], b[32];
+	(void)fprintf(out, "\nLIFETIMES: the GC cycle after its birth that found an object dead\n");
+	cJSON_ArrayForEach(one, get(j, "lives")) {
+		if (num(one, "objects") != 0) {
+			(void)fprintf(out, "  %-14s %14s slots %5.1f%% %12s %5.1f%%\n", str(one, "cycles"),
+				stat_count(num(one, "objects"), a), percent(num(one, "objects"), num(t, "taken")),
+				stat_bytes(num(one, "bytes"), b), percent(num(one, "bytes"), num(t, "taken_bytes")));
+		}
+	}
+	(void)fprintf(out, "  %-14s %14s slots %5.1f%% %12s %5.1f%%\n", "not found dead", stat_count(num(t, "alive"), a),
+		percent(num(t, "alive"), num(t, "taken")), stat_bytes(num(t, "alive_bytes"), b),
+		percent(num(t, "alive_bytes"), num(t, "taken_bytes")));
+}
+
+static void print_pages(FILE *out, const cJSON *j) {
+	const cJSON *one, *p = get(get(j, "peak"), "pages");
+	char a[32], b[32];
+	(void)fprintf(out, "\nPAGES at the peak: %s of address range, %s in spans, ",
+		stat_bytes(num(p, "extent") * CENSUS_PAGE, a), stat_bytes(num(p, "spans") * CENSUS_PAGE, b));
+	(void)fprintf(out, "%s free between them, the longest run %s\n", stat_bytes(num(p, "free") * CENSUS_PAGE, a),
+		stat_bytes(num(p, "largest_run") * CENSUS_PAGE, b));
+	cJSON_ArrayForEach(one, get(p, "runs")) {
+		if (num(one, "runs") != 0) {
+			(void)fprintf(out, "  runs of %-14s pages %8s runs %12s\n", str(one, "pages"),
+				stat_count(num(one, "runs"), a), stat_bytes(num(one, "free") * CENSUS_PAGE, b));
+		}
+	}
+}
+
+static void print_stacks(FILE *out, const cJSON *j) {
+	const cJSON *one;
+	char a[32], b[32], c[32];
+	(void)fprintf(out, "\nSTACKS at the peak: %s in use\n", stat_bytes(num(get(j, "peak"), "stack_bytes"), a));
+	cJSON_ArrayForEach(one, get(get(j, "peak"), "stacks")) {
+		(void)fprintf(out, "  %10s %10s in use %14s taken so far\n", stat_bytes(num(one, "bytes"), a),
+			stat_count(num(one, "count"), b), stat_count(num(one, "taken"), c));
+	}
+}
+
+static void print_types(FILE *out, const cJSON *j, unsigned most) {
+	const cJSON *one;
+	unsigned n = 0;
+	if (cJSON_GetArraySize(get(j, "types")) == 0) {
+		(void)fprintf(out, "\nTYPES: a recording holds none; a trace of stock Go does (docs/REPORT.md)\n");
+		return;
+	}
+	(void)fprintf(out,
+		"\nTYPES by bytes at the peak (retained: free slots that their objects keep from going)\n  %11s %12s %12s %11s %12s %12s  type\n",
+		"bytes", "slots", "retained", "bytes", "allocated", "bytes");
+	cJSON_ArrayForEach(one, get(j, "types")) {
+		char a[32], b[32], c[32], d[32], e[32], f[32];
+		if (n++ == most) {
+			(void)fprintf(out, "  ... and %d more (--types N)\n", cJSON_GetArraySize(get(j, "types")) - (int)most);
+			return;
+		}
+		(void)fprintf(out, "  %11s %12s %12s %11s %12s %12s  ", stat_bytes(num(one, "used_bytes"), a),
+			stat_count(num(one, "used"), b), stat_count(num(one, "retained_slots"), c),
+			stat_bytes(num(one, "retained_bytes"), d), stat_count(num(one, "taken"), e),
+			stat_bytes(num(one, "taken_bytes"), f));
+		print_plain(out, str(one, "name"), 100);
+		(void)fprintf(out, "\n");
+	}
+}
+
+void stat_text(FILE *out, const cJSON *json, unsigned types) {
+	print_head(out, json);
+	print_totals(out, json);
+	print_findings(out, json);
+	print_classes(out, json);
+	print_lives(out, json);
+	print_pages(out, json);
+	print_stacks(out, json);
+	print_types(out, json, types);
+}
