@@ -51,6 +51,8 @@ struct census_key {
 
 uint64_t census_class_size(unsigned class) { return class < CENSUS_HEAP ? class_to_size[class >> 1] : 0; }
 
+uint64_t census_class_pages(unsigned class) { return class < CENSUS_HEAP ? class_to_allocnpages[class >> 1] : 0; }
+
 unsigned census_class_slots(unsigned class, uint64_t npages, bool greentea) {
 	uint64_t size = census_class_size(class), bytes = npages * CENSUS_PAGE;
 	if (class >= CENSUS_HEAP) {

@@ -189,6 +189,8 @@ const char *census_check(census *c);
 census_class census_sum(const census_class *classes, bool heap);
 // Bytes of a slot of a class; 0 for large objects and for what is no heap span.
 uint64_t census_class_size(unsigned class);
+// Pages of a span of a size class; 0 for large objects and for what is no heap span.
+uint64_t census_class_pages(unsigned class);
 // The slots that a span has. greentea: spans of 16 to 512 byte objects end with 128 bytes of mark bits.
 unsigned census_class_slots(unsigned class, uint64_t npages, bool greentea);
 const char *census_life_name(unsigned i);

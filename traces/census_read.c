@@ -1,10 +1,13 @@
 // census_read.c: see census_read.h. A recording has all answers in it, so it is read, not replayed: spans from span-init and span-free,
-// slots from the addresses of mallocs, deaths from the mark bits of sweeps.
+// slots from the addresses of mallocs, deaths from the mark bits of sweeps. A trace says all of it, but not how many slots a span has:
+// that is known after the first reading, by the slots that were ever taken.
 #include "traces/census_read.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "traces/gotrace.h"
 
 enum { STREAMS = 65536 };
 
@@ -18,6 +21,7 @@ typedef struct feed {
 	pending *streams;
 	const census_read_options *o;
 	uint64_t done, total; // for progress, over both readings
+	bool beyond;          // a slot was taken that a span with mark bits at its end (Green Tea) doesn't have
 } feed;
 
 static void malloc_done(census *c, uint64_t path, uint64_t addr, uint64_t size) {
@@ -153,8 +157,143 @@ static census *recording_read(const char *path, feed *f, const census_plan *plan
 	return f->c;
 }
 
+// ---- traces
+
+// trace_object: before the first reading is over, spans have all the slots that they can have.
+static void trace_object(feed *f, const gotrace_event *e) {
+	unsigned class = 0;
+	uint64_t slot = census_slot(f->c, e->addr, &class), size = census_class_size(class);
+	if (slot != UINT64_MAX && size != 0) {
+		uint64_t npages = census_class_pages(class);
+		f->beyond |= slot >= census_class_slots(class, npages, true);
+	}
+	census_take(f->c, e->addr, 0, e->type);
+}
+
+static void trace_event(feed *f, const gotrace_event *e, bool greentea) {
+	census *c = f->c;
+	unsigned class = e->class < CENSUS_HEAP ? e->class : CENSUS_MANUAL;
+	switch ((gotrace_kind)e->kind) {
+	case GOTRACE_SPAN:
+	case GOTRACE_SPAN_ALLOC:
+		census_span_begins(c, e->addr, e->n, class, census_class_slots(class, e->n, greentea));
+		return;
+	case GOTRACE_SPAN_FREE:
+		census_span_ends(c, e->addr);
+		return;
+	case GOTRACE_OBJECT:
+	case GOTRACE_OBJECT_ALLOC:
+		trace_object(f, e);
+		return;
+	case GOTRACE_OBJECT_FREE:
+		census_die(c, e->addr);
+		return;
+	case GOTRACE_STACK:
+	case GOTRACE_STACK_ALLOC:
+		census_stack_begins(c, e->addr, e->n);
+		return;
+	case GOTRACE_STACK_FREE:
+		census_stack_ends(c, e->addr);
+		return;
+	case GOTRACE_GC_BEGIN:
+		census_gc_begins(c);
+		return;
+	case GOTRACE_GC_END:
+		census_gc_ends(c);
+		return;
+	default:
+		return;
+	}
+}
+
+static void trace_progress(feed *f, const gotrace *t) {
+	uint64_t size = 0, done = gotrace_read(t, &size);
+	if (f->o->progress != NULL) {
+		f->o->progress(f->o->progress_ctx, f->done + done, 2 * size);
+	}
+}
+
+// trace_events: the clock may step back, the axis does not.
+static bool trace_events(feed *f, gotrace *t, census_source *to, gmt_error *err) {
+	gotrace_event e;
+	int got;
+	uint64_t now = 0, n = 0;
+	while ((got = gotrace_next(t, &e, err)) > 0 && !f->c->failed) {
+		now = e.time > now ? e.time : now;
+		census_at(f->c, now);
+		trace_event(f, &e, to->greentea);
+		to->gomaxprocs = e.kind == GOTRACE_PROCS ? (unsigned)e.n : to->gomaxprocs;
+		if (++n % 65536 == 0) {
+			trace_progress(f, t);
+		}
+	}
+	census_finish(f->c, now + 1);
+	to->events = n;
+	return got >= 0;
+}
+
+// trace_types copies the table: the names are the trace's.
+static bool trace_types(const gotrace *t, census_source *to) {
+	uint32_t n = gotrace_types(t);
+	if (to->types != NULL) {
+		return true;
+	}
+	to->types = calloc(n + 1U, sizeof(*to->types));
+	to->ntypes = to->types == NULL ? 0 : n;
+	for (uint32_t i = 1; i <= to->ntypes; i++) {
+		const gotrace_type *type = gotrace_type_of(t, i);
+		to->types[i].name = strdup(type->name);
+		to->types[i].size = type->size;
+		to->types[i].pointers = type->ptrbytes;
+		if (to->types[i].name == NULL) {
+			return false;
+		}
+	}
+	return to->types != NULL;
+}
+
+static void trace_about(const gotrace *t, census_source *to) {
+	unsigned version = gotrace_version(t);
+	(void)snprintf(to->go, sizeof(to->go), "go1.%u%s", version, version == 23 ? " or go1.24" : "");
+	const char *left = gotrace_salvaged(t);
+	if (left != NULL) {
+		(void)snprintf(to->note, sizeof(to->note), "%.500s", left);
+	}
+}
+
+static census *trace_read(const char *path, feed *f, const census_plan *plan, census_source *to, gmt_error *err) {
+	gotrace *t = gotrace_open(path, (gotrace_options){.salvage = f->o->salvage}, err);
+	if (t == NULL) {
+		return NULL;
+	}
+	// Mark bits at the end of spans came with go1.25, as an experiment.
+	to->greentea = plan != NULL && gotrace_version(t) >= 25 && !f->beyond;
+	to->trace = true;
+	f->c = census_new(plan);
+	bool good = f->c != NULL || out_of_memory(path, err);
+	good = good && trace_events(f, t, to, err);
+	if (good && (f->c->failed || (plan != NULL && !trace_types(t, to)))) {
+		good = out_of_memory(path, err);
+	}
+	trace_about(t, to);
+	uint64_t size = 0;
+	f->done += gotrace_read(t, &size);
+	gotrace_close(t);
+	if (!good) {
+		census_free(f->c);
+		return NULL;
+	}
+	return f->c;
+}
+
+// ---- both
+
+static census *read_once(const char *path, feed *f, const census_plan *plan, census_source *to, gmt_error *err) {
+	return gotrace_is_file(path) ? trace_read(path, f, plan, to, err) : recording_read(path, f, plan, to, err);
+}
+
 static bool read_twice(const char *path, feed *f, census_source *to, gmt_error *err) {
-	census *first = recording_read(path, f, NULL, to, err);
+	census *first = read_once(path, f, NULL, to, err);
 	if (first == NULL) {
 		return false;
 	}
@@ -163,7 +302,7 @@ static bool read_twice(const char *path, feed *f, census_source *to, gmt_error *
 	if (!planned) {
 		return out_of_memory(path, err);
 	}
-	to->census = recording_read(path, f, &to->plan, to, err);
+	to->census = read_once(path, f, &to->plan, to, err);
 	return to->census != NULL;
 }
 
