@@ -287,6 +287,9 @@ void census_span_begins(census *c, uint64_t base, uint64_t npages, unsigned clas
 	uint64_t bytes = npages * CENSUS_PAGE, size = census_class_size(class);
 	uint64_t slot_bytes = class >= CENSUS_HEAP ? 0 : size == 0 ? bytes : size * nelems;
 	census_class *k = &c->classes[class];
+	if (class < CENSUS_HEAP) {
+		c->slots_per_span[class] = nelems;
+	}
 	k->spans++, k->made++;
 	k->span_bytes += bytes, k->slots += nelems, k->slot_bytes += slot_bytes;
 	k->tail += class < CENSUS_HEAP ? bytes - slot_bytes : 0;

@@ -124,6 +124,7 @@ typedef struct census {
 	const census_plan *plan; // NULL: the first
 	uint64_t at, step, cycles;
 	census_class classes[CENSUS_KINDS];
+	uint32_t slots_per_span[CENSUS_HEAP]; // of the last span; the same for all of a small class
 	census_life lives[CENSUS_LIVES];
 	census_stacks stacks[CENSUS_ORDERS];
 	uint64_t stack_bytes, tiny, tiny_bytes; // tiny: objects that were put into a block that was there

@@ -1,4 +1,5 @@
-// stat_find.c: what stands out in a census, in words. A finding weighs the bytes that it is about; most are about the peak.
+// stat_find.c: what stands out in a census, in words. A finding weighs the bytes that it is about. Those about the peak come first, then
+// those about the whole run.
 #include "traces/stat.h"
 
 #include <inttypes.h>
@@ -20,15 +21,20 @@ typedef struct findings {
 	uint64_t floor; // less is not worth a line
 } findings;
 
+static bool before(const char *kind, uint64_t bytes, const finding *other) {
+	bool run = strcmp(kind, "lives") == 0, otherRun = strcmp(other->kind, "lives") == 0;
+	return run == otherRun ? bytes > other->bytes : otherRun;
+}
+
 // add keeps the weightiest.
 __attribute__((format(printf, 4, 5))) static void add(
 	findings *f, const char *kind, uint64_t bytes, const char *fmt, ...) {
 	unsigned i = f->n;
-	if (bytes < f->floor || (i == MOST && f->all[MOST - 1].bytes >= bytes)) {
+	if (bytes < f->floor || (i == MOST && !before(kind, bytes, &f->all[MOST - 1]))) {
 		return;
 	}
 	i = i == MOST ? MOST - 1 : i;
-	for (; i > 0 && f->all[i - 1].bytes < bytes; i--) {
+	for (; i > 0 && before(kind, bytes, &f->all[i - 1]); i--) {
 		f->all[i] = f->all[i - 1];
 	}
 	f->n += f->n < MOST;

@@ -122,6 +122,7 @@ static void classes(cJSON *to, const census_source *s) {
 		number(one, "class", k);
 		number(one, "size", census_class_size(k));
 		(void)cJSON_AddBoolToObject(one, "scan", (k & 1) == 0);
+		number(one, "slots_per_span", c->slots_per_span[k]);
 		class_ever(one, &c->classes[k], !s->trace);
 		cJSON *peak = cJSON_AddObjectToObject(one, "peak");
 		class_now(peak, &c->peak.classes[k], !s->trace);
@@ -152,7 +153,14 @@ static void size_classes(cJSON *to, const census_source *s) {
 		(void)cJSON_AddItemToArray(all, one);
 		number(one, "size", census_class_size(k));
 		class_ever(one, &ever, !s->trace);
-		class_now(cJSON_AddObjectToObject(one, "peak"), &peak, !s->trace);
+		cJSON *now = cJSON_AddObjectToObject(one, "peak");
+		class_now(now, &peak, !s->trace);
+		uint32_t both[CENSUS_FILLS];
+		for (unsigned i = 0; i < CENSUS_FILLS; i++) {
+			both[i] = c->peak.fills[k][i] + c->peak.fills[k + 1][i];
+		}
+		fills(now, both);
+		number(now, "lonely", (uint64_t)c->peak.lonely[k] + c->peak.lonely[k + 1]);
 	}
 }
 

@@ -95,7 +95,7 @@ static void print_classes(FILE *out, const cJSON *j) {
 	const cJSON *one;
 	bool sizes = strcmp(str(j, "kind"), "recording") == 0;
 	(void)fprintf(out, "\nSPAN CLASSES at the peak\n  %-14s %8s %11s %12s %12s %6s %8s %8s %8s %11s %10s%s\n", "class",
-		"spans", "bytes", "slots", "taken", "full", "full", "partly", "empty", "free slots", "tails",
+		"spans", "bytes", "slots", "taken", "taken", "full", "partly", "empty", "free slots", "tails",
 		sizes ? "  not asked" : "");
 	cJSON_ArrayForEach(one, get(j, "span_classes")) {
 		const cJSON *p = get(one, "peak");
