@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -354,6 +355,41 @@ static void test_recording(void **state) {
 	census_source_free(&s);
 }
 
+// What a file says cannot end the script element of the page that holds it.
+static void test_page_escapes(void **state) {
+	(void)state;
+	const char *gomem = getenv("GOMEM");
+	if (gomem == NULL) {
+		skip();
+	}
+	char folder[] = "/tmp/gomem-test-census-XXXXXX", path[64], command[512], page[4096];
+	assert_non_null(mkdtemp(folder));
+	(void)snprintf(path, sizeof(path), "%s/a.gmt", folder);
+	gmt_header h = {.goversion = "go1.26.8",
+		.goos = "linux",
+		.goarch = "amd64",
+		.page_size = 8192,
+		.phys_page_size = 4096,
+		.arena_bytes = 1 << 26,
+		.gomaxprocs = 1,
+		.command = "a </script><script>alert(1)</script><!--"};
+	gmt_error err;
+	gmt_writer *w = gmt_create(path, &h, &err);
+	assert_non_null(w);
+	const gmt_event e = {.kind = EV_PINIT};
+	assert_int_equal(gmt_write(w, &e, NULL, &err), 0);
+	assert_int_equal(gmt_finish(w, GMT_END_EXIT, 0, &err), 0);
+	(void)snprintf(
+		command, sizeof(command), "'%s' report -o - %s | grep -c -e '</script><script>' -e '<!--'", gomem, path);
+	FILE *out = popen(command, "r");
+	assert_non_null(out);
+	assert_non_null(fgets(page, sizeof(page), out));
+	(void)pclose(out);
+	assert_string_equal(page, "0\n");
+	(void)remove(path);
+	(void)remove(folder);
+}
+
 int main(void) {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_class_slots),
@@ -370,6 +406,7 @@ int main(void) {
 		cmocka_unit_test(test_nothing),
 		cmocka_unit_test(test_bad_file),
 		cmocka_unit_test(test_recording),
+		cmocka_unit_test(test_page_escapes),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -429,11 +429,21 @@ static void about(cJSON *to, const char *path, const census_source *s) {
 	}
 }
 
+static uint64_t stacks_taken(const census *c) {
+	uint64_t n = 0;
+	for (unsigned i = 0; i < CENSUS_ORDERS; i++) {
+		n += c->stacks[i].taken;
+	}
+	return n;
+}
+
 static void totals(cJSON *to, const census_source *s) {
 	const census *c = s->census;
 	cJSON *o = cJSON_AddObjectToObject(to, "totals");
 	census_class heap = census_sum(c->classes, true);
 	class_ever(o, &heap, !s->trace);
+	number(o, "manual_made", census_sum(c->classes, false).made);
+	number(o, "stacks_taken", stacks_taken(c));
 	number(o, "tiny", c->tiny);
 	number(o, "tiny_bytes", c->tiny_bytes);
 	number(o, "cycles", c->cycles);
