@@ -228,9 +228,9 @@ static void fill(census *c) {
 	census_at(c, 20);
 	census_span_begins(c, PAGE(9), 1, CENSUS_STACK, 0);
 	census_at(c, 30);
-	census_span_begins(c, PAGE(13), 5, LARGE, 1); // the peak
+	census_span_begins(c, PAGE(13), 5, LARGE, 1);
 	census_at(c, 40);
-	census_take(c, PAGE(13), 0, 2);
+	census_take(c, PAGE(13), 0, 2); // the peak: as many bytes in spans, and more in slots
 	census_at(c, 60);
 	census_span_ends(c, PAGE(8));
 	census_finish(c, 100);
@@ -249,14 +249,14 @@ static void test_two_readings(void **state) {
 	assert_int_equal(plan.columns, 10);
 	assert_int_equal(plan.rows, 5);
 	assert_int_equal(plan.row_pages, 2);
-	assert_int_equal(first->peak_at, 30);
+	assert_int_equal(first->peak_at, 40);
 	census_free(first);
 
 	census *c = census_new(&plan);
 	fill(c);
 	good(c);
 	assert_int_equal(c->nsamples, 10);
-	assert_int_equal(c->peak.at, 30);
+	assert_int_equal(c->peak.at, 40);
 	const census_pages *p = &c->peak.pages;
 	assert_int_equal(p->extent_pages, 10);
 	assert_int_equal(p->span_pages, 7);
@@ -268,10 +268,13 @@ static void test_two_readings(void **state) {
 	assert_true(c->peak.retained[0] == (SPAN48 - 2) / 2.0); // shared by two types
 	assert_int_equal(c->end.classes[SCAN48].spans, 0);
 	assert_int_equal(c->end.classes[LARGE].used, 1);
-	// The sample of 30..40 is that of the peak; the next one is at 50.
+	// The sample of 40..50 is that of the peak; the next one is at 60.
 	assert_int_equal(c->samples[2].at, 30);
-	assert_int_equal(c->samples[3].at, 30);
-	assert_int_equal(c->samples[4].at, 50);
+	assert_int_equal(c->samples[3].at, 40);
+	assert_int_equal(c->samples[3].used_bytes, 96);
+	assert_int_equal(c->samples[4].at, 40);
+	assert_int_equal(c->samples[4].used_bytes, 96 + 5 * CENSUS_PAGE);
+	assert_int_equal(c->samples[5].at, 60);
 	assert_int_equal(c->samples[9].at, 100);
 	assert_int_equal(c->samples[4].spans[SCAN48], 1);
 	assert_int_equal(c->samples[9].spans[SCAN48], 0);

@@ -253,9 +253,11 @@ static void span_counts(census_class *k, const census_span *s, bool add) {
 	}
 }
 
+// The peak: the most bytes in spans, and then in slots. A large object's span is there before its slot is taken.
 static void peak_update(census *c) {
-	if (c->span_bytes > c->peak_bytes) {
+	if (c->span_bytes > c->peak_bytes || (c->span_bytes == c->peak_bytes && c->used_bytes > c->peak_used)) {
 		c->peak_bytes = c->span_bytes;
+		c->peak_used = c->used_bytes;
 		c->peak_step = c->step;
 		c->peak_at = c->at;
 	}
@@ -412,6 +414,7 @@ void census_take(census *c, uint64_t addr, uint64_t size, uint32_t type) {
 	g->used++, g->used_bytes += bytes, g->taken++, g->taken_bytes += bytes;
 	c->used++, c->used_bytes += bytes;
 	most_used_update(c);
+	peak_update(c);
 }
 
 void census_take_tiny(census *c, uint64_t addr, uint64_t size) {
@@ -679,6 +682,7 @@ static void sample_take(census *c, uint64_t at) {
 	for (unsigned i = 0; i < CENSUS_ORDERS; i++) {
 		s->stacks += c->stacks[i].count;
 	}
+	s->large_bytes[0] = c->classes[0].span_bytes, s->large_bytes[1] = c->classes[1].span_bytes;
 	for (unsigned k = 0; k < CENSUS_HEAP; k++) {
 		s->spans[k] = (uint32_t)c->classes[k].spans;
 		s->slots[k] = (uint32_t)c->classes[k].used;

@@ -83,6 +83,7 @@ typedef struct census_sample {
 	uint64_t at;
 	uint64_t span_bytes, used_bytes, waste, used, manual_bytes, stack_bytes, stacks;
 	uint64_t taken, taken_bytes, freed_bytes, cycles, extent_bytes;
+	uint64_t large_bytes[2]; // spans of large objects: with and without pointers
 	uint32_t spans[CENSUS_HEAP], slots[CENSUS_HEAP];
 } census_sample;
 
@@ -130,7 +131,7 @@ typedef struct census {
 	uint64_t stack_bytes, tiny, tiny_bytes; // tiny: objects that were put into a block that was there
 	uint64_t waste_known;                   // slots taken with a size
 	uint64_t span_bytes, used_bytes, used;  // of the heap's classes
-	uint64_t peak_bytes, peak_step, peak_at, most_used, most_used_at;
+	uint64_t peak_bytes, peak_used, peak_step, peak_at, most_used, most_used_at;
 	census_odd odd;
 	bool failed; // out of memory: nothing is right any more
 

@@ -99,13 +99,18 @@ static void fills(cJSON *to, const uint32_t *n) {
 	}
 }
 
-static cJSON *series_of(const census *c, unsigned class, bool slots) {
-	cJSON *a = cJSON_CreateArray();
+static void class_series(cJSON *to, const census *c, unsigned class) {
+	cJSON *series = cJSON_AddObjectToObject(to, "series"), *spans = cJSON_AddArrayToObject(series, "spans");
+	cJSON *used = cJSON_AddArrayToObject(series, "used"),
+		  *bytes = class < 2 ? cJSON_AddArrayToObject(series, "span_bytes") : NULL;
 	for (unsigned i = 0; i < c->nsamples; i++) {
-		(void)cJSON_AddItemToArray(
-			a, cJSON_CreateNumber(slots ? c->samples[i].slots[class] : c->samples[i].spans[class]));
+		const census_sample *s = &c->samples[i];
+		(void)cJSON_AddItemToArray(spans, cJSON_CreateNumber(s->spans[class]));
+		(void)cJSON_AddItemToArray(used, cJSON_CreateNumber(s->slots[class]));
+		if (class < 2) {
+			(void)cJSON_AddItemToArray(bytes, cJSON_CreateNumber((double)s->large_bytes[class]));
+		}
 	}
-	return a;
 }
 
 static void classes(cJSON *to, const census_source *s) {
@@ -129,9 +134,7 @@ static void classes(cJSON *to, const census_source *s) {
 		fills(peak, c->peak.fills[k]);
 		number(peak, "lonely", c->peak.lonely[k]);
 		class_now(cJSON_AddObjectToObject(one, "end"), &c->end.classes[k], !s->trace);
-		cJSON *series = cJSON_AddObjectToObject(one, "series");
-		(void)cJSON_AddItemToObject(series, "spans", series_of(c, k, false));
-		(void)cJSON_AddItemToObject(series, "used", series_of(c, k, true));
+		class_series(one, c, k);
 	}
 }
 

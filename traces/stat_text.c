@@ -81,6 +81,20 @@ static void print_totals(FILE *out, const cJSON *j) {
 	(void)fprintf(out, "\n            and %s of stack and work buffer spans\n", stat_bytes(num(p, "manual_bytes"), a));
 }
 
+// print_odd: what a file says that does not fit together, if there is any.
+static void print_odd(FILE *out, const cJSON *j) {
+	const cJSON *one, *odd = get(get(j, "totals"), "odd");
+	const char *sep = "odd        ";
+	char n[32];
+	cJSON_ArrayForEach(one, odd) {
+		if (num(odd, one->string) != 0) {
+			(void)fprintf(out, "%s %s %s", sep, stat_count(num(odd, one->string), n), one->string);
+			sep = ",";
+		}
+	}
+	(void)fprintf(out, "%s", sep[0] == ',' ? " (docs/REPORT.md)\n" : "");
+}
+
 static void print_findings(FILE *out, const cJSON *j) {
 	const cJSON *one;
 	(void)fprintf(out, "\nFINDINGS\n");
@@ -184,6 +198,7 @@ static void print_types(FILE *out, const cJSON *j, unsigned most) {
 void stat_text(FILE *out, const cJSON *json, unsigned types) {
 	print_head(out, json);
 	print_totals(out, json);
+	print_odd(out, json);
 	print_findings(out, json);
 	print_classes(out, json);
 	print_lives(out, json);

@@ -92,7 +92,8 @@ const DARK = [[255, 214, 84], [250, 148, 80], [226, 98, 136], [172, 96, 188], [1
 const dark = () => matchMedia("(prefers-color-scheme: dark)").matches;
 function ramp(t) {
 	const stops = dark() ? DARK : STOPS;
-	const x = Math.max(0, Math.min(1, t)) * (stops.length - 1), i = Math.min(stops.length - 2, Math.floor(x));
+	// Most of a heap is nearly full: there the colours change fastest.
+	const x = Math.pow(Math.max(0, Math.min(1, t)), 1.8) * (stops.length - 1), i = Math.min(stops.length - 2, Math.floor(x));
 	return stops[i].map((v, k) => Math.round(v + (stops[i + 1][k] - v) * (x - i)));
 }
 const rgb = c => "rgb(" + c.join(",") + ")";
@@ -111,7 +112,7 @@ function unpack(text, n) {
 const M = D.map, cells = M.columns * M.rows;
 const planes = {spans: unpack(M.spans, cells), used: unpack(M.used, cells), manual: unpack(M.manual, cells)};
 const at = D.series.at;
-const peakColumn = at.reduce((best, v, i) => Math.abs(v - D.peak.at) < Math.abs(at[best] - D.peak.at) ? i : best, 0);
+const peakColumn = at.reduce((best, v, i) => Math.abs(v - D.peak.at) <= Math.abs(at[best] - D.peak.at) ? i : best, 0);
 let chosen = peakColumn, hover = null;
 
 // edges: where on the axis column i begins and ends.
@@ -279,7 +280,7 @@ function mapEvents() {
 function mapLegend() {
 	const stops = Array.from({length: 11}, (_, i) => rgb(ramp(i / 10)) + " " + i * 10 + "%").join(",");
 	fill("map-legend",
-		el("span", {}, "empty", el("i", {className: "ramp", style: "background:linear-gradient(90deg," + stops + ");width:150px"}), "all slots taken"),
+		el("span", {}, "empty", el("i", {className: "ramp", style: "background:linear-gradient(90deg," + stops + ");width:150px", title: "0 to 100 % of the slots"}), "all slots taken"),
 		swatch(dark() ? "rgb(104,114,130)" : "rgb(150,160,175)", "stacks, work buffers"),
 		el("span", {}, el("i", {style: "border:1px solid var(--line)"}), "no span"),
 		el("span", {}, el("i", {className: "gc", style: "background:var(--gc)"}), "GC marking"),
@@ -409,26 +410,28 @@ function gcChart() {
 // ---- the chosen moment
 
 const redraws = [];
+// momentClasses: of a large class the spans' bytes are told, of a small one the spans, which are all alike.
 function momentClasses(i) {
 	return D.span_classes.map(c => {
-		const spans = c.series.spans[i], used = c.series.used[i];
-		return {name: c.name, spans, used, size: c.size, slots: c.slots_per_span * spans};
-	}).filter(c => c.spans > 0 && c.size > 0);
+		const spans = c.series.spans[i], used = c.series.used[i], slots = c.slots_per_span * spans;
+		const all = c.size ? slots * c.size : c.series.span_bytes[i];
+		return {name: c.name, slots, used, all, free: slots ? all * (slots - used) / slots : 0};
+	}).filter(c => c.all > 0).sort((a, b) => b.all - a.all).slice(0, 12);
 }
 function choose(i) {
 	chosen = i;
 	$("moment-range").value = i;
 	const s = D.series, now = key => s[key][i];
-	const isPeak = i === peakColumn;
+	const isPeak = i === peakColumn && at[i] === D.peak.at;
 	$("moment-title").textContent = "At " + moment(at[i]) + (isPeak ? " (peak)" : "") + ", after " + count(s.cycles[i]) + " GC cycles";
 	const small = (key, label, how) => el("div", {className: "tile"}, figure("b", "series." + key + "." + i, now(key), how(now(key))), el("span", {}, label));
 	fill("moment-tiles", small("span_bytes", "in heap spans", bytes), small("used_bytes", "in slots taken", bytes), small("used", "slots taken", count),
 		small("manual_bytes", "stack, work buffer spans", bytes), small("stacks", "stacks in use", count), small("taken_bytes", "allocated so far", bytes));
-	const list = momentClasses(i).map(c => ({...c, all: c.slots * c.size, free: (c.slots - c.used) * c.size})).sort((a, b) => b.all - a.all).slice(0, 12);
+	const list = momentClasses(i);
 	const most = Math.max(1, ...list.map(c => c.all));
 	fill("moment-classes", ...list.flatMap(c => [
 		el("span", {className: "name"}, c.name),
-		bar([[c.used * c.size, "--used"], [c.free, "--free"]], most),
+		bar([[c.all - c.free, "--used"], [c.free, "--free"]], most),
 		el("span", {className: "value"}, bytes(c.all) + ", " + fixed(percent(c.used, c.slots), 0) + " % taken")]));
 	if (geometry.w) drawMap();
 	charts.forEach(c => c.u.redraw(false));
@@ -445,7 +448,7 @@ const classSort = {key: "span_bytes", down: true};
 const classLabel = c => c.name || (c.size ? c.size + " B" : "large");
 const CLASS_COLUMNS = [
 	{key: "size", head: "class", of: c => c.size || 1e9, left: true},
-	{key: "spans", head: "spans", of: c => c.peak.spans, show: count},
+	{key: "spans", head: "spans", of: c => c.peak.spans, show: count, wide: true},
 	{key: "span_bytes", head: "bytes in spans", of: c => c.peak.span_bytes, bar: true, left: true},
 	{key: "bytes", head: "", of: c => c.peak.span_bytes, show: bytes, figure: "span_bytes"},
 	{key: "taken", head: "taken", of: c => percent(c.peak.used, c.peak.slots), show: v => fixed(v, 0) + " %"},
@@ -521,7 +524,7 @@ const TYPE_COLUMNS = [
 	{key: "used", head: "slots", of: t => t.used, show: count},
 	{key: "retained_slots", head: "retained slots", of: t => t.retained_slots, show: count},
 	{key: "retained_bytes", head: "retained", of: t => t.retained_bytes, show: bytes, wide: true},
-	{key: "taken", head: "allocated", of: t => t.taken, show: count, wide: true},
+	{key: "taken", head: "allocated slots", of: t => t.taken, show: count, wide: true},
 	{key: "taken_bytes", head: "allocated", of: t => t.taken_bytes, show: bytes},
 ];
 function types() {
