@@ -26,10 +26,10 @@ const count = n => Math.round(n).toLocaleString("en-US");
 const percent = (part, whole) => whole > 0 ? 100 * part / whole : 0;
 const share = (part, whole) => fixed(percent(part, whole), percent(part, whole) < 10 ? 1 : 0) + " %";
 function short(n) {
-	if (n >= 1e6) return fixed(n / 1e6, 2) + " M";
-	return n >= 1e4 ? fixed(n / 1e3, 0) + " k" : count(n);
+	if (n >= 1e6) return fixed(n / 1e6, 2) + "\u00a0M";
+	return n >= 1e4 ? fixed(n / 1e3, 0) + "\u00a0k" : count(n);
 }
-const moment = at => recording ? "event " + short(at) : fixed(at / 1e9, D.length < 2e9 ? 3 : 2) + " s";
+const moment = at => recording ? "event\u00a0" + short(at) : fixed(at / 1e9, D.length < 2e9 ? 3 : 2) + "\u00a0s";
 
 function el(tag, props, ...children) {
 	const e = document.createElement(tag);
@@ -57,7 +57,7 @@ const swatch = (color, label) => el("span", {}, el("i", {style: "background:" + 
 function head() {
 	const name = recording && D.program ? D.program : D.file;
 	document.title = "Heap of " + name.slice(0, 80);
-	$("title").textContent = name.length > 90 ? name.slice(0, 88) + "\u2026" : name;
+	$("title").textContent = name.length > 90 ? name.slice(0, 88).replace(/\s+\S*$/, "") + " \u2026" : name;
 	const facts = [recording ? "recording " + D.file : "trace of stock Go", D.go];
 	if (D.gomaxprocs) facts.push("GOMAXPROCS " + D.gomaxprocs);
 	facts.push(count(D.events) + " events");
@@ -89,7 +89,8 @@ function head() {
 // Empty spans glow, full ones are calm.
 const STOPS = [[255, 205, 56], [248, 140, 72], [217, 87, 126], [155, 79, 168], [91, 79, 184], [39, 71, 168]];
 const DARK = [[255, 214, 84], [250, 148, 80], [226, 98, 136], [172, 96, 188], [116, 104, 214], [84, 122, 232]];
-const dark = () => matchMedia("(prefers-color-scheme: dark)").matches;
+let printing = false;
+const dark = () => !printing && matchMedia("(prefers-color-scheme: dark)").matches;
 function ramp(t) {
 	const stops = dark() ? DARK : STOPS;
 	// Most of a heap is nearly full: there the colours change fastest.
@@ -525,7 +526,7 @@ const TYPE_COLUMNS = [
 	{key: "retained_slots", head: "retained slots", of: t => t.retained_slots, show: count},
 	{key: "retained_bytes", head: "retained", of: t => t.retained_bytes, show: bytes, wide: true},
 	{key: "taken", head: "allocated slots", of: t => t.taken, show: count, wide: true},
-	{key: "taken_bytes", head: "allocated", of: t => t.taken_bytes, show: bytes},
+	{key: "taken_bytes", head: "allocated", of: t => t.taken_bytes, show: bytes, wide: true},
 ];
 function types() {
 	if (!D.types.length) {
@@ -572,7 +573,7 @@ function pages() {
 	fill("pages", ...rows.flatMap(r => [
 		el("span", {className: "name"}, r.pages + (r.pages === "1" ? " page" : " pages")),
 		bar([[r.free, "--free"]], most),
-		el("span", {className: "value"}, figure("span", "peak.pages.runs." + r.i + ".runs", r.runs, count(r.runs)), " runs, " + bytes(r.free * PAGE))]));
+		el("span", {className: "value"}, figure("span", "peak.pages.runs." + r.i + ".runs", r.runs, count(r.runs)), (r.runs === 1 ? " run, " : " runs, ") + bytes(r.free * PAGE))]));
 }
 
 function stacks() {
@@ -618,6 +619,15 @@ function layout() {
 let width = innerWidth;
 addEventListener("resize", () => { if (innerWidth !== width) { width = innerWidth; layout(); } });
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { mapLegend(); layout(); });
+// Paper is narrow and white.
+function print(on) {
+	printing = on;
+	document.documentElement.classList.toggle("printing", on);
+	mapLegend();
+	layout();
+}
+addEventListener("beforeprint", () => print(true));
+addEventListener("afterprint", () => print(false));
 choose(peakColumn);
 document.documentElement.dataset.ready = "1";
 })();
