@@ -10,26 +10,34 @@
 #include <unistd.h>
 
 #include "cli/commands.h"
+#include "traces/predict.h"
 #include "traces/replay.h"
 
 static const char usageText[] =
-	"usage: gomem replay [--json] [--os sim|real] [--plain] [--quiet] FILE.gmt...\n"
+	"usage: gomem replay [--json] [--os sim|real] [--plain] [--quiet] [--mismatches N] [--salvage] FILE...\n"
 	"\n"
 	"Replays recordings of Go programs: the port is given what the program asked for, and each decision that it\n"
 	"makes is compared with the one that Go's allocator made.\n"
+	"A FILE may also be an execution trace of any Go program (GODEBUG=traceallocfree=1, runtime/trace): before each\n"
+	"step the port predicts where the object or span goes, and what Go did is compared (docs/PREDICT.md).\n"
 	"\n"
 	"  --os sim    simulated memory (default): needs no more memory than metadata\n"
 	"  --os real   map arenas at the recorded addresses, and check that zeroed objects are zero\n"
 	"  --plain     use the library without yield points (recordings with GOMAXPROCS=1)\n"
 	"  --json      print one JSON object a file\n"
 	"  --quiet     print one line a file\n"
+	"  --mismatches N   traces: describe the first N steps that were not as predicted (default 5)\n"
+	"  --salvage   traces: use what stands before damage, instead of refusing the file\n"
 	"\n"
 	"Exit status: 0 all decisions equal, 1 a difference was found, 2 usage or bad input.\n";
 
 typedef struct verdict_options {
 	replay_options replay;
-	bool json, quiet;
+	bool json, quiet, salvage;
+	uint32_t mismatches;
 } verdict_options;
+
+enum { defaultMismatches = 5, maxMismatches = 1000 * 1000 };
 
 // with_commas writes n in groups of three digits.
 static const char *with_commas(uint64_t n, char buf[32]) {
@@ -362,7 +370,23 @@ static replay_status verdict_bad(const verdict_options *opt, const char *path, c
 	return REPLAY_BAD_INPUT;
 }
 
+// verdict_trace does a Go trace.
+static replay_status verdict_trace(const verdict_options *opt, const char *path) {
+	struct timespec shownAt = {0};
+	predict_file_options run = {
+		.json = opt->json, .quiet = opt->quiet, .salvage = opt->salvage, .mismatches = opt->mismatches};
+	if (isatty(STDERR_FILENO)) {
+		run.progress = show_progress;
+		run.progress_ctx = &shownAt;
+	}
+	const int status = predict_file(path, &run);
+	return status == 0 ? REPLAY_EQUAL : status == 1 ? REPLAY_DIFFERS : REPLAY_BAD_INPUT;
+}
+
 static replay_status verdict_file(const verdict_options *opt, const char *path) {
+	if (gotrace_is_file(path)) {
+		return verdict_trace(opt, path);
+	}
 	gmt_error err;
 	gmt_reader *r = gmt_open(path, &err);
 	if (r == NULL) {
@@ -410,6 +434,16 @@ static replay_status verdict_file(const verdict_options *opt, const char *path) 
 	return status;
 }
 
+static bool parse_count(const char *text, uint32_t *n) {
+	char *end;
+	const unsigned long v = strtoul(text, &end, 10);
+	if (text[0] < '0' || text[0] > '9' || *end != 0 || v > maxMismatches) {
+		return false;
+	}
+	*n = (uint32_t)v;
+	return true;
+}
+
 // parse_options reads the options; returns the index of the first file, 0 to end with *status.
 static int parse_options(int argc, char **argv, verdict_options *opt, int *status) {
 	int i = 1;
@@ -426,6 +460,10 @@ static int parse_options(int argc, char **argv, verdict_options *opt, int *statu
 			opt->quiet = true;
 		} else if (strcmp(a, "--plain") == 0) {
 			opt->replay.plain = true;
+		} else if (strcmp(a, "--salvage") == 0) {
+			opt->salvage = true;
+		} else if (strcmp(a, "--mismatches") == 0 && i + 1 < argc && parse_count(argv[i + 1], &opt->mismatches)) {
+			i++;
 		} else if (strcmp(a, "--os") == 0 && i + 1 < argc &&
 			(strcmp(argv[i + 1], "sim") == 0 || strcmp(argv[i + 1], "real") == 0)) {
 			opt->replay.real_os = strcmp(argv[++i], "real") == 0;
@@ -447,7 +485,7 @@ static int parse_options(int argc, char **argv, verdict_options *opt, int *statu
 }
 
 int gomem_replay_main(int argc, char **argv) {
-	verdict_options opt = {0};
+	verdict_options opt = {.mismatches = defaultMismatches};
 	int status;
 	int i = parse_options(argc, argv, &opt, &status);
 	if (i == 0) {

@@ -1,0 +1,71 @@
+// predict_heap.h: the port's heap beside a trace: taking over a snapshot, and making its state Go's after a difference.
+//
+// Everything that decides is the port's. What stands here only moves spans and pages to where Go has them.
+//
+// Invariants: a span of the trace is an mspan in use, or manual, at the same base with as many pages and the same class
+//   allocCount == allocated slots; a slot is allocated iff it is below freeindex or its allocBit is set
+//   held spans are swept and in no set; they go back before a cycle begins
+#ifndef GOMEM_TRACES_PREDICT_HEAP_H
+#define GOMEM_TRACES_PREDICT_HEAP_H
+
+#include "gomem/mcache.h"
+#include "traces/predict_pages.h"
+
+typedef struct snap_span {
+	uint64_t addr, npages;
+	uint16_t class;
+} snap_span;
+
+typedef struct snapshot {
+	snap_span *spans;
+	size_t nspans, capSpans;
+	uint64_t *objects;
+	size_t nobjects, capObjects;
+} snapshot;
+
+typedef struct span_list {
+	mspan **p;
+	size_t len, cap;
+} span_list;
+
+typedef struct predict_heap {
+	gomem_heap *h;
+	gomem_os *os;
+	page_table pages;
+	span_list held;
+} predict_heap;
+
+bool snapshot_span(snapshot *s, const gotrace_event *e);
+bool snapshot_object(snapshot *s, uint64_t addr);
+void snapshot_free(snapshot *s);
+// heap_import makes the spans and objects of s. unswept says of a span that the trace sweeps it before the first cycle.
+// false: out of memory or not a heap; err says which.
+bool heap_import(predict_heap *ph, snapshot *s, uint64_t minAddr, bool (*unswept)(void *ctx, uint64_t base), void *ctx,
+	gmt_error *err);
+
+static inline bool span_isLive(mspan *s) { return s != NULL && mspan_state(s) != mSpanDead; }
+// span_at gives the live span that covers addr, NULL: none.
+mspan *span_at(gomem_heap *h, uint64_t addr);
+// span_owner: the P whose cache has s, NULL: none.
+gomem_p *span_owner(gomem_heap *h, mspan *s);
+// span_setPages: page table and span agree.
+bool heap_note(predict_heap *ph, mspan *s);
+// span_move takes s, which the port put elsewhere, to newBase. keep: the pages where it was stay out of use.
+bool span_move(predict_heap *ph, gomem_p *p, mspan *s, uint64_t newBase, bool keep);
+// span_unalloc gives back a span that the port just made.
+void span_unalloc(predict_heap *ph, gomem_p *p, mspan *s);
+// span_discard ends a span that Go does not have any more.
+void span_discard(predict_heap *ph, gomem_p *p, mspan *s);
+// span_uncache takes s out of p's cache; it is swept and in no set.
+void span_uncache(gomem_heap *h, gomem_p *p, mspan *s);
+// span_cache makes s p's span of its class, wherever it was. false: it has no free slot.
+bool span_cache(predict_heap *ph, gomem_p *p, mspan *s);
+// span_putFirst makes s the next one that mcentral takes; span_hold keeps it from being taken in this cycle.
+bool span_putFirst(gomem_heap *h, mspan *s);
+bool span_hold(predict_heap *ph, mspan *s);
+bool heap_unhold(predict_heap *ph);
+// pcache_adopt makes the block around base p's page cache: what is free in it and was never seen.
+void pcache_adopt(predict_heap *ph, gomem_p *p, uint64_t base);
+void pcache_drop(gomem_p *p);
+
+#endif

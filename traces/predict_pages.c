@@ -1,0 +1,371 @@
+// predict_pages.c: the page table of a trace, and the first pass, which collects its sweeps. Invariants: predict_pages.h.
+#include "traces/predict_pages.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "gomem/layout.h"
+#include "gomem/sizeclasses.h"
+
+// ---- pages
+
+static page_piece *findPiece(page_table *t, uint64_t number) {
+	if (t->last != NULL && t->last->number == number) {
+		return t->last;
+	}
+	page_piece *piece;
+	HASH_FIND(hh, t->pieces, &number, sizeof(number), piece);
+	if (piece != NULL) {
+		t->last = piece;
+	}
+	return piece;
+}
+
+page_info *pages_at(page_table *t, uint64_t addr) {
+	const uint64_t page = addr >> predictPageShift;
+	page_piece *piece = findPiece(t, page >> predictPieceShift);
+	return piece == NULL ? NULL : &piece->pages[page % predictPiecePages];
+}
+
+page_info *pages_make(page_table *t, uint64_t addr) {
+	page_info *pi = pages_at(t, addr);
+	if (pi != NULL) {
+		return pi;
+	}
+	page_piece *piece = calloc(1, sizeof(*piece));
+	if (piece == NULL) {
+		return NULL;
+	}
+	piece->number = addr >> (predictPageShift + predictPieceShift);
+	HASH_ADD(hh, t->pieces, number, sizeof(piece->number), piece);
+	return pages_at(t, addr);
+}
+
+bool pages_span(page_table *t, uint64_t base, uint64_t npages, uint16_t class) {
+	for (uint64_t i = 0; i < npages; i++) {
+		page_info *pi = pages_make(t, base + (i << predictPageShift));
+		if (pi == NULL) {
+			return false;
+		}
+		pi->back = (uint32_t)i;
+		pi->npages = i == 0 ? (uint32_t)npages : 0;
+		pi->flags |= PAGE_SEEN;
+		if (i == 0) {
+			pi->class = class;
+			pi->group = 0;
+			pi->flags &= (uint8_t)~PAGE_HIDDEN;
+		}
+	}
+	return true;
+}
+
+void pages_unspan(page_table *t, uint64_t base) {
+	page_info *pi = pages_at(t, base);
+	if (pi != NULL) {
+		pi->npages = 0;
+	}
+}
+
+uint64_t pages_base(page_table *t, uint64_t addr) {
+	const page_info *pi = pages_at(t, addr);
+	if (pi == NULL) {
+		return 0;
+	}
+	const uint64_t base = ((addr >> predictPageShift) - pi->back) << predictPageShift;
+	const page_info *first = pages_at(t, base);
+	return first != NULL && first->npages > pi->back ? base : 0;
+}
+
+void pages_free(page_table *t) {
+	page_piece *piece, *next;
+	HASH_ITER(hh, t->pieces, piece, next) {
+		HASH_DEL(t->pieces, piece);
+		free(piece);
+	}
+	*t = (page_table){0};
+}
+
+// ---- the first pass
+
+enum { reclaimChunkPages = 512 }; // Go: pagesPerReclaimerChunk
+
+// What is known of an M: the sweep that it is in, and the region of sweeping.
+typedef struct m_state {
+	uint64_t m;
+	UT_hash_handle hh;
+	uint32_t open, tail;  // group + 1 and its last part + 1; 0: none
+	uint32_t region;      // 0: in none
+	uint32_t regionFirst; // groups from here on may be of the region
+	uint32_t lastRegion;  // the region that ended before the next allocation, and its last group + 1
+	uint32_t lastGroup;
+} m_state;
+
+typedef struct collector {
+	predict_sweeps *out;
+	page_table pages;
+	m_state *ms, *lastM;
+	uint32_t cycle;
+	bool begun, marking;
+} collector;
+
+static m_state *stateOf(collector *c, uint64_t m) {
+	if (c->lastM != NULL && c->lastM->m == m) {
+		return c->lastM;
+	}
+	m_state *s;
+	HASH_FIND(hh, c->ms, &m, sizeof(m), s);
+	if (s == NULL) {
+		s = calloc(1, sizeof(*s));
+		if (s == NULL) {
+			return NULL;
+		}
+		s->m = m;
+		HASH_ADD(hh, c->ms, m, sizeof(m), s);
+	}
+	c->lastM = s;
+	return s;
+}
+
+// grow makes room for one more element.
+static bool grow(void **p, uint32_t len, uint32_t *cap, size_t size) {
+	if (len < *cap) {
+		return true;
+	}
+	if (*cap > UINT32_MAX / 2) {
+		return false;
+	}
+	const uint32_t more = *cap == 0 ? 1024 : *cap * 2;
+	void *fresh = realloc(*p, (size_t)more * size);
+	if (fresh == NULL) {
+		return false;
+	}
+	*p = fresh;
+	*cap = more;
+	return true;
+}
+
+// beginSweeping: the sweeps that follow are those of the next cycle.
+static void beginSweeping(collector *c) {
+	if (c->marking) {
+		c->marking = false;
+		c->cycle++;
+	}
+}
+
+static sweep_group *newGroup(collector *c, const m_state *m, uint64_t base, sweep_how how) {
+	predict_sweeps *w = c->out;
+	if (!grow((void **)&w->groups, w->len, &w->cap, sizeof(*w->groups))) {
+		return NULL;
+	}
+	w->groups[w->len] =
+		(sweep_group){.base = base, .first = w->noffsets, .region = m->region, .cycle = c->cycle, .how = (uint8_t)how};
+	return &w->groups[w->len++];
+}
+
+// groupOf gives the part of the group of base that the next slot goes to.
+static sweep_group *groupOf(collector *c, m_state *m, uint64_t base) {
+	predict_sweeps *w = c->out;
+	const bool goesOn = m->open != 0 && w->groups[m->open - 1].base == base && w->groups[m->open - 1].cycle == c->cycle;
+	if (!goesOn) {
+		sweep_group *g = newGroup(c, m, base, m->region != 0 ? SWEEP_BY_CREDIT : SWEEP_BY_SWEEPER);
+		m->open = m->tail = w->len;
+		return g;
+	}
+	sweep_group *tail = &w->groups[m->tail - 1];
+	if (tail->first + tail->n == w->noffsets) {
+		return tail;
+	}
+	// Another M's slots came between.
+	if (newGroup(c, m, base, SWEEP_CONTINUED) == NULL) {
+		return NULL;
+	}
+	w->groups[m->tail - 1].more = w->len - 1;
+	m->tail = w->len;
+	return &w->groups[w->len - 1];
+}
+
+static bool collectFree(collector *c, m_state *m, const gotrace_event *e) {
+	beginSweeping(c);
+	const uint64_t base = pages_base(&c->pages, e->addr);
+	if (base == 0) {
+		return true;
+	}
+	predict_sweeps *w = c->out;
+	sweep_group *g = groupOf(c, m, base);
+	if (g == NULL || !grow((void **)&w->offsets, w->noffsets, &w->capOffsets, sizeof(*w->offsets))) {
+		return false;
+	}
+	w->offsets[w->noffsets++] = (uint16_t)((e->addr - base) >> 3);
+	g->n++;
+	return true;
+}
+
+static bool collectRegionBegin(collector *c, m_state *m) {
+	predict_sweeps *w = c->out;
+	if (!grow((void **)&w->regions, w->nregions, &w->capRegions, 1)) {
+		return false;
+	}
+	w->regions[w->nregions++] = REGION_UNKNOWN;
+	m->region = w->nregions;
+	m->regionFirst = w->len;
+	m->open = 0;
+	return true;
+}
+
+// isReclaim: reclaim counts the pages that it looked at, whole chunks of them, and once more those of spans that it swept and did not free.
+// It goes by address.
+static bool isReclaim(const m_state *m, uint64_t bytes, uint64_t notFreed, bool ascending) {
+	const uint64_t chunk = (uint64_t)reclaimChunkPages << predictPageShift;
+	return m->region != 0 && ascending && bytes >= chunk && (bytes - notFreed) % chunk < chunk / 4;
+}
+
+static void collectRegionEnd(collector *c, m_state *m, const gotrace_event *e) {
+	predict_sweeps *w = c->out;
+	if (m->region == 0) {
+		return;
+	}
+	uint64_t notFreed = 0, at = 0;
+	bool ascending = true;
+	uint32_t last = 0;
+	for (uint32_t i = m->regionFirst; i < w->len; i++) {
+		const sweep_group *g = &w->groups[i];
+		if (g->region != m->region || g->how == SWEEP_CONTINUED) {
+			continue;
+		}
+		last = i + 1;
+		ascending = ascending && g->base > at;
+		at = g->base;
+		const page_info *pi = pages_at(&c->pages, g->base);
+		notFreed += g->freed ? 0 : (uint64_t)pi->npages << predictPageShift;
+	}
+	const bool reclaim = isReclaim(m, e->addr, notFreed, ascending);
+	if (reclaim || last != 0) {
+		w->regions[m->region - 1] = reclaim ? REGION_RECLAIM : REGION_CREDIT;
+	}
+	for (uint32_t i = m->regionFirst; i < w->len && reclaim; i++) {
+		if (w->groups[i].region == m->region && w->groups[i].how == SWEEP_BY_CREDIT) {
+			w->groups[i].how = SWEEP_BY_RECLAIM;
+		}
+	}
+	m->lastRegion = m->region;
+	m->lastGroup = reclaim ? 0 : last;
+	m->region = 0;
+	m->open = 0;
+}
+
+// checkGreenTea: an object that lies where the inline mark bits would be shows that there are none.
+static void checkGreenTea(collector *c, const gotrace_event *e) {
+	const uint64_t base = pages_base(&c->pages, e->addr);
+	if (base == 0) {
+		return;
+	}
+	const uint16_t class = pages_at(&c->pages, base)->class;
+	if (class == GOTRACE_MANUAL || class >> 1 >= numSizeClasses) {
+		return;
+	}
+	const uint64_t size = class_to_size[class >> 1];
+	const uint64_t span = (uint64_t)class_to_allocnpages[class >> 1] << predictPageShift;
+	if (size < 16 || size > 512) {
+		return;
+	}
+	const uint64_t reserve = 128 + ((class & 1) != 0 ? 0 : span / 64);
+	if ((e->addr - base) / size >= (span - reserve) / size) {
+		c->out->noGreenTea = true;
+	}
+}
+
+// collectAlloc: mcentral swept the span of the object, if that is the last one of a region.
+static void collectAlloc(collector *c, m_state *m, const gotrace_event *e) {
+	predict_sweeps *w = c->out;
+	if (m->lastGroup != 0) {
+		sweep_group *g = &w->groups[m->lastGroup - 1];
+		if (!g->freed && pages_base(&c->pages, e->addr) == g->base) {
+			g->how = SWEEP_BY_REFILL;
+			w->regions[m->lastRegion - 1] = REGION_REFILL;
+		}
+	}
+	m->open = m->lastGroup = m->lastRegion = 0;
+	checkGreenTea(c, e);
+}
+
+static bool collectEvent(collector *c, const gotrace_event *e) {
+	m_state *m = stateOf(c, e->m);
+	if (m == NULL) {
+		return false;
+	}
+	if (e->p >= c->out->procs) {
+		c->out->procs = e->p + 1;
+	}
+	switch ((gotrace_kind)e->kind) {
+	case GOTRACE_SPAN:
+	case GOTRACE_SPAN_ALLOC:
+		m->open = m->lastGroup = m->lastRegion = 0;
+		return pages_span(&c->pages, e->addr, e->n, e->class);
+	case GOTRACE_SPAN_FREE:
+		beginSweeping(c);
+		if (m->open != 0 && c->out->groups[m->open - 1].base == e->addr) {
+			c->out->groups[m->open - 1].freed = true;
+		}
+		m->open = 0;
+		pages_unspan(&c->pages, e->addr);
+		return true;
+	case GOTRACE_OBJECT:
+		checkGreenTea(c, e);
+		return true;
+	case GOTRACE_OBJECT_ALLOC:
+		collectAlloc(c, m, e);
+		return true;
+	case GOTRACE_OBJECT_FREE:
+		return collectFree(c, m, e);
+	case GOTRACE_GC_BEGIN:
+		c->begun = true;
+		return true;
+	case GOTRACE_STW_END:
+		c->marking |= c->begun;
+		c->begun = false;
+		return true;
+	case GOTRACE_GC_END:
+		beginSweeping(c);
+		return true;
+	case GOTRACE_SWEEP_BEGIN:
+		return collectRegionBegin(c, m);
+	case GOTRACE_SWEEP_END:
+		collectRegionEnd(c, m, e);
+		return true;
+	default:
+		return true;
+	}
+}
+
+static void collectorFree(collector *c) {
+	pages_free(&c->pages);
+	m_state *m, *next;
+	HASH_ITER(hh, c->ms, m, next) {
+		HASH_DEL(c->ms, m);
+		free(m);
+	}
+}
+
+bool sweeps_collect(const predict_source *src, predict_sweeps *out, gmt_error *err) {
+	collector c = {.out = out};
+	out->noGreenTea = src->version < 26;
+	gotrace_event e;
+	int got;
+	bool ok = true;
+	while (ok && (got = src->next(src->ctx, &e, err)) == 1) {
+		ok = collectEvent(&c, &e);
+		if (!ok) {
+			(void)snprintf(err->text, sizeof(err->text), "out of memory");
+		}
+	}
+	collectorFree(&c);
+	return ok && got == 0;
+}
+
+void sweeps_free(predict_sweeps *w) {
+	free(w->groups);
+	free(w->offsets);
+	free(w->regions);
+	*w = (predict_sweeps){0};
+}

@@ -1,0 +1,93 @@
+// predict_pages.h: which span covers a page according to the trace, and the sweeps that the trace tells.
+//
+// A page table of the addresses of the trace, in pieces of 8192 pages. What a sweep freed decides what is allocated next, often before the
+// trace says so: all sweeps are collected in a first pass.
+//
+// Invariants: a page is covered iff the entry `back` pages below it has npages > back; group - 1 is an index of predict_sweeps.groups
+//   groups of a cycle and a span: one at most; groups stand in the order of their first event
+#ifndef GOMEM_TRACES_PREDICT_PAGES_H
+#define GOMEM_TRACES_PREDICT_PAGES_H
+
+#include "traces/predict.h"
+
+#include <uthash.h>
+
+enum { predictPageShift = 13, predictPieceShift = 13, predictPiecePages = 1 << predictPieceShift };
+
+enum {
+	PAGE_SEEN = 1,  // was part of a span since the trace began: nothing before it matters any more
+	PAGE_FREED = 2, // the span that begins here was freed by the port, Go's event is still to come
+	PAGE_HIDDEN = 4 // the span that begins here is as the snapshot had it: its place in mcentral is not known
+};
+
+typedef struct page_info {
+	uint32_t back;   // pages to the first one of the span
+	uint32_t npages; // first page: pages of the span, 0: none begins here
+	uint32_t group;  // first page: its sweep in this cycle; 0: none
+	uint16_t class;  // first page
+	uint8_t flags;
+} page_info;
+
+typedef struct page_piece {
+	uint64_t number;
+	UT_hash_handle hh;
+	page_info pages[predictPiecePages];
+} page_piece;
+
+typedef struct page_table {
+	page_piece *pieces, *last;
+} page_table;
+
+// pages_at gives the entry of a page, NULL where no span ever was. pages_make makes it; NULL: out of memory.
+page_info *pages_at(page_table *t, uint64_t addr);
+page_info *pages_make(page_table *t, uint64_t addr);
+bool pages_span(page_table *t, uint64_t base, uint64_t npages, uint16_t class);
+void pages_unspan(page_table *t, uint64_t base);
+// pages_base gives the base of the span that covers addr, 0: none.
+uint64_t pages_base(page_table *t, uint64_t addr);
+void pages_free(page_table *t);
+
+// How Go came to sweep a span.
+typedef enum sweep_how {
+	SWEEP_BY_SWEEPER, // in the order of sweepone
+	SWEEP_BY_REFILL,  // mcentral, for the P that took the span next
+	SWEEP_BY_CREDIT,  // sweepone, for the allocation that follows
+	SWEEP_BY_RECLAIM, // for its pages, out of order
+	SWEEP_CONTINUED,  // more of a group before it
+} sweep_how;
+
+// What an allocation swept between GOTRACE_SWEEP_BEGIN and END. It may do so for its credit, then in mcentral, then to reclaim pages.
+typedef enum region_what {
+	REGION_UNKNOWN, // nothing was freed: credit or mcentral
+	REGION_CREDIT,
+	REGION_REFILL, // the last span swept is the one that the allocation takes
+	REGION_RECLAIM,
+} region_what;
+
+typedef struct sweep_group {
+	uint64_t base;
+	uint32_t first, n; // slots freed: predict_sweeps.offsets[first..first+n)
+	uint32_t more;     // the next part: two Ms swept at the same time; 0: none
+	uint32_t region;   // regions[region - 1]; 0: not swept by an allocation
+	uint32_t cycle;    // cycles that had begun sweeping
+	uint8_t how;       // sweep_how
+	bool freed;        // the span too
+	bool seen, told;   // second pass: the trace came to it, and to the end of its span
+} sweep_group;
+
+typedef struct predict_sweeps {
+	sweep_group *groups;
+	uint32_t len, cap;
+	uint16_t *offsets; // of slots in their spans, in words
+	uint32_t noffsets, capOffsets;
+	uint8_t *regions; // of each GOTRACE_SWEEP_BEGIN: region_what
+	uint32_t nregions, capRegions;
+	int32_t procs;   // largest P + 1
+	bool noGreenTea; // an object lies where Green Tea has its mark bits
+} predict_sweeps;
+
+// sweeps_collect is the first pass. The table t is empty before and after.
+bool sweeps_collect(const predict_source *src, predict_sweeps *out, gmt_error *err);
+void sweeps_free(predict_sweeps *w);
+
+#endif
