@@ -336,6 +336,8 @@ static int other_event(gotrace *t, gt_m *m, gotrace_event *e) {
 		return proc_steal(t, m, e);
 	case GT_EV_PROC_STATUS:
 		return proc_status(t, m, e);
+	case GT_EV_GO_START:
+		return t->options.goroutines ? number(e, GOTRACE_GO_START, h->a[0]) : 0;
 	case GT_EV_STW_BEGIN:
 		return stw_begin(t, h, e);
 	case GT_EV_STW_END:
@@ -646,6 +648,7 @@ const char *gotrace_kind_name(gotrace_kind k) {
 		[GOTRACE_PROCS] = "procs",
 		[GOTRACE_PROC_START] = "proc-start",
 		[GOTRACE_PROC_STOP] = "proc-stop",
+		[GOTRACE_GO_START] = "go-start",
 	};
 	return k < GOTRACE_KINDS ? names[k] : "?";
 }

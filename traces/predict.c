@@ -17,6 +17,7 @@ enum {
 	tinyClass = 5,
 	tinyRing = 1024,
 	maxRegions = 4,
+	sweepBatch = 10, // Go: sweepBatchSize
 	maxLateTail = 16,       // free slots that a span may have left when its P asks for another
 	idleAfter = 100 * 1000, // ns after the world started: a P that did nothing until then was idle
 	progressEvery = 1 << 16,
@@ -35,6 +36,8 @@ typedef struct p_state {
 	bool tinyKnown;
 	bool running, toFlush;
 	uint8_t pcache;
+	bool sweeper;   // the background sweeper runs on it, and swept that many
+	uint32_t swept;
 	region_what region; // that it is in
 	uint32_t nregions;  // that ended since its last allocation: what they were, and bytes swept
 	region_what regions[maxRegions];
@@ -58,6 +61,7 @@ typedef struct predictor {
 	snapshot snap;
 	late_slot *late;
 	uint32_t cycle, nextGroup, nextRegion;
+	unsigned version;
 	bool imported, begun, marking;
 	uint64_t idleAt; // when idle Ps give up their page caches; 0: never
 	uint64_t wanted; // base of a span to be swept
@@ -340,6 +344,7 @@ static void flushAll(predictor *pr) {
 static void finishSweep(predictor *pr) {
 	flushAll(pr);
 	for (int32_t i = 0; i < pr->h->nallp; i++) {
+		pr->ps[i].sweeper = false;
 		pr->ps[i].nregions = 0;
 	}
 	finishsweep_m(pr->h, pr->running);
@@ -370,7 +375,9 @@ static void beginSweeping(predictor *pr) {
 // flushIdle: Ps that did nothing since the world started again lost their page caches.
 static void flushIdle(predictor *pr) {
 	pr->idleAt = 0;
-	for (int32_t i = 0; i < pr->h->nallp; i++) {
+	for (int32_t k = 0; k < pr->h->nallp; k++) {
+		// The list of idle Ps has had the last one first since go1.26.
+		const int32_t i = pr->version >= 26 ? pr->h->nallp - 1 - k : k;
 		gomem_p *p = pr->h->allp[i];
 		if (!pr->ps[i].toFlush || pr->ps[i].running) {
 			continue;
@@ -418,10 +425,36 @@ static void sweepSpan(predictor *pr, mspan *s, sweep_how how) {
 	pr->wanted = s->startAddr;
 	pr->wantedDone = false;
 	while (!pr->wantedDone && sweepone(pr->h, pr->running) != ~(uintptr_t)0) {
+		if (pr->running != NULL) {
+			pr->ps[pr->running->id].swept++;
+		}
 	}
 	pr->wanted = 0;
 	if (!pr->wantedDone) {
 		forceSweep(pr, s);
+	}
+}
+
+// sweeperEnd: the background sweeper stops after whole batches, or when nothing is left.
+static void sweeperEnd(predictor *pr, gomem_p *p) {
+	p_state *ps = &pr->ps[p->id];
+	if (!ps->sweeper) {
+		return;
+	}
+	ps->sweeper = false;
+	while ((ps->swept == 0 || ps->swept % sweepBatch != 0) && sweepone(pr->h, p) != ~(uintptr_t)0) {
+		ps->swept++;
+	}
+}
+
+static void onGoStart(predictor *pr, gomem_p *p, const gotrace_event *e) {
+	if (p == NULL) {
+		return;
+	}
+	sweeperEnd(pr, p);
+	if (pr->sweeps.sweeper != 0 && e->n == pr->sweeps.sweeper && !pr->marking) {
+		pr->ps[p->id].sweeper = true;
+		pr->ps[p->id].swept = 0;
 	}
 }
 
@@ -900,6 +933,7 @@ static void onProc(predictor *pr, const gotrace_event *e) {
 		return;
 	}
 	pr->ps[e->p].running = e->kind == GOTRACE_PROC_START;
+	sweeperEnd(pr, pr->h->allp[e->p]);
 	if (e->kind == GOTRACE_PROC_START) {
 		flushP(pr, pr->h->allp[e->p]);
 	}
@@ -980,6 +1014,9 @@ static bool onTimed(predictor *pr, const predict_source *src, const gotrace_even
 		return true;
 	case GOTRACE_GC_END:
 		beginSweeping(pr);
+		return true;
+	case GOTRACE_GO_START:
+		onGoStart(pr, p, e);
 		return true;
 	case GOTRACE_SWEEP_BEGIN:
 	case GOTRACE_SWEEP_END:
@@ -1107,6 +1144,7 @@ bool predict_run(const predict_source *src, const predict_options *opt, predict_
 	}
 	pr->out = out;
 	pr->opt = opt;
+	pr->version = src->version;
 	volatile bool ok = sweeps_collect(src, &pr->sweeps, err) && src->rewind(src->ctx, err);
 	if (ok && setjmp(pr->threw) == 0) {
 		ok = makeHeap(pr);

@@ -99,13 +99,15 @@ typedef struct m_state {
 	uint32_t regionFirst; // groups from here on may be of the region
 	uint32_t lastRegion;  // the region that ended before the next allocation, and its last group + 1
 	uint32_t lastGroup;
+	uint64_t g; // that it runs, and the cycle in which it began to
+	uint32_t gCycle;
 } m_state;
 
 typedef struct collector {
 	predict_sweeps *out;
 	page_table pages;
 	m_state *ms, *lastM;
-	uint32_t cycle;
+	uint32_t cycle, votes; // for out->sweeper
 	bool begun, marking;
 } collector;
 
@@ -185,6 +187,17 @@ static sweep_group *groupOf(collector *c, m_state *m, uint64_t base) {
 	return &w->groups[w->len - 1];
 }
 
+// voteSweeper: who sweeps most often, not for an allocation and not at the end of a cycle, is the background sweeper.
+static void voteSweeper(collector *c, const m_state *m, const gotrace_event *e) {
+	if (m->region != 0 || m->g == 0 || m->gCycle != c->cycle || c->begun || e->p < 0) {
+		return;
+	}
+	if (c->votes == 0) {
+		c->out->sweeper = m->g;
+	}
+	c->votes += c->out->sweeper == m->g ? 1 : (uint32_t)-1;
+}
+
 static bool collectFree(collector *c, m_state *m, const gotrace_event *e) {
 	beginSweeping(c);
 	const uint64_t base = pages_base(&c->pages, e->addr);
@@ -195,6 +208,9 @@ static bool collectFree(collector *c, m_state *m, const gotrace_event *e) {
 	sweep_group *g = groupOf(c, m, base);
 	if (g == NULL || !grow((void **)&w->offsets, w->noffsets, &w->capOffsets, sizeof(*w->offsets))) {
 		return false;
+	}
+	if (g->n == 0) {
+		voteSweeper(c, m, e);
 	}
 	w->offsets[w->noffsets++] = (uint16_t)((e->addr - base) >> 3);
 	g->n++;
@@ -227,13 +243,14 @@ static void collectRegionEnd(collector *c, m_state *m, const gotrace_event *e) {
 	}
 	uint64_t notFreed = 0, at = 0;
 	bool ascending = true;
-	uint32_t last = 0;
+	uint32_t last = 0, seen = 0;
 	for (uint32_t i = m->regionFirst; i < w->len; i++) {
 		const sweep_group *g = &w->groups[i];
 		if (g->region != m->region || g->how == SWEEP_CONTINUED) {
 			continue;
 		}
 		last = i + 1;
+		seen++;
 		ascending = ascending && g->base > at;
 		at = g->base;
 		const page_info *pi = pages_at(&c->pages, g->base);
@@ -249,7 +266,7 @@ static void collectRegionEnd(collector *c, m_state *m, const gotrace_event *e) {
 		}
 	}
 	m->lastRegion = m->region;
-	m->lastGroup = reclaim ? 0 : last;
+	m->lastGroup = reclaim || seen != 1 ? 0 : last; // mcentral stops at the first span that has something to free
 	m->region = 0;
 	m->open = 0;
 }
@@ -327,6 +344,10 @@ static bool collectEvent(collector *c, const gotrace_event *e) {
 		return true;
 	case GOTRACE_GC_END:
 		beginSweeping(c);
+		return true;
+	case GOTRACE_GO_START:
+		m->g = e->n;
+		m->gCycle = c->cycle;
 		return true;
 	case GOTRACE_SWEEP_BEGIN:
 		return collectRegionBegin(c, m);

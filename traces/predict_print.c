@@ -234,7 +234,7 @@ static int bad(const char *path, const char *why) {
 
 int predict_file(const char *path, const predict_file_options *opt) {
 	gmt_error err;
-	file_source f = {.path = path, .o = {.salvage = opt->salvage}, .opt = opt};
+	file_source f = {.path = path, .o = {.salvage = opt->salvage, .goroutines = true}, .opt = opt};
 	f.t = gotrace_open(path, f.o, &err);
 	if (f.t == NULL) {
 		return bad(path, err.text);
