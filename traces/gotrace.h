@@ -32,7 +32,7 @@ typedef enum gotrace_kind {
 	GOTRACE_PROCS,      // n: GOMAXPROCS
 	GOTRACE_PROC_START, // p got the M m. It may have had another: that it was stolen from that may be told late, or not at all
 	GOTRACE_PROC_STOP, // p lost its M: that is m, or it was in a system call and m is who took p away
-	GOTRACE_GO_START, // n: the goroutine that this M runs from now on. Only if asked for
+	GOTRACE_GO_START,  // n: the goroutine that this M runs from now on. Only if asked for
 	GOTRACE_KINDS
 } gotrace_kind;
 
@@ -63,7 +63,7 @@ typedef struct gotrace gotrace;
 // an event.
 typedef struct gotrace_options {
 	bool goroutines; // tell GOTRACE_GO_START
-	bool salvage; // what stands behind damage is left out, instead of refusing the file
+	bool salvage;    // what stands behind damage is left out, instead of refusing the file
 } gotrace_options;
 
 // gotrace_is: the first bytes of a file (at least 16, or all of it) are a Go trace, plain, gzip or zstd. It may still be unreadable.

@@ -17,7 +17,7 @@ enum {
 	tinyClass = 5,
 	tinyRing = 1024,
 	maxRegions = 4,
-	sweepBatch = 10, // Go: sweepBatchSize
+	sweepBatch = 10,        // Go: sweepBatchSize
 	maxLateTail = 16,       // free slots that a span may have left when its P asks for another
 	idleAfter = 100 * 1000, // ns after the world started: a P that did nothing until then was idle
 	progressEvery = 1 << 16,
@@ -36,12 +36,14 @@ typedef struct p_state {
 	bool tinyKnown;
 	bool running, toFlush;
 	uint8_t pcache;
-	bool sweeper;   // the background sweeper runs on it, and swept that many
+	bool sweeper; // the background sweeper runs on it, and swept that many
 	uint32_t swept;
 	region_what region; // that it is in
 	uint32_t nregions;  // that ended since its last allocation: what they were, and bytes swept
 	region_what regions[maxRegions];
 	uint64_t regionBytes[maxRegions];
+	uint64_t regionLast[maxRegions]; // the last span of which a free was told; 0: none
+	uint64_t last;
 } p_state;
 
 typedef struct late_slot {
@@ -257,21 +259,35 @@ static void loadMarks(void *ctx, gomem_heap *h, gomem_p *p, mspan *s) {
 
 // ---- when: answered from the trace
 
-// willSweep: mcentral finds no swept span of this class, and has some that are not swept.
-static bool willSweep(gomem_heap *h, spanClass spc) {
-	mcentral *c = &h->central[spc].mcentral;
-	return spanSet_len(mcentral_partialSwept(c, h->sweepgen)) == 0 &&
-		spanSet_len(mcentral_partialUnswept(c, h->sweepgen)) + spanSet_len(mcentral_fullUnswept(c, h->sweepgen)) != 0;
+// willSweep: mcentral finds no swept span of this class, and sweeps one that has nothing to free, as the trace says by being silent.
+static bool willSweep(predictor *pr, spanClass spc, uint64_t bytes) {
+	gomem_heap *h = pr->h;
+	const uint64_t spanBytes = (uint64_t)class_to_allocnpages[spanClass_sizeclass(spc)] << predictPageShift;
+	if (spanSet_len(mcentral_partialSwept(&h->central[spc].mcentral, h->sweepgen)) != 0 || bytes % spanBytes != 0) {
+		return false;
+	}
+	const mspan *s = span_nextUnswept(h, spc, false);
+	if (s != NULL) {
+		return bytes == spanBytes && groupAt(pr, s->startAddr) == NULL;
+	}
+	s = span_nextUnswept(h, spc, true);
+	return s != NULL && groupAt(pr, s->startAddr) == NULL;
 }
 
-static void sweepBytes(predictor *pr, gomem_p *p, uint64_t bytes) {
+// sweepCredit sweeps as many bytes as the trace says, and at least to the last span that had something to free.
+static void sweepCredit(predictor *pr, gomem_p *p, uint64_t bytes, uint64_t last) {
 	const uint64_t until = pr->sweptBytes + bytes;
-	while (pr->sweptBytes < until && sweepone(pr->h, p) != ~(uintptr_t)0) {
+	mspan *s = last != 0 ? span_at(pr->h, last) : NULL;
+	pr->wanted = s != NULL && atomic_load(&s->sweepgen) == pr->h->sweepgen - 2 ? last : 0;
+	pr->wantedDone = pr->wanted == 0;
+	while ((pr->sweptBytes < until || !pr->wantedDone) && sweepone(pr->h, p) != ~(uintptr_t)0) {
 	}
+	pr->wanted = 0;
 }
 
 // deductCredit sweeps what the trace says was swept before mcentral looked for a span, or a large one was allocated.
 static void deductCredit(void *ctx, gomem_heap *h, gomem_p *p, uintptr_t spanBytes, uintptr_t callerSweepPages) {
+	(void)h;
 	(void)spanBytes;
 	predictor *pr = ctx;
 	if (p == NULL || pr->ps[p->id].nregions == 0) {
@@ -285,12 +301,12 @@ static void deductCredit(void *ctx, gomem_heap *h, gomem_p *p, uintptr_t spanByt
 	}
 	if (n > 0 && callerSweepPages == 0 &&
 		(ps->regions[n - 1] == REGION_REFILL ||
-			(ps->regions[n - 1] == REGION_UNKNOWN && willSweep(h, pr->refilling)))) {
+			(ps->regions[n - 1] == REGION_UNKNOWN && willSweep(pr, pr->refilling, ps->regionBytes[n - 1])))) {
 		n--;
 	}
 	for (uint32_t i = 0; i < n; i++) {
 		if (ps->regions[i] != REGION_RECLAIM) {
-			sweepBytes(pr, p, ps->regionBytes[i]);
+			sweepCredit(pr, p, ps->regionBytes[i], ps->regionLast[i]);
 		}
 	}
 	ps->nregions = 0;
@@ -469,6 +485,9 @@ static void onObjectFree(predictor *pr, const gotrace_event *e) {
 		return;
 	}
 	g->seen = true;
+	if (pr->running != NULL) {
+		pr->ps[pr->running->id].last = s->startAddr;
+	}
 	const bool cached = atomic_load(&s->sweepgen) == pr->h->sweepgen + 1;
 	if (!g->freed && (cached || g->how == SWEEP_BY_SWEEPER || g->how == SWEEP_BY_RECLAIM)) {
 		sweepSpan(pr, s, (sweep_how)g->how);
@@ -959,6 +978,7 @@ static void onRegion(predictor *pr, gomem_p *p, const gotrace_event *e) {
 	if (e->kind == GOTRACE_SWEEP_BEGIN) {
 		const uint32_t i = pr->nextRegion++;
 		if (p != NULL) {
+			pr->ps[p->id].last = 0;
 			pr->ps[p->id].region = i < pr->sweeps.nregions ? (region_what)pr->sweeps.regions[i] : REGION_UNKNOWN;
 		}
 		return;
@@ -969,10 +989,12 @@ static void onRegion(predictor *pr, gomem_p *p, const gotrace_event *e) {
 	p_state *ps = &pr->ps[p->id];
 	if (ps->nregions == maxRegions) {
 		memmove(ps->regions, ps->regions + 1, (maxRegions - 1) * sizeof(ps->regions[0]));
+		memmove(ps->regionLast, ps->regionLast + 1, (maxRegions - 1) * sizeof(ps->regionLast[0]));
 		memmove(ps->regionBytes, ps->regionBytes + 1, (maxRegions - 1) * sizeof(ps->regionBytes[0]));
 		ps->nregions--;
 	}
 	ps->regions[ps->nregions] = ps->region;
+	ps->regionLast[ps->nregions] = ps->last;
 	ps->regionBytes[ps->nregions++] = e->addr;
 }
 

@@ -95,10 +95,8 @@ static void setsRemove(gomem_heap *h, mspan *s) {
 	}
 }
 
-bool span_putFirst(gomem_heap *h, mspan *s) {
-	const unsigned i = sweptOf(h);
-	spanSet *set = &h->central[s->spanclass].mcentral.partial[i];
-	const uint32_t id = mcentral_setID(s->spanclass, false, i);
+// setPutFirst pushes s and lets all others go round once.
+static bool setPutFirst(gomem_heap *h, spanSet *set, mspan *s, uint32_t id) {
 	const uint32_t n = spanSet_len(set);
 	if (!spanSet_push(&h->env, set, s, id)) {
 		return false;
@@ -107,6 +105,29 @@ bool span_putFirst(gomem_heap *h, mspan *s) {
 		(void)spanSet_push(&h->env, set, spanSet_pop(&h->env, set, id), id);
 	}
 	return true;
+}
+
+bool span_putFirst(gomem_heap *h, mspan *s) {
+	const unsigned i = sweptOf(h);
+	spanSet *set = &h->central[s->spanclass].mcentral.partial[i];
+	return setPutFirst(h, set, s, mcentral_setID(s->spanclass, false, i));
+}
+
+mspan *span_nextUnswept(gomem_heap *h, spanClass spc, bool full) {
+	mcentral *c = &h->central[spc].mcentral;
+	const unsigned i = 1 - sweptOf(h);
+	spanSet *set = full ? &c->full[i] : &c->partial[i];
+	const uint32_t id = mcentral_setID(spc, full, i);
+	for (;;) {
+		mspan *s = spanSet_pop(&h->env, set, id);
+		if (s == NULL) {
+			return NULL;
+		}
+		if (mspan_state(s) == mSpanInUse && s->spanclass == spc && atomic_load(&s->sweepgen) == h->sweepgen - 2) {
+			(void)setPutFirst(h, set, s, id);
+			return s;
+		}
+	}
 }
 
 bool span_hold(predict_heap *ph, mspan *s) {

@@ -64,6 +64,8 @@ bool span_cache(predict_heap *ph, gomem_p *p, mspan *s);
 bool span_putFirst(gomem_heap *h, mspan *s);
 bool span_hold(predict_heap *ph, mspan *s);
 bool heap_unhold(predict_heap *ph);
+// span_nextUnswept is what mcentral sweeps first, NULL: there is none. What was swept out of order leaves the set, as when it is popped.
+mspan *span_nextUnswept(gomem_heap *h, spanClass spc, bool full);
 // pcache_adopt makes the block around base p's page cache: what is free in it and was never seen.
 void pcache_adopt(predict_heap *ph, gomem_p *p, uint64_t base);
 void pcache_drop(gomem_p *p);

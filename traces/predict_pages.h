@@ -82,9 +82,9 @@ typedef struct predict_sweeps {
 	uint32_t noffsets, capOffsets;
 	uint8_t *regions; // of each GOTRACE_SWEEP_BEGIN: region_what
 	uint32_t nregions, capRegions;
-	int32_t procs;     // largest P + 1
-	uint64_t sweeper;  // the goroutine that sweeps in the background; 0: not known
-	bool noGreenTea; // an object lies where Green Tea has its mark bits
+	int32_t procs;    // largest P + 1
+	uint64_t sweeper; // the goroutine that sweeps in the background; 0: not known
+	bool noGreenTea;  // an object lies where Green Tea has its mark bits
 } predict_sweeps;
 
 // sweeps_collect is the first pass. The table t is empty before and after.
