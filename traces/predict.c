@@ -36,7 +36,8 @@ typedef struct p_state {
 	bool tinyKnown;
 	bool running, toFlush;
 	uint8_t pcache;
-	bool sweeper; // the background sweeper runs on it, and swept that many
+	uint64_t block; // of its page cache, as the last single page that Go took from it tells
+	bool sweeper;   // the background sweeper runs on it, and swept that many
 	uint32_t swept;
 	region_what region; // that it is in
 	uint32_t nregions;  // that ended since its last allocation: what they were, and bytes swept
@@ -395,7 +396,7 @@ static void flushIdle(predictor *pr) {
 		// The list of idle Ps has had the last one first since go1.26.
 		const int32_t i = pr->version >= 26 ? pr->h->nallp - 1 - k : k;
 		gomem_p *p = pr->h->allp[i];
-		if (!pr->ps[i].toFlush || pr->ps[i].running) {
+		if (!pr->ps[i].toFlush || pr->ps[i].running || sweeps_acquired(&pr->sweeps, pr->cycle, i)) {
 			continue;
 		}
 		flushP(pr, p);
@@ -404,7 +405,6 @@ static void flushIdle(predictor *pr) {
 		unlock(&pr->h->env, &pr->h->lock);
 		pr->ps[i].pcache = PCACHE_KNOWN;
 	}
-	flushAll(pr);
 }
 
 // ---- sweeps
@@ -425,7 +425,9 @@ static void forceSweep(predictor *pr, mspan *s) {
 static void sweepSpan(predictor *pr, mspan *s, sweep_how how) {
 	if (atomic_load(&s->sweepgen) == pr->h->sweepgen + 1) {
 		gomem_p *owner = span_owner(pr->h, s);
-		if (owner != NULL) {
+		if (owner != NULL && owner != pr->running && pr->running != NULL && !pr->ps[owner->id].running) {
+			flushIdle(pr);
+		} else if (owner != NULL) {
 			flushP(pr, owner);
 		}
 		return;
@@ -582,11 +584,12 @@ static mspan *adoptPcache(predictor *pr, gomem_p *p, const gotrace_event *e) {
 	if (s == NULL) {
 		return NULL;
 	}
-	if (s->startAddr != e->addr && !span_move(&pr->ph, NULL, s, e->addr, false)) {
+	if (s->startAddr != e->addr && !span_move(&pr->ph, NULL, s, e->addr, 0)) {
 		return NULL;
 	}
 	pcache_drop(p);
-	pcache_adopt(&pr->ph, p, e->addr);
+	pcache_adopt(&pr->ph, p, e->addr, 0, true);
+	pr->ps[p->id].block = pcache_block(e->addr);
 	countAdopted(pr, spanKind(e->class));
 	return s;
 }
@@ -602,17 +605,20 @@ static bool wrongSpan(predictor *pr, gomem_p *p, mspan *s, const gotrace_event *
 	} else {
 		countMismatch(pr, kind, predicted, "the lowest free pages, of the P's page cache or the heap, are others");
 	}
-	if (!span_move(&pr->ph, p, s, e->addr, unseenThere)) {
+	// One page always comes from the page cache. Either the P still has the one that it had, and the port's was empty too early. Or Go took
+	// another block: then the page that the port wanted is not free, but in the cache of some P.
+	const uint64_t block = pcache_block(e->addr);
+	const bool single = usesCache(p, e->n) && e->n == 1;
+	const bool same = single && pr->ps[p->id].block == block && pcache_block(predicted) != block;
+	if (!span_move(&pr->ph, p, s, e->addr, same ? 0 : 1)) {
 		return false;
 	}
-	const uint64_t block = alignDown(e->addr, (uint64_t)pageCachePages << predictPageShift);
-	if (usesCache(p, e->n) && p->pcache.base != block && (hiddenCache || e->n == 1)) {
-		// One page always comes from the page cache: it is another one than the port's.
+	if (single && p->pcache.base != block) {
 		lock(&pr->h->env, &pr->h->lock);
 		pageCache_flush(&pr->h->env, &p->pcache, &pr->h->pages, p->id);
 		unlock(&pr->h->env, &pr->h->lock);
 		pcache_drop(p);
-		pcache_adopt(&pr->ph, p, e->addr);
+		pcache_adopt(&pr->ph, p, e->addr, same ? e->addr : 0, hiddenCache);
 	}
 	return true;
 }
@@ -626,6 +632,9 @@ static mspan *comparePlace(predictor *pr, gomem_p *p, mspan *s, const gotrace_ev
 		countEqual(pr, spanKind(e->class));
 	} else if (!wrongSpan(pr, p, s, e)) {
 		return NULL;
+	}
+	if (usesCache(p, e->n) && e->n == 1) {
+		pr->ps[p->id].block = pcache_block(e->addr);
 	}
 	return s;
 }

@@ -282,10 +282,10 @@ static void givePages(gomem_heap *h, gomem_p *p, uint64_t base, uint64_t npages)
 
 void pcache_drop(gomem_p *p) { p->pcache = (pageCache){0}; }
 
-void pcache_adopt(predict_heap *ph, gomem_p *p, uint64_t base) {
+void pcache_adopt(predict_heap *ph, gomem_p *p, uint64_t base, uint64_t from, bool unseen) {
 	gomem_heap *h = ph->h;
 	const gomem_layout *L = layout_get(&h->env);
-	const uint64_t block = alignDown(base, (uint64_t)pageCachePages << predictPageShift);
+	const uint64_t block = pcache_block(base);
 	const pallocData *chunk = pageAlloc_tryChunkOf(L, &h->pages, chunkIndex(L, block));
 	if (chunk == NULL) {
 		return;
@@ -294,10 +294,11 @@ void pcache_adopt(predict_heap *ph, gomem_p *p, uint64_t base) {
 	uint64_t cache = 0;
 	lock(&h->env, &h->lock);
 	for (unsigned i = 0; i < pageCachePages; i++) {
-		const page_info *pi = pages_at(&ph->pages, block + ((uint64_t)i << predictPageShift));
+		const uint64_t page = block + ((uint64_t)i << predictPageShift);
+		const page_info *pi = pages_at(&ph->pages, page);
 		const bool seen = pi != NULL && (pi->flags & PAGE_SEEN) != 0;
-		if (!seen && (inUse >> i & 1) == 0) {
-			claimPage(h, block + ((uint64_t)i << predictPageShift));
+		if (page >= from && !(unseen && seen) && (inUse >> i & 1) == 0) {
+			claimPage(h, page);
 			cache |= (uint64_t)1 << i;
 		}
 	}
@@ -348,7 +349,7 @@ static void evict(predict_heap *ph, gomem_p *p, const mspan *keep, uint64_t base
 	}
 }
 
-bool span_move(predict_heap *ph, gomem_p *p, mspan *s, uint64_t newBase, bool keep) {
+bool span_move(predict_heap *ph, gomem_p *p, mspan *s, uint64_t newBase, uint64_t keep) {
 	gomem_heap *h = ph->h;
 	const uint64_t old = s->startAddr;
 	const uint64_t used = s->limit - old;
@@ -360,8 +361,8 @@ bool span_move(predict_heap *ph, gomem_p *p, mspan *s, uint64_t newBase, bool ke
 		setPageInUse(h, old, false);
 	}
 	evict(ph, p, s, newBase, s->npages);
-	if (!keep) {
-		givePages(h, p, old, s->npages);
+	if (keep < s->npages) {
+		givePages(h, p, old + (keep << predictPageShift), s->npages - keep);
 	}
 	lock(&h->env, &h->lock);
 	for (uint64_t i = 0; i < s->npages; i++) {

@@ -50,8 +50,8 @@ mspan *span_at(gomem_heap *h, uint64_t addr);
 gomem_p *span_owner(gomem_heap *h, mspan *s);
 // span_setPages: page table and span agree.
 bool heap_note(predict_heap *ph, mspan *s);
-// span_move takes s, which the port put elsewhere, to newBase. keep: the pages where it was stay out of use.
-bool span_move(predict_heap *ph, gomem_p *p, mspan *s, uint64_t newBase, bool keep);
+// span_move takes s, which the port put elsewhere, to newBase. keep: so many pages where it was stay out of use.
+bool span_move(predict_heap *ph, gomem_p *p, mspan *s, uint64_t newBase, uint64_t keep);
 // span_unalloc gives back a span that the port just made.
 void span_unalloc(predict_heap *ph, gomem_p *p, mspan *s);
 // span_discard ends a span that Go does not have any more.
@@ -66,8 +66,11 @@ bool span_hold(predict_heap *ph, mspan *s);
 bool heap_unhold(predict_heap *ph);
 // span_nextUnswept is what mcentral sweeps first, NULL: there is none. What was swept out of order leaves the set, as when it is popped.
 mspan *span_nextUnswept(gomem_heap *h, spanClass spc, bool full);
-// pcache_adopt makes the block around base p's page cache: what is free in it and was never seen.
-void pcache_adopt(predict_heap *ph, gomem_p *p, uint64_t base);
+// pcache_adopt makes the block around base p's page cache: what is free in it from `from` on. unseen: only pages that were never in a span.
+void pcache_adopt(predict_heap *ph, gomem_p *p, uint64_t base, uint64_t from, bool unseen);
+static inline uint64_t pcache_block(uint64_t base) {
+	return alignDown(base, (uint64_t)pageCachePages << predictPageShift);
+}
 void pcache_drop(gomem_p *p);
 
 #endif

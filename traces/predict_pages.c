@@ -198,8 +198,23 @@ static void voteSweeper(collector *c, const m_state *m, const gotrace_event *e) 
 	c->votes += c->out->sweeper == m->g ? 1 : (uint32_t)-1;
 }
 
+static bool collectAcquired(collector *c, const gotrace_event *e) {
+	predict_sweeps *w = c->out;
+	if (e->p >= 0 || e->next_p < 0 || sweeps_acquired(w, c->cycle, e->next_p)) {
+		return true;
+	}
+	if (!grow((void **)&w->acquired, w->nacquired, &w->capAcquired, sizeof(*w->acquired))) {
+		return false;
+	}
+	w->acquired[w->nacquired++] = (uint64_t)c->cycle << 16 | (uint64_t)e->next_p;
+	return true;
+}
+
 static bool collectFree(collector *c, m_state *m, const gotrace_event *e) {
 	beginSweeping(c);
+	if (!collectAcquired(c, e)) {
+		return false;
+	}
 	const uint64_t base = pages_base(&c->pages, e->addr);
 	if (base == 0) {
 		return true;
@@ -384,9 +399,20 @@ bool sweeps_collect(const predict_source *src, predict_sweeps *out, gmt_error *e
 	return ok && got == 0;
 }
 
+bool sweeps_acquired(const predict_sweeps *w, uint32_t cycle, int32_t p) {
+	const uint64_t key = (uint64_t)cycle << 16 | (uint64_t)p;
+	for (uint32_t i = w->nacquired; i-- > 0;) {
+		if (w->acquired[i] == key) {
+			return true;
+		}
+	}
+	return false;
+}
+
 void sweeps_free(predict_sweeps *w) {
 	free(w->groups);
 	free(w->offsets);
 	free(w->regions);
+	free(w->acquired);
 	*w = (predict_sweeps){0};
 }

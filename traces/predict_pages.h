@@ -82,6 +82,8 @@ typedef struct predict_sweeps {
 	uint32_t noffsets, capOffsets;
 	uint8_t *regions; // of each GOTRACE_SWEEP_BEGIN: region_what
 	uint32_t nregions, capRegions;
+	uint64_t *acquired; // cycle << 16 | P: who acquired that P flushed its cache, so that it was not idle
+	uint32_t nacquired, capAcquired;
 	int32_t procs;    // largest P + 1
 	uint64_t sweeper; // the goroutine that sweeps in the background; 0: not known
 	bool noGreenTea;  // an object lies where Green Tea has its mark bits
@@ -89,6 +91,7 @@ typedef struct predict_sweeps {
 
 // sweeps_collect is the first pass. The table t is empty before and after.
 bool sweeps_collect(const predict_source *src, predict_sweeps *out, gmt_error *err);
+bool sweeps_acquired(const predict_sweeps *w, uint32_t cycle, int32_t p);
 void sweeps_free(predict_sweeps *w);
 
 #endif
