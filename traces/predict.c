@@ -70,6 +70,8 @@ typedef struct predictor {
 	uint64_t wanted; // base of a span to be swept
 	bool wantedDone;
 	uint64_t sweptBytes;
+	uint64_t kept; // base of a span without objects that Go did not free: mcentral swept it, and a P took it. 0: none
+	spanClass keptClass;
 	bool grew; // mcentral asked for a new span
 	spanClass refilling;
 	gomem_p *running;
@@ -252,6 +254,10 @@ static void loadMarks(void *ctx, gomem_heap *h, gomem_p *p, mspan *s) {
 			pi->flags |= PAGE_FREED;
 		}
 	}
+	if (g != NULL && !g->freed && spanClass_sizeclass(s->spanclass) != 0 && mspan_countAlloc(s) == 0) {
+		pr->kept = s->startAddr;
+		pr->keptClass = s->spanclass;
+	}
 	if (s->startAddr == pr->wanted) {
 		pr->wantedDone = true;
 	}
@@ -259,6 +265,30 @@ static void loadMarks(void *ctx, gomem_heap *h, gomem_p *p, mspan *s) {
 }
 
 // ---- when: answered from the trace
+
+// keepSpan: the port's sweeper came to a span before the P that took it, and freed it. It is made again.
+static void keepSpan(predictor *pr) {
+	const uint64_t base = pr->kept;
+	if (base == 0) {
+		return;
+	}
+	pr->kept = 0;
+	page_info *pi = pages_at(&pr->ph.pages, base);
+	if (span_at(pr->h, base) != NULL || pi == NULL || pi->npages == 0) {
+		return;
+	}
+	mspan *s = mheap_alloc(pr->h, NULL, pi->npages, pr->keptClass);
+	if (s == NULL || (s->startAddr != base && !span_move(&pr->ph, NULL, s, base, 0)) ||
+		!mcentral_pushPartialSwept(pr->h, &pr->h->central[s->spanclass].mcentral, s)) {
+		pr->noMemory = true;
+	}
+}
+
+static bool sweepOne(predictor *pr, gomem_p *p) {
+	const bool some = sweepone(pr->h, p) != ~(uintptr_t)0;
+	keepSpan(pr);
+	return some;
+}
 
 // willSweep: mcentral finds no swept span of this class, and sweeps one that has nothing to free, as the trace says by being silent.
 static bool willSweep(predictor *pr, spanClass spc, uint64_t bytes) {
@@ -281,7 +311,7 @@ static void sweepCredit(predictor *pr, gomem_p *p, uint64_t bytes, uint64_t last
 	mspan *s = last != 0 ? span_at(pr->h, last) : NULL;
 	pr->wanted = s != NULL && atomic_load(&s->sweepgen) == pr->h->sweepgen - 2 ? last : 0;
 	pr->wantedDone = pr->wanted == 0;
-	while ((pr->sweptBytes < until || !pr->wantedDone) && sweepone(pr->h, p) != ~(uintptr_t)0) {
+	while ((pr->sweptBytes < until || !pr->wantedDone) && sweepOne(pr, p)) {
 	}
 	pr->wanted = 0;
 }
@@ -350,6 +380,7 @@ static void flushP(predictor *pr, gomem_p *p) {
 	ps->tinyKnown = true;
 	dropUnused(pr, p);
 	(void)mcache_prepareForSweep(pr->h, p, p->mcache);
+	keepSpan(pr);
 }
 
 static void flushAll(predictor *pr) {
@@ -363,6 +394,8 @@ static void finishSweep(predictor *pr) {
 	for (int32_t i = 0; i < pr->h->nallp; i++) {
 		pr->ps[i].sweeper = false;
 		pr->ps[i].nregions = 0;
+	}
+	while (sweepOne(pr, pr->running)) {
 	}
 	finishsweep_m(pr->h, pr->running);
 	pr->marking = true;
@@ -419,6 +452,7 @@ static bool isUnswept(const predictor *pr, mspan *s) { return atomic_load(&s->sw
 static void forceSweep(predictor *pr, mspan *s) {
 	atomic_store(&s->sweepgen, pr->h->sweepgen - 1);
 	(void)mspan_sweep(pr->h, pr->running, s, false);
+	keepSpan(pr);
 }
 
 // sweepSpan sweeps s now, in the way Go came to it.
@@ -442,7 +476,7 @@ static void sweepSpan(predictor *pr, mspan *s, sweep_how how) {
 	}
 	pr->wanted = s->startAddr;
 	pr->wantedDone = false;
-	while (!pr->wantedDone && sweepone(pr->h, pr->running) != ~(uintptr_t)0) {
+	while (!pr->wantedDone && sweepOne(pr, pr->running)) {
 		if (pr->running != NULL) {
 			pr->ps[pr->running->id].swept++;
 		}
@@ -460,7 +494,7 @@ static void sweeperEnd(predictor *pr, gomem_p *p) {
 		return;
 	}
 	ps->sweeper = false;
-	while ((ps->swept == 0 || ps->swept % sweepBatch != 0) && sweepone(pr->h, p) != ~(uintptr_t)0) {
+	while ((ps->swept == 0 || ps->swept % sweepBatch != 0) && sweepOne(pr, p)) {
 		ps->swept++;
 	}
 }
