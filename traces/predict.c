@@ -924,6 +924,9 @@ static void onObject(predictor *pr, gomem_p *p, const gotrace_event *e) {
 		onLarge(pr, s, e);
 		return;
 	}
+	if (pr->marking) {
+		pages_at(&pr->ph.pages, s->startAddr)->black = pr->cycle + 1;
+	}
 	const predict_kind kind = s->spanclass == tinyClass ? PREDICT_TINY : PREDICT_SMALL;
 	const uintptr_t i = mspan_objIndex(s, e->addr);
 	if (p == NULL || i >= s->nelems) {
@@ -1017,12 +1020,48 @@ static void onStop(predictor *pr, const predict_source *src, const gotrace_event
 	}
 }
 
+// isUnmarked: the page bitmap has no mark for s, that is not swept. Green Tea leaves it out where objects have no pointers or one is marked
+// alone, unless an object was allocated while marking was on.
+static bool isUnmarked(predictor *pr, mspan *s) {
+	const sweep_group *g = groupAt(pr, s->startAddr);
+	if (g != NULL) {
+		return g->how == SWEEP_BY_RECLAIM;
+	}
+	const page_info *pi = pages_at(&pr->ph.pages, s->startAddr);
+	if (!gcUsesSpanInlineMarkBits(&pr->h->env, s->elemsize) || pi == NULL || pi->black == pr->cycle) {
+		return false;
+	}
+	return spanClass_noscan(s->spanclass) || s->allocCount == 1;
+}
+
+// reclaim looks at chunks of pages as Go does, and sweeps what is in use and not marked.
+static void reclaim(predictor *pr, gomem_p *p, uint32_t chunks) {
+	gomem_heap *h = pr->h;
+	const uint64_t from = atomic_load(&h->reclaimIndex), to = from + (uint64_t)chunks * reclaimChunkPages;
+	for (uint64_t i = from; i < to && i / predictPiecePages < (uint64_t)h->sweepArenas.len; i++) {
+		heapArena *ha = mheap_arenaAt(h, h->sweepArenas.p[i / predictPiecePages]);
+		const uint64_t page = i % predictPiecePages;
+		if ((atomic_load(&ha->pageInUse[page / 8]) >> page % 8 & 1) == 0) {
+			continue;
+		}
+		mspan *s = ha->spans[page];
+		if (isUnswept(pr, s) && isUnmarked(pr, s)) {
+			(void)mheap_reclaimSpan(h, p, s);
+			keepSpan(pr);
+		}
+	}
+	atomic_store(&h->reclaimIndex, to);
+}
+
 static void onRegion(predictor *pr, gomem_p *p, const gotrace_event *e) {
 	if (e->kind == GOTRACE_SWEEP_BEGIN) {
 		const uint32_t i = pr->nextRegion++;
 		if (p != NULL) {
 			pr->ps[p->id].last = 0;
 			pr->ps[p->id].region = i < pr->sweeps.nregions ? (region_what)pr->sweeps.regions[i] : REGION_UNKNOWN;
+			if (pr->ps[p->id].region == REGION_RECLAIM) {
+				reclaim(pr, p, pr->sweeps.chunks[i]);
+			}
 		}
 		return;
 	}

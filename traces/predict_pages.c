@@ -54,6 +54,7 @@ bool pages_span(page_table *t, uint64_t base, uint64_t npages, uint16_t class) {
 		if (i == 0) {
 			pi->class = class;
 			pi->group = 0;
+			pi->black = 0;
 			pi->flags &= (uint8_t)~PAGE_HIDDEN;
 		}
 	}
@@ -87,8 +88,6 @@ void pages_free(page_table *t) {
 }
 
 // ---- the first pass
-
-enum { reclaimChunkPages = 512 }; // Go: pagesPerReclaimerChunk
 
 // What is known of an M: the sweep that it is in, and the region of sweeping.
 typedef struct m_state {
@@ -234,9 +233,11 @@ static bool collectFree(collector *c, m_state *m, const gotrace_event *e) {
 
 static bool collectRegionBegin(collector *c, m_state *m) {
 	predict_sweeps *w = c->out;
-	if (!grow((void **)&w->regions, w->nregions, &w->capRegions, 1)) {
+	if (!grow((void **)&w->regions, w->nregions, &w->capRegions, 1) ||
+		!grow((void **)&w->chunks, w->nregions, &w->capChunks, sizeof(*w->chunks))) {
 		return false;
 	}
+	w->chunks[w->nregions] = 0;
 	w->regions[w->nregions++] = REGION_UNKNOWN;
 	m->region = w->nregions;
 	m->regionFirst = w->len;
@@ -244,11 +245,10 @@ static bool collectRegionBegin(collector *c, m_state *m) {
 	return true;
 }
 
-// isReclaim: reclaim counts the pages that it looked at, whole chunks of them, and once more those of spans that it swept and did not free.
-// It goes by address.
-static bool isReclaim(const m_state *m, uint64_t bytes, uint64_t notFreed, bool ascending) {
-	const uint64_t chunk = (uint64_t)reclaimChunkPages << predictPageShift;
-	return m->region != 0 && ascending && bytes >= chunk && (bytes - notFreed) % chunk < chunk / 4;
+// isReclaim: reclaim goes by address, and counts the pages that it looked at, whole chunks of them. Those of spans that it swept and
+// did not free count once more.
+static bool isReclaim(uint64_t bytes, bool ascending) {
+	return ascending && bytes >= (uint64_t)reclaimChunkPages << predictPageShift;
 }
 
 static void collectRegionEnd(collector *c, m_state *m, const gotrace_event *e) {
@@ -271,7 +271,10 @@ static void collectRegionEnd(collector *c, m_state *m, const gotrace_event *e) {
 		const page_info *pi = pages_at(&c->pages, g->base);
 		notFreed += g->freed ? 0 : (uint64_t)pi->npages << predictPageShift;
 	}
-	const bool reclaim = isReclaim(m, e->addr, notFreed, ascending);
+	const bool reclaim = isReclaim(e->addr, ascending);
+	if (reclaim) {
+		w->chunks[m->region - 1] = (uint32_t)((e->addr - notFreed) >> predictPageShift) / reclaimChunkPages;
+	}
 	if (reclaim || last != 0) {
 		w->regions[m->region - 1] = reclaim ? REGION_RECLAIM : REGION_CREDIT;
 	}
@@ -413,6 +416,7 @@ void sweeps_free(predict_sweeps *w) {
 	free(w->groups);
 	free(w->offsets);
 	free(w->regions);
+	free(w->chunks);
 	free(w->acquired);
 	*w = (predict_sweeps){0};
 }

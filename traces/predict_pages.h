@@ -12,6 +12,7 @@
 
 #include <uthash.h>
 
+enum { reclaimChunkPages = 512 }; // Go: pagesPerReclaimerChunk
 enum { predictPageShift = 13, predictPieceShift = 13, predictPiecePages = 1 << predictPieceShift };
 
 enum {
@@ -24,7 +25,9 @@ typedef struct page_info {
 	uint32_t back;   // pages to the first one of the span
 	uint32_t npages; // first page: pages of the span, 0: none begins here
 	uint32_t group;  // first page: its sweep in this cycle; 0: none
-	uint16_t class;  // first page
+	uint32_t
+		black; // first page: the cycle before whose sweeping an object was allocated in the span, while marking was on
+	uint16_t class; // first page
 	uint8_t flags;
 } page_info;
 
@@ -81,7 +84,8 @@ typedef struct predict_sweeps {
 	uint16_t *offsets; // of slots in their spans, in words
 	uint32_t noffsets, capOffsets;
 	uint8_t *regions; // of each GOTRACE_SWEEP_BEGIN: region_what
-	uint32_t nregions, capRegions;
+	uint32_t *chunks; // of each: chunks of pages that reclaim looked at
+	uint32_t nregions, capRegions, capChunks;
 	uint64_t *acquired; // cycle << 16 | P: who acquired that P flushed its cache, so that it was not idle
 	uint32_t nacquired, capAcquired;
 	int32_t procs;    // largest P + 1
