@@ -628,13 +628,34 @@ static mspan *adoptPcache(predictor *pr, gomem_p *p, const gotrace_event *e) {
 	return s;
 }
 
+// isHeldUnseen: a page was never in a span, and is not free, because Go passed it over earlier: it was in a page cache when the trace began.
+static bool isHeldUnseen(predictor *pr, uint64_t base, uint64_t npages) {
+	for (uint64_t i = 0; i < npages; i++) {
+		const uint64_t page = base + (i << predictPageShift);
+		if (isUnseen(pr, page, 1) && page_isHeld(&pr->ph, page)) {
+			return true;
+		}
+	}
+	return false;
+}
+
+// someHidden: a P may still have pages in its cache that it had when the trace began.
+static bool someHidden(const predictor *pr) {
+	for (int32_t i = 0; i < pr->h->nallp; i++) {
+		if (pr->ps[i].pcache != PCACHE_KNOWN) {
+			return true;
+		}
+	}
+	return false;
+}
+
 // wrongSpan puts s where Go has it, and says what that means.
 static bool wrongSpan(predictor *pr, gomem_p *p, mspan *s, const gotrace_event *e) {
 	const uint64_t predicted = s->startAddr;
 	const predict_kind kind = spanKind(e->class);
-	const bool unseenThere = isUnseen(pr, predicted, e->n), unseenHere = isUnseen(pr, e->addr, e->n);
+	const bool unseen = someHidden(pr) && isUnseen(pr, predicted, e->n);
 	const bool hiddenCache = usesCache(p, e->n) && pr->ps[p->id].pcache != PCACHE_KNOWN;
-	if (unseenThere || unseenHere || hiddenCache) {
+	if (unseen || hiddenCache || isHeldUnseen(pr, e->addr, e->n)) {
 		countAdopted(pr, kind);
 	} else {
 		countMismatch(pr, kind, predicted, "the lowest free pages, of the P's page cache or the heap, are others");
@@ -644,7 +665,7 @@ static bool wrongSpan(predictor *pr, gomem_p *p, mspan *s, const gotrace_event *
 	const uint64_t block = pcache_block(e->addr);
 	const bool single = usesCache(p, e->n) && e->n == 1;
 	const bool same = single && pr->ps[p->id].block == block && pcache_block(predicted) != block;
-	if (!span_move(&pr->ph, p, s, e->addr, same ? 0 : 1)) {
+	if (!span_move(&pr->ph, p, s, e->addr, same || e->addr < predicted ? 0 : 1)) {
 		return false;
 	}
 	if (single && p->pcache.base != block) {

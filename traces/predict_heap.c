@@ -252,6 +252,15 @@ static gomem_p *cacheWith(gomem_heap *h, uint64_t page) {
 	return NULL;
 }
 
+bool page_isHeld(predict_heap *ph, uint64_t page) {
+	gomem_heap *h = ph->h;
+	const gomem_layout *L = layout_get(&h->env);
+	const pallocData *chunk =
+		heapArenaOf(h, page) == NULL ? NULL : pageAlloc_tryChunkOf(L, &h->pages, chunkIndex(L, page));
+	return chunk != NULL && pageBits_get(&chunk->pallocBits.b, chunkPageIndex(L, page)) != 0 &&
+		cacheWith(h, page) == NULL && span_at(h, page) == NULL;
+}
+
 static void claimPage(gomem_heap *h, uint64_t page) {
 	gomem_p *p = cacheWith(h, page);
 	if (p != NULL) {

@@ -52,6 +52,8 @@ gomem_p *span_owner(gomem_heap *h, mspan *s);
 bool heap_note(predict_heap *ph, mspan *s);
 // span_move takes s, which the port put elsewhere, to newBase. keep: so many pages where it was stay out of use.
 bool span_move(predict_heap *ph, gomem_p *p, mspan *s, uint64_t newBase, uint64_t keep);
+// page_isHeld: the page is in use, in no span, and in no P's page cache.
+bool page_isHeld(predict_heap *ph, uint64_t page);
 // span_unalloc gives back a span that the port just made.
 void span_unalloc(predict_heap *ph, gomem_p *p, mspan *s);
 // span_discard ends a span that Go does not have any more.

@@ -1,0 +1,339 @@
+// test_predict.c: predictions for Go traces: small traces made by hand, and a recorded one in which one event is altered.
+//
+// Witness: the rules of Go's allocator, by hand; and a trace that go1.26 wrote, of which every object and span is as predicted.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "gomem/sizeclasses.h"
+#include "traces/predict_pages.h"
+
+enum { PAGE = 8192, SCAN48 = 10, TINY = 5, MAX_EVENTS = 4096 };
+static const uint64_t heap = 0xc000000000;
+
+// ---- traces made by hand
+
+typedef struct script {
+	gotrace_event events[MAX_EVENTS];
+	size_t n, at;
+} script;
+
+static int scriptNext(void *ctx, gotrace_event *e, gmt_error *err) {
+	(void)err;
+	script *s = ctx;
+	if (s->at == s->n) {
+		return 0;
+	}
+	*e = s->events[s->at++];
+	return 1;
+}
+
+static bool scriptRewind(void *ctx, gmt_error *err) {
+	(void)err;
+	((script *)ctx)->at = 0;
+	return true;
+}
+
+static void add(script *s, gotrace_kind kind, uint64_t addr, uint64_t n, uint16_t class) {
+	assert_true(s->n < MAX_EVENTS);
+	s->events[s->n] = (gotrace_event){
+		.kind = (uint8_t)kind, .addr = addr, .n = n, .class = class, .next_p = -1, .time = s->n, .m = 1};
+	s->n++;
+}
+
+// begin: a heap of one page of small objects, the first of which is taken.
+static script *begin(void) {
+	script *s = calloc(1, sizeof(*s));
+	assert_non_null(s);
+	add(s, GOTRACE_SPAN, heap, 1, SCAN48);
+	add(s, GOTRACE_OBJECT, heap, 0, 0);
+	add(s, GOTRACE_SNAPSHOT_END, 0, 0, 0);
+	return s;
+}
+
+static void allocate(script *s, uint64_t addr) { add(s, GOTRACE_OBJECT_ALLOC, addr, 0, 0); }
+
+static void allocateSlots(script *s, uint64_t base, unsigned from, unsigned to) {
+	for (unsigned i = from; i < to; i++) {
+		allocate(s, base + i * 48);
+	}
+}
+
+static predict_result run(script *s) {
+	const predict_source src = {.ctx = s, .next = scriptNext, .rewind = scriptRewind, .min_addr = heap, .version = 26};
+	const predict_options opt = {.mismatches = 10};
+	predict_result r;
+	gmt_error err = {{0}};
+	assert_true(predict_run(&src, &opt, &r, &err));
+	assert_string_equal(r.stopped, "");
+	for (int k = 0; k < PREDICT_KINDS; k++) {
+		const predict_count *c = &r.kinds[k];
+		assert_int_equal(c->all, c->equal + c->late + c->adopted + c->mismatch);
+	}
+	free(s);
+	return r;
+}
+
+static void checkCount(
+	const predict_result *r, predict_kind k, uint64_t equal, uint64_t late, uint64_t adopted, uint64_t mismatch) {
+	assert_int_equal(r->kinds[k].equal, equal);
+	assert_int_equal(r->kinds[k].late, late);
+	assert_int_equal(r->kinds[k].adopted, adopted);
+	assert_int_equal(r->kinds[k].mismatch, mismatch);
+}
+
+static void testLowestSlot(void **state) {
+	(void)state;
+	script *s = begin();
+	allocateSlots(s, heap, 1, 4);
+	predict_result r = run(s);
+	checkCount(&r, PREDICT_SMALL, 3, 0, 0, 0);
+	predict_result_free(&r);
+}
+
+static void testLate(void **state) {
+	(void)state;
+	script *s = begin();
+	allocateSlots(s, heap, 1, 3);
+	allocate(s, heap + 4 * 48);
+	allocate(s, heap + 3 * 48);
+	allocate(s, heap + 5 * 48);
+	predict_result r = run(s);
+	checkCount(&r, PREDICT_SMALL, 4, 1, 0, 0);
+	predict_result_free(&r);
+}
+
+static void testNeverTold(void **state) {
+	(void)state;
+	script *s = begin();
+	allocateSlots(s, heap, 1, 3);
+	allocateSlots(s, heap, 4, 6);
+	predict_result r = run(s);
+	checkCount(&r, PREDICT_SMALL, 3, 0, 0, 1);
+	assert_int_equal(r.listed, 1);
+	assert_int_equal(r.list[0].predicted, heap + 3 * 48);
+	assert_int_equal(r.list[0].actual, heap + 4 * 48);
+	predict_result_free(&r);
+}
+
+// grow: the P fills its span and gets new ones; the lowest free pages are predicted.
+static script *growScript(uint64_t second) {
+	script *s = begin();
+	const unsigned nelems = (PAGE - 128 - PAGE / 64) / 48;
+	allocateSlots(s, heap, 1, nelems);
+	add(s, GOTRACE_SPAN_ALLOC, heap + PAGE, 1, SCAN48); // shows where the page cache is
+	allocateSlots(s, heap + PAGE, 0, nelems);
+	add(s, GOTRACE_SPAN_ALLOC, second, 1, SCAN48);
+	allocateSlots(s, second, 0, 3);
+	return s;
+}
+
+static void testSpans(void **state) {
+	(void)state;
+	predict_result r = run(growScript(heap + 2 * PAGE));
+	checkCount(&r, PREDICT_SPAN_SMALL, 1, 0, 1, 0);
+	checkCount(&r, PREDICT_REFILL, 3, 0, 0, 0);
+	assert_int_equal(r.kinds[PREDICT_SMALL].mismatch, 0);
+	predict_result_free(&r);
+}
+
+static void testRefillTooEarly(void **state) {
+	(void)state;
+	script *s = begin();
+	allocateSlots(s, heap, 1, 4);
+	add(s, GOTRACE_SPAN_ALLOC, heap + PAGE, 1, SCAN48);
+	allocateSlots(s, heap + PAGE, 0, 2);
+	predict_result r = run(s);
+	assert_true(r.kinds[PREDICT_REFILL].mismatch >= 1);
+	checkCount(&r, PREDICT_SMALL, 5, 0, 0, 0); // one difference does not cause the next
+	predict_result_free(&r);
+}
+
+static void testTiny(void **state) {
+	(void)state;
+	script *s = calloc(1, sizeof(*s));
+	assert_non_null(s);
+	add(s, GOTRACE_SPAN, heap, 1, TINY);
+	add(s, GOTRACE_OBJECT, heap, 0, 0);
+	add(s, GOTRACE_SNAPSHOT_END, 0, 0, 0);
+	allocate(s, heap + 16);
+	allocate(s, heap + 16 + 8); // shares the block
+	allocate(s, heap + 32);
+	allocate(s, heap + 16); // the old block was kept
+	allocate(s, heap);      // no P's block
+	predict_result r = run(s);
+	checkCount(&r, PREDICT_TINY, 4, 0, 0, 1);
+	predict_result_free(&r);
+}
+
+// sweepScript: a cycle in which one slot dies; the P's cache is flushed, and the span comes back with that slot first.
+static script *sweepScript(unsigned dead, unsigned next) {
+	script *s = begin();
+	allocateSlots(s, heap, 1, 20);
+	add(s, GOTRACE_GC_BEGIN, 0, 1, 0);
+	add(s, GOTRACE_STW_BEGIN, 0, 0, 0);
+	add(s, GOTRACE_STW_END, 0, 0, 0);
+	add(s, GOTRACE_STW_BEGIN, 0, 0, 0);
+	add(s, GOTRACE_GC_END, 0, 2, 0);
+	add(s, GOTRACE_OBJECT_FREE, heap + dead * 48, 0, 0);
+	add(s, GOTRACE_STW_END, 0, 0, 0);
+	allocate(s, heap + next * 48);
+	allocate(s, heap + 20 * 48);
+	return s;
+}
+
+static void testSweep(void **state) {
+	(void)state;
+	predict_result r = run(sweepScript(7, 7));
+	checkCount(&r, PREDICT_SMALL, 21, 0, 0, 0);
+	checkCount(&r, PREDICT_REFILL, 2, 0, 0, 0);
+	assert_int_equal(r.cycles, 1);
+	predict_result_free(&r);
+	r = run(sweepScript(7, 21)); // not the slot that died
+	assert_true(r.kinds[PREDICT_SMALL].mismatch >= 1);
+	predict_result_free(&r);
+}
+
+static void testNoSnapshot(void **state) {
+	(void)state;
+	script *s = calloc(1, sizeof(*s));
+	assert_non_null(s);
+	allocate(s, heap);
+	const predict_source src = {.ctx = s, .next = scriptNext, .rewind = scriptRewind, .min_addr = heap, .version = 26};
+	const predict_options opt = {0};
+	predict_result r;
+	gmt_error err = {{0}};
+	assert_false(predict_run(&src, &opt, &r, &err));
+	assert_string_equal(err.text, "the trace has no snapshot of the heap");
+	free(s);
+}
+
+// ---- one event of a recorded trace is altered
+
+static const char *const tracePath = "traces/gotrace-data/compile-p1.trace.zst";
+
+typedef struct altered {
+	gotrace *t;
+	page_table pages;
+	predict_kind kind;
+	unsigned countdown;
+} altered;
+
+static predict_kind kindOfSpan(uint16_t class) {
+	return class == GOTRACE_MANUAL ? PREDICT_SPAN_MANUAL : class <= 1 ? PREDICT_SPAN_LARGE : PREDICT_SPAN_SMALL;
+}
+
+// alter moves what e tells of to a place where Go would not have put it.
+static void alter(const altered *a, gotrace_event *e, uint16_t class) {
+	if (e->kind == GOTRACE_SPAN_ALLOC) {
+		e->addr += (uint64_t)16 << 20;
+	} else if (a->kind == PREDICT_LARGE) {
+		e->addr += 8;
+	} else {
+		e->addr += (uint64_t)3 * class_to_size[class >> 1];
+	}
+}
+
+static bool isOfKind(altered *a, const gotrace_event *e, uint16_t *class) {
+	if (e->kind == GOTRACE_SPAN_ALLOC) {
+		return kindOfSpan(e->class) == a->kind;
+	}
+	const uint64_t base = e->kind == GOTRACE_OBJECT_ALLOC ? pages_base(&a->pages, e->addr) : 0;
+	if (base == 0) {
+		return false;
+	}
+	*class = pages_at(&a->pages, base)->class;
+	return a->kind == (*class <= 1 ? PREDICT_LARGE : *class == TINY ? PREDICT_TINY : PREDICT_SMALL);
+}
+
+static int alteredNext(void *ctx, gotrace_event *e, gmt_error *err) {
+	altered *a = ctx;
+	const int got = gotrace_next(a->t, e, err);
+	uint16_t class = 0;
+	if (got == 1 && a->countdown != 0 && isOfKind(a, e, &class) && --a->countdown == 0) {
+		alter(a, e, class);
+	}
+	if (got == 1 && (e->kind == GOTRACE_SPAN || e->kind == GOTRACE_SPAN_ALLOC)) {
+		assert_true(pages_span(&a->pages, e->addr, e->n, e->class));
+	}
+	return got;
+}
+
+static unsigned countdown;
+
+static bool alteredRewind(void *ctx, gmt_error *err) {
+	altered *a = ctx;
+	gotrace_close(a->t);
+	pages_free(&a->pages);
+	a->t = gotrace_open(tracePath, (gotrace_options){.goroutines = true}, err);
+	a->countdown = countdown;
+	return a->t != NULL;
+}
+
+static predict_result runAltered(predict_kind kind, unsigned nth) {
+	gmt_error err = {{0}};
+	altered a = {.kind = kind};
+	countdown = nth;
+	assert_true(alteredRewind(&a, &err));
+	const predict_source src = {.ctx = &a,
+		.next = alteredNext,
+		.rewind = alteredRewind,
+		.min_addr = gotrace_min_addr(a.t),
+		.version = gotrace_version(a.t)};
+	const predict_options opt = {.mismatches = 5};
+	predict_result r;
+	assert_true(predict_run(&src, &opt, &r, &err));
+	gotrace_close(a.t);
+	pages_free(&a.pages);
+	return r;
+}
+
+static uint64_t allMismatches(const predict_result *r) {
+	uint64_t n = 0;
+	for (int k = 0; k < PREDICT_KINDS; k++) {
+		n += r->kinds[k].mismatch;
+	}
+	return n;
+}
+
+static void testAltered(void **state) {
+	(void)state;
+	static const struct {
+		predict_kind kind;
+		unsigned nth;
+	} cases[] = {{PREDICT_TINY, 200}, {PREDICT_SMALL, 500}, {PREDICT_LARGE, 2}, {PREDICT_SPAN_SMALL, 200},
+		{PREDICT_SPAN_LARGE, 3}, {PREDICT_SPAN_MANUAL, 5}};
+	predict_result r = runAltered(PREDICT_TINY, 0);
+	assert_int_equal(allMismatches(&r), 0);
+	predict_result_free(&r);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		r = runAltered(cases[i].kind, cases[i].nth);
+		const bool found = r.kinds[cases[i].kind].mismatch != 0;
+		if (!found) {
+			print_message("%s: the altered event was not found\n", predict_kind_names[cases[i].kind]);
+		}
+		assert_true(found);
+		assert_true(allMismatches(&r) != 0);
+		predict_result_free(&r);
+	}
+}
+
+int main(void) {
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(testLowestSlot),
+		cmocka_unit_test(testLate),
+		cmocka_unit_test(testNeverTold),
+		cmocka_unit_test(testSpans),
+		cmocka_unit_test(testRefillTooEarly),
+		cmocka_unit_test(testTiny),
+		cmocka_unit_test(testSweep),
+		cmocka_unit_test(testNoSnapshot),
+		cmocka_unit_test(testAltered),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
