@@ -307,7 +307,7 @@ static void testAltered(void **state) {
 		predict_kind kind;
 		unsigned nth;
 	} cases[] = {{PREDICT_TINY, 200}, {PREDICT_SMALL, 500}, {PREDICT_LARGE, 2}, {PREDICT_SPAN_SMALL, 200},
-		{PREDICT_SPAN_LARGE, 3}, {PREDICT_SPAN_MANUAL, 5}};
+		{PREDICT_SPAN_LARGE, 4}, {PREDICT_SPAN_MANUAL, 5}};
 	predict_result r = runAltered(PREDICT_TINY, 0);
 	assert_int_equal(allMismatches(&r), 0);
 	predict_result_free(&r);

@@ -389,6 +389,12 @@ static void flushAll(predictor *pr) {
 	}
 }
 
+static void flushPcache(predictor *pr, gomem_p *p) {
+	lock(&pr->h->env, &pr->h->lock);
+	pageCache_flush(&pr->h->env, &p->pcache, &pr->h->pages, p->id);
+	unlock(&pr->h->env, &pr->h->lock);
+}
+
 static void finishSweep(predictor *pr) {
 	flushAll(pr);
 	for (int32_t i = 0; i < pr->h->nallp; i++) {
@@ -433,9 +439,7 @@ static void flushIdle(predictor *pr) {
 			continue;
 		}
 		flushP(pr, p);
-		lock(&pr->h->env, &pr->h->lock);
-		pageCache_flush(&pr->h->env, &p->pcache, &pr->h->pages, p->id);
-		unlock(&pr->h->env, &pr->h->lock);
+		flushPcache(pr, p);
 		pr->ps[i].pcache = PCACHE_KNOWN;
 	}
 }
@@ -621,7 +625,7 @@ static mspan *adoptPcache(predictor *pr, gomem_p *p, const gotrace_event *e) {
 	if (s->startAddr != e->addr && !span_move(&pr->ph, NULL, s, e->addr, 0)) {
 		return NULL;
 	}
-	pcache_drop(p);
+	flushPcache(pr, p);
 	pcache_adopt(&pr->ph, p, e->addr, 0, true);
 	pr->ps[p->id].block = pcache_block(e->addr);
 	countAdopted(pr, spanKind(e->class));
@@ -669,10 +673,7 @@ static bool wrongSpan(predictor *pr, gomem_p *p, mspan *s, const gotrace_event *
 		return false;
 	}
 	if (single && p->pcache.base != block) {
-		lock(&pr->h->env, &pr->h->lock);
-		pageCache_flush(&pr->h->env, &p->pcache, &pr->h->pages, p->id);
-		unlock(&pr->h->env, &pr->h->lock);
-		pcache_drop(p);
+		flushPcache(pr, p);
 		pcache_adopt(&pr->ph, p, e->addr, same ? e->addr : 0, hiddenCache);
 	}
 	return true;
@@ -769,7 +770,7 @@ static bool onGrow(predictor *pr, gomem_p *p, const gotrace_event *e) {
 			return comparePlace(pr, p, x, e) != NULL && heap_note(&pr->ph, x);
 		}
 		unrefill(pr, p, x, false);
-		pcache_drop(p);
+		flushPcache(pr, p);
 	} else {
 		const bool hidden = isHidden(pr, x);
 		if (hidden) {
@@ -1006,9 +1007,7 @@ static void onProcs(predictor *pr, const gotrace_event *e) {
 		if ((uint64_t)i < e->n) {
 			continue;
 		}
-		lock(&pr->h->env, &pr->h->lock);
-		pageCache_flush(&pr->h->env, &p->pcache, &pr->h->pages, p->id);
-		unlock(&pr->h->env, &pr->h->lock);
+		flushPcache(pr, p);
 		flushP(pr, p);
 		mcache_releaseAll(pr->h, p, p->mcache);
 	}

@@ -289,8 +289,6 @@ static void givePages(gomem_heap *h, gomem_p *p, uint64_t base, uint64_t npages)
 	unlock(&h->env, &h->lock);
 }
 
-void pcache_drop(gomem_p *p) { p->pcache = (pageCache){0}; }
-
 void pcache_adopt(predict_heap *ph, gomem_p *p, uint64_t base, uint64_t from, bool unseen) {
 	gomem_heap *h = ph->h;
 	const gomem_layout *L = layout_get(&h->env);

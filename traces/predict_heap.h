@@ -73,6 +73,5 @@ void pcache_adopt(predict_heap *ph, gomem_p *p, uint64_t base, uint64_t from, bo
 static inline uint64_t pcache_block(uint64_t base) {
 	return alignDown(base, (uint64_t)pageCachePages << predictPageShift);
 }
-void pcache_drop(gomem_p *p);
 
 #endif
