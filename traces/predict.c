@@ -65,9 +65,9 @@ typedef struct predictor {
 	late_slot *late;
 	uint32_t cycle, nextGroup, nextRegion;
 	unsigned version;
-	bool imported, begun, marking;
-	uint64_t idleAt; // when idle Ps give up their page caches; 0: never
-	uint64_t wanted; // base of a span to be swept
+	bool imported, begun, marking, early; // early: sweeps were told before the end of the cycle
+	uint64_t idleAt;                      // when idle Ps give up their page caches; 0: never
+	uint64_t wanted;                      // base of a span to be swept
 	bool wantedDone;
 	uint64_t sweptBytes;
 	uint64_t kept; // base of a span without objects that Go did not free: mcentral swept it, and a P took it. 0: none
@@ -412,6 +412,7 @@ static void beginSweeping(predictor *pr) {
 		return;
 	}
 	pr->marking = false;
+	pr->early = true;
 	if (!heap_unhold(&pr->ph)) {
 		pr->noMemory = true;
 	}
@@ -426,6 +427,15 @@ static void beginSweeping(predictor *pr) {
 		flushP(pr, pr->running);
 	}
 	pr->idleAt = pr->e->time + idleAfter;
+}
+
+// endCycle: a cycle that was under way when the trace began has no beginning.
+static void endCycle(predictor *pr) {
+	if (!pr->early && !pr->marking) {
+		finishSweep(pr);
+	}
+	beginSweeping(pr);
+	pr->early = false;
 }
 
 // flushIdle: Ps that did nothing since the world started again lost their page caches.
@@ -1137,7 +1147,7 @@ static bool onTimed(predictor *pr, const predict_source *src, const gotrace_even
 		}
 		return true;
 	case GOTRACE_GC_END:
-		beginSweeping(pr);
+		endCycle(pr);
 		return true;
 	case GOTRACE_GO_START:
 		onGoStart(pr, p, e);

@@ -415,6 +415,7 @@ typedef struct importer {
 	uint64_t at; // all pages below are in use
 	span_list gaps;
 	bool padding; // nothing but padding came so far
+	uint64_t paddingEnd;
 } importer;
 
 // takeGap puts a manual span over npages pages that the trace has no span for.
@@ -425,7 +426,7 @@ static bool takeGap(importer *im, uint64_t npages) {
 	}
 	im->at += npages << predictPageShift;
 	if (im->padding) {
-		return true; // never free
+		im->paddingEnd = im->at; // never free
 	}
 	if (!room((void **)&im->gaps.p, im->gaps.len, &im->gaps.cap, sizeof(mspan *))) {
 		return false;
@@ -518,7 +519,14 @@ static bool importAll(importer *im, snapshot *s, bool (*unswept)(void *ctx, uint
 		}
 	}
 	for (size_t i = 0; i < im->gaps.len; i++) {
-		mheap_freeManual(h, NULL, im->gaps.p[i], spanAllocStack);
+		mspan *gap = im->gaps.p[i];
+		const uint64_t base = gap->startAddr, npages = gap->npages;
+		mheap_freeManual(h, NULL, gap, spanAllocStack);
+		if (base < im->paddingEnd) {
+			lock(&h->env, &h->lock);
+			(void)pageAlloc_allocRange(&h->env, &h->pages, base, npages);
+			unlock(&h->env, &h->lock);
+		}
 	}
 	return true;
 }

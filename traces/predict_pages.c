@@ -106,8 +106,8 @@ typedef struct collector {
 	predict_sweeps *out;
 	page_table pages;
 	m_state *ms, *lastM;
-	uint32_t cycle, votes; // for out->sweeper
-	bool begun, marking;
+	uint32_t cycle, votes;      // for out->sweeper
+	bool begun, marking, early; // early: sweeps were told before the end of the cycle
 } collector;
 
 static m_state *stateOf(collector *c, uint64_t m) {
@@ -150,8 +150,16 @@ static bool grow(void **p, uint32_t len, uint32_t *cap, size_t size) {
 static void beginSweeping(collector *c) {
 	if (c->marking) {
 		c->marking = false;
+		c->early = true;
 		c->cycle++;
 	}
+}
+
+// endCycle: a cycle that was under way when the trace began has no beginning.
+static void endCycle(collector *c) {
+	c->marking = !c->early;
+	beginSweeping(c);
+	c->early = false;
 }
 
 static sweep_group *newGroup(collector *c, const m_state *m, uint64_t base, sweep_how how) {
@@ -361,7 +369,7 @@ static bool collectEvent(collector *c, const gotrace_event *e) {
 		c->begun = false;
 		return true;
 	case GOTRACE_GC_END:
-		beginSweeping(c);
+		endCycle(c);
 		return true;
 	case GOTRACE_GO_START:
 		m->g = e->n;
