@@ -17,9 +17,9 @@ enum {
 	tinyClass = 5,
 	tinyRing = 1024,
 	maxRegions = 4,
-	sweepBatch = 10,        // Go: sweepBatchSize
-	maxLateTail = 16,       // free slots that a span may have left when its P asks for another
-	idleAfter = 100 * 1000, // ns after the world started: a P that did nothing until then was idle
+	sweepBatch = 10,         // Go: sweepBatchSize
+	maxLateTail = 16,        // free slots that a span may have left when its P asks for another
+	idleAfter = 1000 * 1000, // ns after the world started: a P that did nothing until then was idle
 	progressEvery = 1 << 16,
 };
 
@@ -74,6 +74,7 @@ typedef struct predictor {
 	spanClass keptClass;
 	bool grew; // mcentral asked for a new span
 	spanClass refilling;
+	uint64_t passed[numSpanClasses]; // the last span that the port chose and Go did not
 	gomem_p *running;
 	const gotrace_event *e;
 	jmp_buf threw;
@@ -426,7 +427,7 @@ static void beginSweeping(predictor *pr) {
 	if (pr->running != NULL) {
 		flushP(pr, pr->running);
 	}
-	pr->idleAt = pr->e->time + idleAfter;
+	pr->idleAt = UINT64_MAX; // once the world has started
 }
 
 // endCycle: a cycle that was under way when the trace began has no beginning.
@@ -742,12 +743,20 @@ static void retire(predictor *pr, gomem_p *p, spanClass spc) {
 	s->allocCount = s->nelems;
 }
 
-// unrefill takes back what the port chose: x, p's span now. hidden: its place was not known, it is not to be chosen again.
-static void unrefill(predictor *pr, gomem_p *p, mspan *x, bool hidden) {
+// unrefill takes back what the port chose: x, p's span now. hold: it is not to be chosen again in this cycle. Else it stays the first,
+// or goes behind the others if Go passed it over before.
+static void unrefill(predictor *pr, gomem_p *p, mspan *x, bool hold) {
 	span_uncache(pr->h, p, x);
 	if (pr->grew) {
 		span_unalloc(&pr->ph, p, x);
-	} else if (!(hidden ? span_hold(&pr->ph, x) : span_putFirst(pr->h, x))) {
+		return;
+	}
+	const bool again = pr->passed[x->spanclass] == x->startAddr;
+	pr->passed[x->spanclass] = x->startAddr;
+	const bool ok = hold ? span_hold(&pr->ph, x)
+		: again          ? mcentral_pushPartialSwept(pr->h, &pr->h->central[x->spanclass].mcentral, x)
+						 : span_putFirst(pr->h, x);
+	if (!ok) {
 		pr->noMemory = true;
 	}
 }
@@ -789,7 +798,7 @@ static bool onGrow(predictor *pr, gomem_p *p, const gotrace_event *e) {
 			countMismatch(
 				pr, PREDICT_REFILL, x->startAddr, "mcentral has a span with free slots, and Go made a new one");
 		}
-		unrefill(pr, p, x, hidden);
+		unrefill(pr, p, x, true);
 	}
 	mspan *s = placeSpan(pr, p, e);
 	return s != NULL && heap_note(&pr->ph, s) && span_cache(&pr->ph, p, s);
@@ -1144,6 +1153,9 @@ static bool onTimed(predictor *pr, const predict_source *src, const gotrace_even
 		if (pr->begun) {
 			pr->begun = false;
 			finishSweep(pr);
+		}
+		if (pr->idleAt == UINT64_MAX) {
+			pr->idleAt = e->time + idleAfter;
 		}
 		return true;
 	case GOTRACE_GC_END:
