@@ -40,6 +40,7 @@ typedef struct p_state {
 	bool sweeper;   // the background sweeper runs on it, and swept that many
 	uint32_t swept;
 	region_what region; // that it is in
+	uint32_t chunks;    // that reclaim looks at before the next span is made
 	uint32_t nregions;  // that ended since its last allocation: what they were, and bytes swept
 	region_what regions[maxRegions];
 	uint64_t regionBytes[maxRegions];
@@ -344,11 +345,52 @@ static void deductCredit(void *ctx, gomem_heap *h, gomem_p *p, uintptr_t spanByt
 	ps->nregions = 0;
 }
 
-static void noReclaim(void *ctx, gomem_heap *h, gomem_p *p, uintptr_t npages) {
+static bool isUnswept(const predictor *pr, mspan *s) { return atomic_load(&s->sweepgen) == pr->h->sweepgen - 2; }
+
+// isUnmarked: the page bitmap has no mark for s, that is not swept. Green Tea leaves it out where objects have no pointers or one is marked
+// alone, unless an object was allocated while marking was on.
+static bool isUnmarked(predictor *pr, mspan *s) {
+	const sweep_group *g = groupAt(pr, s->startAddr);
+	if (g != NULL) {
+		return g->how == SWEEP_BY_RECLAIM;
+	}
+	const page_info *pi = pages_at(&pr->ph.pages, s->startAddr);
+	if (!gcUsesSpanInlineMarkBits(&pr->h->env, s->elemsize) || pi == NULL || pi->black == pr->cycle) {
+		return false;
+	}
+	return spanClass_noscan(s->spanclass) || s->allocCount == 1;
+}
+
+// reclaim looks at chunks of pages as Go does, and sweeps what is in use and not marked.
+static void reclaim(predictor *pr, gomem_p *p, uint32_t chunks) {
+	gomem_heap *h = pr->h;
+	const uint64_t from = atomic_load(&h->reclaimIndex), to = from + (uint64_t)chunks * reclaimChunkPages;
+	for (uint64_t i = from; i < to && i / predictPiecePages < (uint64_t)h->sweepArenas.len; i++) {
+		heapArena *ha = mheap_arenaAt(h, h->sweepArenas.p[i / predictPiecePages]);
+		const uint64_t page = i % predictPiecePages;
+		if ((atomic_load(&ha->pageInUse[page / 8]) >> page % 8 & 1) == 0) {
+			continue;
+		}
+		mspan *s = ha->spans[page];
+		if (isUnswept(pr, s) && isUnmarked(pr, s)) {
+			(void)mheap_reclaimSpan(h, p, s);
+			keepSpan(pr);
+		}
+	}
+	atomic_store(&h->reclaimIndex, to);
+}
+
+// growing: mcentral found nothing, or a large object is allocated. What the trace says is reclaimed first, is.
+static void growing(void *ctx, gomem_heap *h, gomem_p *p, uintptr_t npages) {
 	(void)h;
-	(void)p;
 	(void)npages;
-	((predictor *)ctx)->grew = true;
+	predictor *pr = ctx;
+	pr->grew = true;
+	if (p != NULL && pr->ps != NULL && pr->ps[p->id].chunks != 0) {
+		const uint32_t chunks = pr->ps[p->id].chunks;
+		pr->ps[p->id].chunks = 0;
+		reclaim(pr, p, chunks);
+	}
 }
 
 static void noTrigger(void *ctx, gomem_heap *h, gomem_p *p) {
@@ -400,7 +442,7 @@ static void finishSweep(predictor *pr) {
 	flushAll(pr);
 	for (int32_t i = 0; i < pr->h->nallp; i++) {
 		pr->ps[i].sweeper = false;
-		pr->ps[i].nregions = 0;
+		pr->ps[i].nregions = pr->ps[i].chunks = 0;
 	}
 	while (sweepOne(pr, pr->running)) {
 	}
@@ -461,8 +503,6 @@ static bool isHidden(predictor *pr, const mspan *s) {
 	const page_info *pi = pages_at(&pr->ph.pages, s->startAddr);
 	return pi != NULL && pi->npages != 0 && (pi->flags & PAGE_HIDDEN) != 0;
 }
-
-static bool isUnswept(const predictor *pr, mspan *s) { return atomic_load(&s->sweepgen) == pr->h->sweepgen - 2; }
 
 static void forceSweep(predictor *pr, mspan *s) {
 	atomic_store(&s->sweepgen, pr->h->sweepgen - 1);
@@ -540,7 +580,7 @@ static void onObjectFree(predictor *pr, const gotrace_event *e) {
 		pr->ps[pr->running->id].last = s->startAddr;
 	}
 	const bool cached = atomic_load(&s->sweepgen) == pr->h->sweepgen + 1;
-	if (!g->freed && (cached || g->how == SWEEP_BY_SWEEPER || g->how == SWEEP_BY_RECLAIM)) {
+	if (!g->freed && (cached || g->how == SWEEP_BY_SWEEPER || (g->how == SWEEP_BY_RECLAIM && pr->h->gomaxprocs != 1))) {
 		sweepSpan(pr, s, (sweep_how)g->how);
 	}
 }
@@ -1059,37 +1099,14 @@ static void onStop(predictor *pr, const predict_source *src, const gotrace_event
 	}
 }
 
-// isUnmarked: the page bitmap has no mark for s, that is not swept. Green Tea leaves it out where objects have no pointers or one is marked
-// alone, unless an object was allocated while marking was on.
-static bool isUnmarked(predictor *pr, mspan *s) {
-	const sweep_group *g = groupAt(pr, s->startAddr);
-	if (g != NULL) {
-		return g->how == SWEEP_BY_RECLAIM;
+// onReclaim: mcentral looked for a span before, so that what reclaim sweeps must wait until the port's has looked too. With several Ps, others
+// find it meanwhile.
+static void onReclaim(predictor *pr, gomem_p *p, uint32_t chunks) {
+	if (pr->h->gomaxprocs == 1) {
+		pr->ps[p->id].chunks += chunks;
+	} else {
+		reclaim(pr, p, chunks);
 	}
-	const page_info *pi = pages_at(&pr->ph.pages, s->startAddr);
-	if (!gcUsesSpanInlineMarkBits(&pr->h->env, s->elemsize) || pi == NULL || pi->black == pr->cycle) {
-		return false;
-	}
-	return spanClass_noscan(s->spanclass) || s->allocCount == 1;
-}
-
-// reclaim looks at chunks of pages as Go does, and sweeps what is in use and not marked.
-static void reclaim(predictor *pr, gomem_p *p, uint32_t chunks) {
-	gomem_heap *h = pr->h;
-	const uint64_t from = atomic_load(&h->reclaimIndex), to = from + (uint64_t)chunks * reclaimChunkPages;
-	for (uint64_t i = from; i < to && i / predictPiecePages < (uint64_t)h->sweepArenas.len; i++) {
-		heapArena *ha = mheap_arenaAt(h, h->sweepArenas.p[i / predictPiecePages]);
-		const uint64_t page = i % predictPiecePages;
-		if ((atomic_load(&ha->pageInUse[page / 8]) >> page % 8 & 1) == 0) {
-			continue;
-		}
-		mspan *s = ha->spans[page];
-		if (isUnswept(pr, s) && isUnmarked(pr, s)) {
-			(void)mheap_reclaimSpan(h, p, s);
-			keepSpan(pr);
-		}
-	}
-	atomic_store(&h->reclaimIndex, to);
 }
 
 static void onRegion(predictor *pr, gomem_p *p, const gotrace_event *e) {
@@ -1099,7 +1116,7 @@ static void onRegion(predictor *pr, gomem_p *p, const gotrace_event *e) {
 			pr->ps[p->id].last = 0;
 			pr->ps[p->id].region = i < pr->sweeps.nregions ? (region_what)pr->sweeps.regions[i] : REGION_UNKNOWN;
 			if (pr->ps[p->id].region == REGION_RECLAIM) {
-				reclaim(pr, p, pr->sweeps.chunks[i]);
+				onReclaim(pr, p, pr->sweeps.chunks[i]);
 			}
 		}
 		return;
@@ -1217,7 +1234,7 @@ static bool makeHeap(predictor *pr) {
 	const gomem_policy policy = {
 		.ctx = pr,
 		.deductSweepCredit = deductCredit,
-		.reclaim = noReclaim,
+		.reclaim = growing,
 		.loadMarks = loadMarks,
 		.gcTrigger = noTrigger,
 	};
