@@ -284,6 +284,8 @@ void census_span_begins(census *c, uint64_t base, uint64_t npages, unsigned clas
 	s->nelems = nelems;
 	s->class = (uint16_t) class;
 	if (!pages_set(c, s, s)) {
+		(void)pages_set(c, s, NULL);
+		free(s);
 		return;
 	}
 	uint64_t bytes = npages * CENSUS_PAGE, size = census_class_size(class);
@@ -764,20 +766,26 @@ void census_free(census *c) {
 	if (c == NULL) {
 		return;
 	}
-	census_chunk *chunk, *nextChunk;
-	HASH_ITER(hh, c->chunks, chunk, nextChunk) { spans_free(c, chunk); }
-	HASH_ITER(hh, c->chunks, chunk, nextChunk) {
-		HASH_DELETE(hh, c->chunks, chunk);
+	for (census_chunk *chunk = c->chunks; chunk != NULL; chunk = chunk->hh.next) {
+		spans_free(c, chunk);
+	}
+	// A table that is cleared leaves the elements, and the order of them.
+	census_chunk *chunk = c->chunks;
+	census_stack *st = c->stack_at;
+	census_key *k = c->keys;
+	HASH_CLEAR(hh, c->chunks);
+	HASH_CLEAR(hh, c->stack_at);
+	HASH_CLEAR(hh, c->keys);
+	for (census_chunk *next; chunk != NULL; chunk = next) {
+		next = chunk->hh.next;
 		free(chunk);
 	}
-	census_stack *st, *nextStack;
-	HASH_ITER(hh, c->stack_at, st, nextStack) {
-		HASH_DELETE(hh, c->stack_at, st);
+	for (census_stack *next; st != NULL; st = next) {
+		next = st->hh.next;
 		free(st);
 	}
-	census_key *k, *nextKey;
-	HASH_ITER(hh, c->keys, k, nextKey) {
-		HASH_DELETE(hh, c->keys, k);
+	for (census_key *next; k != NULL; k = next) {
+		next = k->hh.next;
 		free(k);
 	}
 	for (uint32_t i = 0; i < c->ngroups; i++) {

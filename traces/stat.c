@@ -20,6 +20,7 @@ static const char statUsage[] =
 	"wrote with GODEBUG=traceallocfree=1. Prints findings, span classes, lifetimes, pages, stacks, and types (traces only).\n"
 	"\n"
 	"  --json             print all of it as JSON: what `gomem report` shows, map and series as well (docs/REPORT.md)\n"
+	"  --all              small span classes as well\n"
 	"  --types N          rows in the table of types (15)\n"
 	"  --pprof OUT.pb.gz  write a profile for `go tool pprof`: in-use (at the peak) and allocated objects and bytes\n"
 	"  --perfetto OUT     write counters and GC cycles for ui.perfetto.dev, as JSON\n"
@@ -42,7 +43,7 @@ static const char reportUsage[] =
 typedef struct stat_options {
 	const char *file, *pprof, *perfetto, *out;
 	unsigned types;
-	bool json, salvage, help;
+	bool json, all, salvage, help;
 } stat_options;
 
 static int complain(const char *command, const char *text) {
@@ -131,6 +132,8 @@ static bool parse(int argc, char **argv, stat_options *o, bool report) {
 			o->salvage = true;
 		} else if (!files && !report && strcmp(a, "--json") == 0) {
 			o->json = true;
+		} else if (!files && !report && strcmp(a, "--all") == 0) {
+			o->all = true;
 		} else if (o->file == NULL && (files || a[0] != '-')) {
 			o->file = a;
 		} else {
@@ -161,7 +164,7 @@ static int stat_print(const stat_options *o, const census_source *s) {
 	if (o->json) {
 		result = print_json(json);
 	} else {
-		stat_text(stdout, json, o->types);
+		stat_text(stdout, json, o->types, o->all);
 	}
 	cJSON_Delete(json);
 	if (fflush(stdout) != 0 || ferror(stdout) != 0) {

@@ -10,8 +10,8 @@
 
 // stat_json: the census as JSON; docs/REPORT.md has its fields. NULL: out of memory.
 cJSON *stat_json(const char *path, const census_source *s);
-// stat_text prints the tables of a JSON of stat_json; types: rows in the table of types.
-void stat_text(FILE *out, const cJSON *json, unsigned types);
+// stat_text prints the tables of a JSON of stat_json; types: rows in the table of types; all: small span classes, too.
+void stat_text(FILE *out, const cJSON *json, unsigned types, bool all);
 // stat_findings: an array of sentences, the weightiest first.
 cJSON *stat_findings(const census_source *s);
 

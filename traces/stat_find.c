@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST = 10, CLASSES_TOLD = 4, TYPES_TOLD = 2, FULL_ENOUGH = 85 };
+enum { MOST = 10, CLASSES_TOLD = 4, TYPES_TOLD = 2 };
+static const double FULL_ENOUGH = 85; // percent
 
 typedef struct finding {
 	const char *kind;

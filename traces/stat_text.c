@@ -105,27 +105,41 @@ static void print_findings(FILE *out, const cJSON *j) {
 	}
 }
 
-static void print_classes(FILE *out, const cJSON *j) {
+static void print_class(FILE *out, const cJSON *one, bool sizes) {
+	const cJSON *p = get(one, "peak");
+	char a[32], b[32], c[32], d[32], e[32], f[32];
+	(void)fprintf(out, "  %-14s %8s %11s %12s %12s %4.0f %% %7" PRIu64 " %7" PRIu64 " %7" PRIu64 " %11s %10s",
+		str(one, "name"), stat_count(num(p, "spans"), a), stat_bytes(num(p, "span_bytes"), b),
+		stat_count(num(p, "slots"), c), stat_count(num(p, "used"), d), percent(num(p, "used"), num(p, "slots")),
+		num(p, "full"), num(p, "partly"), num(p, "empty"), stat_bytes(num(p, "free_bytes"), e),
+		stat_bytes(num(p, "tail_bytes"), f));
+	if (sizes) {
+		(void)fprintf(out, " %11s", stat_bytes(num(p, "waste_bytes"), a));
+	}
+	(void)fprintf(out, "\n");
+}
+
+// print_classes leaves out, unless all are wanted, those with less than half a percent of the spans' bytes.
+static void print_classes(FILE *out, const cJSON *j, bool all) {
 	const cJSON *one;
 	bool sizes = strcmp(str(j, "kind"), "recording") == 0;
-	(void)fprintf(out, "\nSPAN CLASSES at the peak\n  %-14s %8s %11s %12s %12s %6s %8s %8s %8s %11s %10s%s\n", "class",
-		"spans", "bytes", "slots", "taken", "taken", "full", "partly", "empty", "free slots", "tails",
-		sizes ? "  not asked" : "");
+	uint64_t whole = num(get(j, "peak"), "span_bytes"), left = 0, bytes = 0;
+	char n[32];
+	(void)fprintf(out,
+		"\nSPAN CLASSES at the peak: spans with all, some, no slots taken; bytes in free slots, in no slot%s\n",
+		sizes ? ", in slots but not asked for" : "");
+	(void)fprintf(out, "  %-14s %8s %11s %12s %12s %6s %7s %7s %7s %11s %10s%s\n", "class", "spans", "bytes", "slots",
+		"taken", "taken", "full", "partly", "empty", "free slots", "tails", sizes ? "   not asked" : "");
 	cJSON_ArrayForEach(one, get(j, "span_classes")) {
-		const cJSON *p = get(one, "peak");
-		char a[32], b[32], c[32], d[32], e[32], f[32];
-		if (num(p, "spans") == 0) {
-			continue;
+		uint64_t here = num(get(one, "peak"), "span_bytes");
+		if (here != 0 && (all || here * 200 >= whole)) {
+			print_class(out, one, sizes);
+		} else if (here != 0) {
+			left++, bytes += here;
 		}
-		(void)fprintf(out, "  %-14s %8s %11s %12s %12s %5.0f%% %8" PRIu64 " %8" PRIu64 " %8" PRIu64 " %11s %10s",
-			str(one, "name"), stat_count(num(p, "spans"), a), stat_bytes(num(p, "span_bytes"), b),
-			stat_count(num(p, "slots"), c), stat_count(num(p, "used"), d), percent(num(p, "used"), num(p, "slots")),
-			num(p, "full"), num(p, "partly"), num(p, "empty"), stat_bytes(num(p, "free_bytes"), e),
-			stat_bytes(num(p, "tail_bytes"), f));
-		if (sizes) {
-			(void)fprintf(out, " %11s", stat_bytes(num(p, "waste_bytes"), a));
-		}
-		(void)fprintf(out, "\n");
+	}
+	if (left != 0) {
+		(void)fprintf(out, "  %" PRIu64 " smaller ones %19s  (--all)\n", left, stat_bytes(bytes, n));
 	}
 }
 
@@ -195,12 +209,12 @@ static void print_types(FILE *out, const cJSON *j, unsigned most) {
 	}
 }
 
-void stat_text(FILE *out, const cJSON *json, unsigned types) {
+void stat_text(FILE *out, const cJSON *json, unsigned types, bool all) {
 	print_head(out, json);
 	print_totals(out, json);
 	print_odd(out, json);
 	print_findings(out, json);
-	print_classes(out, json);
+	print_classes(out, json, all);
 	print_lives(out, json);
 	print_pages(out, json);
 	print_stacks(out, json);
