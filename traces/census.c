@@ -274,6 +274,7 @@ void census_span_begins(census *c, uint64_t base, uint64_t npages, unsigned clas
 			census_span_ends(c, old->base);
 		}
 	}
+	// The table of pages keeps it.
 	census_span *s = calloc(1, sizeof(*s) + nelems * sizeof(s->slots[0]));
 	if (s == NULL) {
 		c->failed = true;

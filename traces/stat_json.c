@@ -368,13 +368,13 @@ static size_t runs(const uint8_t *cells, size_t n, uint8_t *out) {
 }
 
 static void base64(const uint8_t *in, size_t n, char *out) {
-	static const char pad = '=', digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=";
 	for (size_t i = 0; i < n; i += 3) {
 		uint32_t v = (uint32_t)in[i] << 16 | (i + 1 < n ? (uint32_t)in[i + 1] << 8 : 0) | (i + 2 < n ? in[i + 2] : 0U);
 		*out++ = digits[v >> 18];
 		*out++ = digits[v >> 12 & 63];
-		*out++ = i + 1 < n ? digits[v >> 6 & 63] : pad;
-		*out++ = i + 2 < n ? digits[v & 63] : pad;
+		*out++ = digits[i + 1 < n ? v >> 6 & 63 : 64];
+		*out++ = digits[i + 2 < n ? v & 63 : 64];
 	}
 	*out = 0;
 }
