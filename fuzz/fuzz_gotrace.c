@@ -571,7 +571,7 @@ static bool loose(const state *s) { return s->scribbles > 0 || (s->cut != 0 && s
 
 static result readTrace(const state *s, const uint8_t *p, size_t n, size_t size) {
 	result x = {.end = -1};
-	gotrace *t = gotrace_open_memory(fileName, p, n, (gotrace_options){s->salvage}, &x.err);
+	gotrace *t = gotrace_open_memory(fileName, p, n, (gotrace_options){.salvage = s->salvage}, &x.err);
 	if (t == NULL) {
 		checkError(&x.err, size);
 		return x;

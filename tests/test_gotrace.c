@@ -64,7 +64,7 @@ typedef struct seen {
 
 static seen read_all(const uint8_t *p, size_t n, bool salvage) {
 	seen s = {0};
-	s.t = gotrace_open_memory("a.trace", p, n, (gotrace_options){salvage}, &s.err);
+	s.t = gotrace_open_memory("a.trace", p, n, (gotrace_options){.salvage = salvage}, &s.err);
 	s.opened = s.t != NULL;
 	s.end = -1;
 	gotrace_event e;
