@@ -48,7 +48,7 @@ static inline bool span_isLive(mspan *s) { return s != NULL && mspan_state(s) !=
 mspan *span_at(gomem_heap *h, uint64_t addr);
 // span_owner: the P whose cache has s, NULL: none.
 gomem_p *span_owner(gomem_heap *h, mspan *s);
-// span_setPages: page table and span agree.
+// heap_note writes s into the page table.
 bool heap_note(predict_heap *ph, mspan *s);
 // span_move takes s, which the port put elsewhere, to newBase. keep: so many pages where it was stay out of use.
 bool span_move(predict_heap *ph, gomem_p *p, mspan *s, uint64_t newBase, uint64_t keep);
