@@ -6,6 +6,7 @@
 int gomem_replay_main(int argc, char **argv);
 int gomem_record_main(int argc, char **argv);
 int gomem_dump_main(int argc, char **argv);
+int gomem_whatif_main(int argc, char **argv);
 int gomem_info_main(int argc, char **argv);
 int gomem_stat_main(int argc, char **argv);
 int gomem_report_main(int argc, char **argv);

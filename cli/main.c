@@ -16,6 +16,8 @@ typedef struct command {
 static const command commands[] = {
 	{"replay", gomem_replay_main, "[--json] [--os real|sim] FILE...",
 		"replay recordings and compare every decision with Go's"},
+	{"whatif", gomem_whatif_main, "FILE [--page-size N] [--size-classes T] ...",
+		"serve the requests of a recording with other constants, and compare memory, waste and system calls"},
 	{"record", gomem_record_main, "[-o FILE.gmt] [--] PACKAGE [ARGS]",
 		"build a Go program with the recorder in its runtime, and run it"},
 	{"stat", gomem_stat_main, "[--json] [--types N] [--pprof OUT.pb.gz] [--perfetto OUT] FILE",

@@ -5,7 +5,7 @@
 // addresses.
 #include "gomem/layout.h"
 
-#include "gomem/sizeclasses.h"
+#include "gomem/classes.h"
 
 static bool powerOfTwo(uint64_t x) { return x != 0 && (x & (x - 1)) == 0; }
 
@@ -88,7 +88,7 @@ static const char *checkObjects(const gomem_layout *L) {
 		(L->maxSmallSize - L->smallSizeMax) / L->largeSizeDiv >= medium) {
 		return "each size up to maxSmallSize has its entry in the tables of size classes";
 	}
-	if (L->tinySizeClass == 0 || L->tinySizeClass >= numSizeClasses || !powerOfTwo(L->maxTinySize)) {
+	if (L->tinySizeClass == 0 || L->tinySizeClass >= layout_numSizeClasses(L) || !powerOfTwo(L->maxTinySize)) {
 		return "maxTinySize is a power of two and tinySizeClass a size class";
 	}
 	if (L->mallocHeaderSize != 8) {

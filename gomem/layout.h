@@ -30,8 +30,15 @@
 enum {
 	numSizeClasses = 68,
 	numSpanClasses = numSizeClasses << 1,
-	maxSummaryLevels = 5,
+#ifdef GOMEM_RUNTIME_LAYOUT
+	maxSizeClasses = 128, // a span class fits 8 bits
+	maxPagesPerArena = 16384,
+#else
+	maxSizeClasses = numSizeClasses,
 	maxPagesPerArena = 8192,
+#endif
+	maxSpanClasses = maxSizeClasses << 1,
+	maxSummaryLevels = 5,
 	maxArenaL1Bits = 6,
 	numStackOrdersMax = 4,
 	pallocChunkPages = 512,
@@ -47,6 +54,17 @@ enum {
 	tagAlign = 1 << tagAlignBits,
 	tagBits = 64 - tagAddrBits + tagAlignBits,
 };
+
+// Tables of size classes that are not Go's (gomem/classes.h), for builds with a layout given at run time. n counts class 0. lookup8: by steps of
+// smallSizeDiv up to smallSizeMax; lookup128: from there on by steps of largeSizeDiv up to maxSmallSize.
+typedef struct gomem_size_classes {
+	unsigned n;
+	uint16_t size[128];
+	uint8_t npages[128];
+	uint32_t divmagic[128];
+	uint8_t lookup8[129];
+	uint8_t lookup128[249];
+} gomem_size_classes;
 
 typedef struct gomem_layout {
 	const char *name; // "linux/amd64 go1.26"
@@ -88,7 +106,9 @@ typedef struct gomem_layout {
 	uint64_t gcBitsChunkBytes;       // 64 KiB
 	uint64_t minHeapForMetadataHugePages;
 	uint32_t pagesPerReclaimerChunk;
-	uint32_t scavChunkHiOccPages; // 0.96875 * pallocChunkPages
+	uint32_t scavChunkHiOccPages;      // 0.96875 * pallocChunkPages
+	uint32_t pageCacheSpanPages;       // spans of fewer pages come from a P's page cache
+	const gomem_size_classes *classes; // NULL: Go's
 } gomem_layout;
 
 // The host's Go: linux/amd64, go1.26, default experiments. greenTea and randomizeHeapBase may still differ by instance:
@@ -134,6 +154,8 @@ static const gomem_layout layout_linux_amd64_go126 = {
 	.minHeapForMetadataHugePages = 1u << 30,
 	.pagesPerReclaimerChunk = 512,
 	.scavChunkHiOccPages = 496,
+	.pageCacheSpanPages = pageCachePages / 4,
+	.classes = NULL,
 };
 
 static inline uint64_t layout_pageSize(const gomem_layout *L) { return (uint64_t)1 << L->pageShift; }

@@ -63,17 +63,17 @@ static bool makeArenaHints(mheap *h) {
 // checkSizeClasses tests what the paths of mallocgc take for granted.
 static void checkSizeClasses(gomem_env *env) {
 	const gomem_layout *L = layout_get(env);
-	if (class_to_size[L->tinySizeClass] != L->maxTinySize) {
+	if (layout_classSize(L, L->tinySizeClass) != L->maxTinySize) {
 		gomem_throw(env, "bad tinySizeClass");
 	}
 	unsigned c = 0;
-	while (c < numSizeClasses && class_to_size[c] != L->minSizeForMallocHeader) {
-		if (class_to_allocnpages[c] > 1) {
+	while (c < layout_numSizeClasses(L) && layout_classSize(L, c) != L->minSizeForMallocHeader) {
+		if (layout_classPages(L, c) > 1) {
 			gomem_throw(env, "expected all size classes up to min size for malloc header to fit in one-page spans");
 		}
 		c++;
 	}
-	if (c == numSizeClasses) {
+	if (c == layout_numSizeClasses(L)) {
 		gomem_throw(env, "min size of malloc header is not a size class boundary");
 	}
 	if (L->minSizeForMallocHeader / L->ptrSize > 64) {
@@ -271,9 +271,9 @@ static __attribute__((noinline)) void deductAssistCredit(mheap *h, gomem_p *p, u
 // sizeToClass: the smallest size class that holds size bytes, which is at most maxSmallSize.
 static inline uint8_t sizeToClass(const gomem_layout *L, uintptr_t size) {
 	if (size <= L->smallSizeMax - 8) {
-		return size_to_class8[(size + L->smallSizeDiv - 1) / L->smallSizeDiv];
+		return layout_lookupSmall(L, (size + L->smallSizeDiv - 1) / L->smallSizeDiv);
 	}
-	return size_to_class128[(size - L->smallSizeMax + L->largeSizeDiv - 1) / L->largeSizeDiv];
+	return layout_lookupLarge(L, (size - L->smallSizeMax + L->largeSizeDiv - 1) / L->largeSizeDiv);
 }
 
 // ---- the five paths. *elemsize: bytes taken from the heap
@@ -325,12 +325,13 @@ static inline uintptr_t mallocgcTiny(
 
 static inline uintptr_t mallocgcSmallNoscan(
 	mheap *h, gomem_p *p, mcache *c, uintptr_t size, bool needzero, uintptr_t *elemsize) {
-	const uint8_t sizeclass = sizeToClass(layout_get(&h->env), size);
+	const gomem_layout *L = layout_get(&h->env);
+	const uint8_t sizeclass = sizeToClass(L, size);
 	const slot t = takeSlot(h, p, c, makeSpanClass(sizeclass, true));
 	if (unlikely(t.addr == 0)) {
 		return 0;
 	}
-	*elemsize = class_to_size[sizeclass];
+	*elemsize = layout_classSize(L, sizeclass);
 	if (needzero && t.span->needzero != 0) {
 		heapMem_clear(&h->env, t.addr, *elemsize);
 	}
@@ -345,7 +346,7 @@ static inline uintptr_t mallocgcSmallNoscan(
 static inline uintptr_t mallocgcSmallScanNoHeader(
 	mheap *h, gomem_p *p, mcache *c, uintptr_t size, const gomem_type *typ, uintptr_t *elemsize) {
 	const gomem_layout *L = layout_get(&h->env);
-	const uint8_t sizeclass = size_to_class8[(size + L->smallSizeDiv - 1) / L->smallSizeDiv];
+	const uint8_t sizeclass = layout_lookupSmall(L, (size + L->smallSizeDiv - 1) / L->smallSizeDiv);
 	const slot t = takeSlot(h, p, c, makeSpanClass(sizeclass, false));
 	if (unlikely(t.addr == 0)) {
 		return 0;
@@ -356,7 +357,7 @@ static inline uintptr_t mallocgcSmallScanNoHeader(
 	heapMem_grant(&h->env, t.addr, size, true);
 	// The bitmap of one-word objects was written when the span was made.
 	c->scanAlloc += L->ptrSize == 8 && sizeclass == 1 ? 8 : writeHeapBitsSmall(&h->env, t.span, t.addr, size, typ);
-	*elemsize = class_to_size[sizeclass];
+	*elemsize = layout_classSize(L, sizeclass);
 	publish(h, c, t.span, t.addr, *elemsize);
 	if (unlikely(t.refilled)) {
 		testGCTrigger(h, p);
@@ -372,7 +373,7 @@ static inline uintptr_t mallocgcSmallScanHeader(
 	if (unlikely(t.addr == 0)) {
 		return 0;
 	}
-	*elemsize = class_to_size[sizeclass];
+	*elemsize = layout_classSize(L, sizeclass);
 	if (t.span->needzero != 0) {
 		heapMem_clear(&h->env, t.addr, *elemsize);
 	}
@@ -475,7 +476,7 @@ uintptr_t roundupsize(mheap *h, uintptr_t size, bool noscan) {
 	const gomem_layout *L = layout_get(&h->env);
 	if (size <= L->maxSmallSize - L->mallocHeaderSize) {
 		const uintptr_t header = !noscan && !heapBitsInSpan(L, size) ? (uintptr_t)L->mallocHeaderSize : 0;
-		return class_to_size[sizeToClass(L, size + header)] - header;
+		return layout_classSize(L, sizeToClass(L, size + header)) - header;
 	}
 	const uintptr_t pageMask = (uintptr_t)layout_pageSize(L) - 1;
 	return size + pageMask < size ? size : (size + pageMask) & ~pageMask;

@@ -29,7 +29,7 @@ mcache *allocmcache(mheap *h) {
 	if (c == NULL) {
 		return NULL;
 	}
-	for (int i = 0; i < numSpanClasses; i++) {
+	for (int i = 0; i < maxSpanClasses; i++) {
 		c->alloc[i] = &h->emptymspan;
 	}
 	c->nextSample = nextSample(h);
@@ -39,7 +39,7 @@ mcache *allocmcache(mheap *h) {
 void freemcache(mheap *h, gomem_p *running, gomem_p *owner, mcache *c) {
 	(void)owner;
 	mcache_releaseAll(h, running, c);
-	for (int i = 0; i < numSpanClasses; i++) {
+	for (int i = 0; i < maxSpanClasses; i++) {
 		if (c->alloc[i] != &h->emptymspan) {
 			gomem_throw(&h->env, "out of memory for a span set while freeing an mcache");
 		}
@@ -181,7 +181,7 @@ void mcache_releaseAll(mheap *h, gomem_p *running, mcache *c) {
 	const int64_t scanAlloc = (int64_t)c->scanAlloc;
 	c->scanAlloc = 0;
 	int64_t dHeapLive = 0;
-	for (int i = 0; i < numSpanClasses; i++) {
+	for (int i = 0; i < maxSpanClasses; i++) {
 		if (c->alloc[i] != &h->emptymspan) {
 			dHeapLive += releaseSpan(h, running, c, (spanClass)i);
 		}
@@ -246,7 +246,7 @@ const char *mcache_check(mheap *h, mcache *c) {
 		return "mcache: bad tiny block";
 	}
 	const char *bad = NULL;
-	for (int i = 0; i < numSpanClasses && bad == NULL; i++) {
+	for (int i = 0; i < maxSpanClasses && bad == NULL; i++) {
 		bad = c->alloc[i] == &h->emptymspan ? NULL : checkCachedSpan(h, c->alloc[i], i);
 	}
 	for (unsigned o = 0; o < L->numStackOrders && bad == NULL; o++) {

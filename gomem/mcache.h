@@ -20,12 +20,12 @@ struct mcache {
 	uintptr_t tiny;
 	uintptr_t tinyoffset;
 	uintptr_t tinyAllocs;
-	mspan *alloc[numSpanClasses];
-	uintptr_t reusableNoscan[numSpanClasses];
+	mspan *alloc[maxSpanClasses];
+	uintptr_t reusableNoscan[maxSpanClasses];
 	stackfreelist stackcache[numStackOrdersMax];
 	_Atomic(uint32_t) flushGen;
 };
-_Static_assert(sizeof(void *) != 8 ||
+_Static_assert((int)maxSizeClasses != (int)numSizeClasses || sizeof(void *) != 8 ||
 		(offsetof(mcache, tiny) == 24 && offsetof(mcache, alloc) == 48 && offsetof(mcache, reusableNoscan) == 1136 &&
 			offsetof(mcache, stackcache) == 2224 && sizeof(mcache) == 2296),
 	"mcache keeps Go's layout");

@@ -81,8 +81,8 @@ static mspan *findSpan(mheap *h, gomem_p *p, mcentral *c) {
 }
 
 mspan *mcentral_cacheSpan(mheap *h, gomem_p *p, mcentral *c) {
-	uintptr_t spanBytes = (uintptr_t)class_to_allocnpages[spanClass_sizeclass(c->spanclass)]
-		<< layout_get(&h->env)->pageShift;
+	const gomem_layout *L = layout_get(&h->env);
+	uintptr_t spanBytes = (uintptr_t)layout_classPages(L, spanClass_sizeclass(c->spanclass)) << L->pageShift;
 	if (h->policy.deductSweepCredit != NULL) {
 		h->policy.deductSweepCredit(h->policy.ctx, h, p, spanBytes, 0);
 	} else {
@@ -116,7 +116,8 @@ bool mcentral_uncacheSpan(mheap *h, gomem_p *p, mcentral *c, mspan *s) {
 }
 
 mspan *mcentral_grow(mheap *h, gomem_p *p, mcentral *c) {
-	mspan *s = mheap_alloc(h, p, class_to_allocnpages[spanClass_sizeclass(c->spanclass)], c->spanclass);
+	mspan *s =
+		mheap_alloc(h, p, layout_classPages(layout_get(&h->env), spanClass_sizeclass(c->spanclass)), c->spanclass);
 	if (s != NULL) {
 		mspan_initHeapBits(h, s);
 	}

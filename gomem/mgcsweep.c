@@ -208,7 +208,7 @@ mspan *mheap_nextSpanForSweep(mheap *h) {
 	lab_turn(&h->env, EV_SCLOAD);
 	uint32_t sc = atomic_load(&h->sweep.centralIndex);
 	lab_event(&h->env, EV_SCLOAD, sc, 0, 0, 0);
-	for (; sc < numSweepClasses; sc++) {
+	for (; sc < layout_numSweepClasses(layout_get(&h->env)); sc++) {
 		spanClass spc = (spanClass)(sc >> 1);
 		bool full = (sc & 1) == 0;
 		mcentral *c = &h->central[spc].mcentral;
@@ -336,7 +336,7 @@ void finishsweep_m(mheap *h, gomem_p *p) {
 }
 
 void finishsweep_reset(mheap *h) {
-	for (int i = 0; i < numSpanClasses; i++) {
+	for (int i = 0; i < maxSpanClasses; i++) {
 		mcentral *c = &h->central[i].mcentral;
 		spanSet_reset(&h->env, mcentral_partialUnswept(c, h->sweepgen));
 		spanSet_reset(&h->env, mcentral_fullUnswept(c, h->sweepgen));

@@ -192,7 +192,7 @@ bool mheap_init(mheap *h) {
 	// A span's structure keeps its contents when it is handed out again: stale pointers may still read its sweepgen.
 	h->spanalloc.zero = false;
 	fixalloc_init(env, &h->arenaHintAlloc, sizeof(arenaHint), NULL, NULL, &h->stats.other_sys);
-	for (int i = 0; i < numSpanClasses; i++) {
+	for (int i = 0; i < maxSpanClasses; i++) {
 		mcentral_init(&h->central[i].mcentral, (spanClass)i);
 	}
 	return pageAlloc_init(env, &h->pages, &h->lock, &h->stats.gcMiscSys, false);
@@ -638,9 +638,9 @@ static bool mheap_initObjects(mheap *h, mspan *s, spanClass spc, uintptr_t nbyte
 		s->nelems = 1;
 		s->divMul = 0;
 	} else {
-		s->elemsize = class_to_size[sizeclass];
+		s->elemsize = layout_classSize(layout_get(env), sizeclass);
 		s->nelems = spanElems(env, nbytes, s->elemsize, spanClass_noscan(spc));
-		s->divMul = class_to_divmagic[sizeclass];
+		s->divMul = layout_classDivMagic(layout_get(env), sizeclass);
 	}
 	s->freeindex = 0;
 	s->freeIndexForScan = 0;
@@ -833,7 +833,7 @@ mspan *mheap_allocSpan(mheap *h, gomem_p *p, uintptr_t npages, spanAllocType typ
 	uintptr_t base = 0, scav = 0, growth = 0;
 	mspan *s = NULL;
 	bool aligned = L->physPageAlignedStacks && typ == spanAllocStack && layout_pageSize(L) < env->physPageSize;
-	if (!aligned && p != NULL && npages < pageCachePages / 4) {
+	if (!aligned && p != NULL && npages < L->pageCacheSpanPages) {
 		base = mheap_takeCached(h, p, npages, &scav);
 		if (base != 0) {
 			s = mheap_tryAllocMSpan(p);

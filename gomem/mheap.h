@@ -14,6 +14,7 @@
 #ifndef GOMEM_MHEAP_H
 #define GOMEM_MHEAP_H
 
+#include "gomem/classes.h"
 #include "gomem/gcbits.h"
 #include "gomem/gomem.h"
 #include "gomem/heapmem.h"
@@ -23,7 +24,6 @@
 #include "gomem/mspanset.h"
 #include "gomem/persistentalloc.h"
 #include "gomem/policy.h"
-#include "gomem/sizeclasses.h"
 
 typedef struct gomem_heap mheap;
 typedef struct mspan mspan;
@@ -140,7 +140,7 @@ typedef union centralPadded { // keeps two mcentrals off one cache line
 } centralPadded;
 
 // sweep.active: how many sweepers run, and whether the unswept sets are drained.
-enum { numSweepClasses = numSpanClasses * 2 };
+static inline uint32_t layout_numSweepClasses(const gomem_layout *L) { return layout_numSizeClasses(L) * 4; }
 static const uint32_t sweepClassDone = ~0u;
 static const uint32_t sweepDrainedMask = 1u << 31;
 typedef struct activeSweep {
@@ -199,7 +199,7 @@ struct gomem_heap {
 	struct {
 		uintptr_t base, end;
 	} curArena;
-	centralPadded central[numSpanClasses];
+	centralPadded central[maxSpanClasses];
 	fixalloc spanalloc, cachealloc, arenaHintAlloc;
 	arenaHint *userArenaHints;
 	// beside Go's mheap: what Go keeps in other globals

@@ -70,7 +70,8 @@ static uint64_t nextAlign(const sizeClassOptions *o, uint64_t size, uint64_t ali
 // pagesFor is rule 2. 0: more than a table can say.
 static uint64_t pagesFor(const sizeClassOptions *o, uint64_t size) {
 	uint64_t npages = 1;
-	while (npages <= maxPages8 && npages * o->pageSize % size > npages * o->pageSize / 8) {
+	const uint64_t div = o->tailDiv == 0 ? 8 : o->tailDiv;
+	while (npages <= maxPages8 && npages * o->pageSize % size > npages * o->pageSize / div) {
 		npages++;
 	}
 	return npages <= maxPages8 ? npages : 0;

@@ -2,7 +2,7 @@
 //
 // Ports _mkmalloc/mksizeclasses.go. tools/gen_sizeclasses.c writes gomem/sizeclasses.h with it; nothing of an allocator calls it. The rules:
 //   1. Sizes are tried in steps of an alignment that grows with them.
-//   2. A span has the fewest pages that leave at most 1/8 of it unused at its end.
+//   2. A span has the fewest pages that leave at most 1/8 (tailDiv) of it unused at its end.
 //   3. A size that gives as many objects a span as the class before replaces it: there is no use for both.
 //   4. Each class then grows as far as its span allows, in steps of largeSizeDiv.
 //
@@ -34,6 +34,7 @@ typedef struct sizeClassOptions {
 	uint64_t alignEighthFrom; // to an eighth of the size
 	uint64_t alignMaxFrom;    // to alignMax
 	uint64_t alignMax;
+	uint64_t tailDiv; // at most this part of a span is unused at its end; 0: Go's 8
 } sizeClassOptions;
 
 enum { maxMadeClasses = 256 };

@@ -9,7 +9,7 @@ static uint64_t get(const _Atomic(uint64_t) *v) {
 }
 
 // addDelta adds the counters of one P.
-static void addDelta(gomem_memstats *out, const heapStatsDelta *d) {
+static void addDelta(gomem_memstats *out, const gomem_layout *L, const heapStatsDelta *d) {
 	out->stacks_in_use +=
 		(uint64_t)atomic_load_explicit((_Atomic(int64_t) *)(uintptr_t)&d->inStacks, memory_order_relaxed);
 	out->work_bufs +=
@@ -20,13 +20,13 @@ static void addDelta(gomem_memstats *out, const heapStatsDelta *d) {
 	out->total_free += get(&d->largeFree);
 	out->mallocs += get(&d->largeAllocCount);
 	out->frees += get(&d->largeFreeCount);
-	for (int i = 0; i < numSizeClasses; i++) {
+	for (unsigned i = 0; i < layout_numSizeClasses(L); i++) {
 		const uint64_t allocs = get(&d->smallAllocCount[i]);
 		const uint64_t frees = get(&d->smallFreeCount[i]);
 		out->mallocs += allocs;
-		out->total_alloc += allocs * class_to_size[i];
+		out->total_alloc += allocs * layout_classSize(L, i);
 		out->frees += frees;
-		out->total_free += frees * class_to_size[i];
+		out->total_free += frees * layout_classSize(L, i);
 	}
 }
 
@@ -34,7 +34,7 @@ static void addDelta(gomem_memstats *out, const heapStatsDelta *d) {
 // would change what is allocated next.
 static void addCache(gomem_memstats *out, mheap *h, const mcache *c) {
 	out->tiny_allocs += c->tinyAllocs;
-	for (int i = 0; i < numSpanClasses; i++) {
+	for (int i = 0; i < maxSpanClasses; i++) {
 		const mspan *s = c->alloc[i];
 		if (s != &h->emptymspan) {
 			const uint64_t used = (uint64_t)s->allocCount - s->allocCountBeforeCache;
@@ -55,13 +55,14 @@ void readmemstats(mheap *h, gomem_memstats *out) {
 		.gc_misc_sys = sysMemStat_load(&h->stats.gcMiscSys),
 		.other_sys = sysMemStat_load(&h->stats.other_sys),
 	};
-	addDelta(out, &h->stats.heapStats);
+	const gomem_layout *L = layout_get(&h->env);
+	addDelta(out, L, &h->stats.heapStats);
 	if (h->mcache0 != NULL && (h->nallp == 0 || !p_isAlive(h->allp[0]))) {
 		addCache(out, h, h->mcache0);
 	}
 	for (int32_t i = 0; i < h->nallp; i++) {
 		if (p_isAlive(h->allp[i])) {
-			addDelta(out, &h->allp[i]->stats);
+			addDelta(out, L, &h->allp[i]->stats);
 			addCache(out, h, h->allp[i]->mcache);
 		}
 	}

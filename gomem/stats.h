@@ -25,9 +25,9 @@ typedef struct heapStatsDelta {
 	_Atomic(int64_t) inHeap, inStacks, inWorkBufs;
 	_Atomic(uint64_t) tinyAllocCount;
 	_Atomic(uint64_t) largeAlloc, largeAllocCount;
-	_Atomic(uint64_t) smallAllocCount[numSizeClasses];
+	_Atomic(uint64_t) smallAllocCount[maxSizeClasses];
 	_Atomic(uint64_t) largeFree, largeFreeCount;
-	_Atomic(uint64_t) smallFreeCount[numSizeClasses];
+	_Atomic(uint64_t) smallFreeCount[maxSizeClasses];
 } heapStatsDelta;
 
 typedef struct gomem_stats {

@@ -1,0 +1,139 @@
+// whatif.h: the requests of a recording, served by an allocator with other constants (docs/WHATIF.md).
+//
+// A what-if has two steps. whatif_read_lives reads the recording and finds for each malloc the cycle whose sweep found the object dead.
+// whatif_run serves the same requests from a heap of the run-time variant of the port. An *object* is named by the number of its malloc, never
+// by its address: so the lives hold for any constants.
+//
+// Invariants, for any constants:
+//   an object is marked in cycle c iff death[object] > c (a tiny block: the last death of what was put into it)
+//   bytes of spans in use == asked + slot waste + free slots + tail waste, for each span class and for their sum
+// and with the recorded constants: each decision equals the recorded one.
+#ifndef GOMEM_TRACES_WHATIF_H
+#define GOMEM_TRACES_WHATIF_H
+
+#include "gomem/layout.h"
+#include "traces/gmt.h"
+
+enum { WHATIF_SPAN_CLASSES = 256, WHATIF_PLOT_POINTS = 200 };
+static const uint32_t WHATIF_NEVER = UINT32_MAX;
+
+// A span that an input of the recording names (reclaim, ensureSwept): the span that holds this object.
+typedef struct whatif_target {
+	uint64_t event;  // number of the input
+	uint64_t object; // number of the malloc; WHATIF_NEVER: the span was empty
+} whatif_target;
+
+typedef struct whatif_lives {
+	uint64_t n;      // mallocs
+	uint32_t *death; // by number of the malloc: the cycle that found the object dead; WHATIF_NEVER: none did
+	whatif_target *targets;
+	uint64_t ntargets;
+	uint8_t *isLast;  // by event, a bit each: no further event of its stream belongs to the operation
+	uint64_t answers; // decisions in the recording: answers, and mallocs that were served at once
+	uint32_t cycles;
+} whatif_lives;
+
+// whatif_read_lives reads all of r. 0, or -1 and err. The caller frees with whatif_lives_free.
+int whatif_read_lives(gmt_reader *r, whatif_lives *lives, gmt_error *err);
+void whatif_lives_free(whatif_lives *lives);
+
+// What may be changed. whatif_config_recorded gives the constants of the recording.
+typedef struct whatif_config {
+	gomem_layout layout; // layout.classes is set by whatif_run: NULL, or to classes
+	gomem_size_classes classes;
+	bool ownClasses; // classes are used, and not Go's
+	bool greenTea, randomBase;
+	bool hugePages; // the simulated OS backs untouched huge pages as a whole
+	bool paced;     // cycles by the trigger rule instead of the recorded ones
+	bool neverGC;   // GOGC=off
+	uint64_t physPageSize, physHugePageSize;
+	uint64_t gogc;           // percent
+	uint64_t memoryLimit;    // bytes; 0: none
+	const char *sizeClasses; // as the user wrote it, NULL: Go's rules for the page size; must outlive the configuration
+} whatif_config;
+
+// A span class at one moment: bytes == asked + slotWaste + freeSlots + tail.
+typedef struct whatif_class {
+	uint32_t size; // of a slot; 0: large objects
+	uint64_t spans, bytes;
+	uint64_t objects;   // slots taken: alive, or dead and not yet swept
+	uint64_t asked;     // bytes that the program asked for in them
+	uint64_t slotWaste; // what rounding up took, headers too
+	uint64_t freeSlots; // bytes of free slots
+	uint64_t tail;      // what no slot covers: the rest of a span, its pointer bitmap and inline mark bits
+} whatif_class;
+
+typedef struct whatif_point {
+	uint64_t malloc; // so many mallocs were done
+	uint64_t inUse, rss;
+} whatif_point;
+
+typedef struct whatif_result {
+	char error[1024]; // the run ended early; empty: it did not
+	uint64_t mallocs, stacks;
+	uint64_t same;   // decisions equal to the recorded ones
+	char first[512]; // the first that was not, in words
+	uint64_t cycles;
+	// the heap
+	whatif_class classes[WHATIF_SPAN_CLASSES];                           // by span class, when most bytes were in use
+	whatif_class sum;                                                    // their sum
+	uint64_t peakMalloc;                                                 // after so many mallocs
+	double meanInUse, meanAsked, meanSlotWaste, meanFreeSlots, meanTail; // over all mallocs
+	uint64_t peakStacks;                                                 // bytes of stack spans
+	uint64_t peakCommitted; // spans, stacks, work buffers, free pages that were not given back to the OS
+	uint64_t peakMapped;    // address space handed to the page allocator
+	uint64_t reserved;      // arenas
+	uint64_t spansMade;     // spans of objects
+	// the simulated OS
+	uint64_t peakRSS, endRSS; // heap pages with memory behind them
+	uint64_t faults;
+	uint64_t systemCalls;
+	uint64_t untranslated; // inputs that name a span or stack which this heap doesn't have
+	whatif_point points[WHATIF_PLOT_POINTS];
+	unsigned npoints;
+	double seconds;
+} whatif_result;
+
+typedef struct whatif_progress {
+	void (*call)(void *ctx, uint64_t done, uint64_t total); // NULL: none
+	void *ctx;
+} whatif_progress;
+
+// whatif_unsupported names what in a recording cannot be followed. NULL: nothing.
+const char *whatif_unsupported(const gmt_header *head);
+void whatif_config_recorded(whatif_config *c, const gmt_header *head);
+// whatif_run serves the requests of r, which is read to its end. 0, or -1 and out->error: bad input, or these constants led to a contradiction.
+int whatif_run(
+	gmt_reader *r, const whatif_lives *lives, const whatif_config *c, whatif_progress progress, whatif_result *out);
+
+// ---- whatif_options.c: constants from the words of a user. Each gives NULL, or why not (in why, which it returns).
+enum { WHATIF_WHY = 512 };
+typedef struct whatif_option {
+	const char *name;  // "--page-size"
+	const char *value; // what it takes, for the usage; NULL: nothing
+	const char *help;
+} whatif_option;
+extern const whatif_option whatif_options[];
+extern const unsigned whatif_noptions;
+// whatif_set changes one constant. Sizes may end with KiB, MiB, GiB (or K, M, G).
+const char *whatif_set(whatif_config *c, const char *option, const char *value, char why[WHATIF_WHY]);
+// whatif_settle computes what follows from the constants, and checks that all of them go together.
+const char *whatif_settle(whatif_config *c, char why[WHATIF_WHY]);
+
+// ---- whatif_plot.c
+enum { WHATIF_LINES = 3 };
+typedef struct whatif_line {
+	const char *name;
+	unsigned n;
+	double x[WHATIF_PLOT_POINTS], y[WHATIF_PLOT_POINTS];
+} whatif_line;
+typedef struct whatif_plot {
+	const char *title, *x;
+	unsigned nlines;
+	whatif_line lines[WHATIF_LINES];
+	const char *names[WHATIF_PLOT_POINTS]; // of the points, where x is no number
+} whatif_plot;
+// whatif_draw writes an SVG file. NULL, or why not.
+const char *whatif_draw(const whatif_plot *p, const char *path, char why[WHATIF_WHY]);
+
+#endif
