@@ -604,6 +604,17 @@ static int parse_args(whatif_args *args, int argc, char **argv) {
 	return args->file != NULL ? OK : say_bad("no recording given (gomem whatif --help)");
 }
 
+static bool can_write(const char *path) {
+	char why[WHATIF_WHY];
+	FILE *f = fopen(path, "w");
+	if (f == NULL) {
+		snprintf(why, sizeof(why), "--plot %.300s: %s", path, strerror(errno));
+		(void)say_bad(why);
+		return false;
+	}
+	return fclose(f) == 0;
+}
+
 static int do_session(session *s) {
 	gmt_error err;
 	char why[WHATIF_WHY];
@@ -614,7 +625,7 @@ static int do_session(session *s) {
 	}
 	whatif_config_recorded(&s->recordedConfig, gmt_reader_header(s->r));
 	// Bad options are told before anything takes time.
-	if (apply_settings(s, &s->config, NULL) != OK) {
+	if (apply_settings(s, &s->config, NULL) != OK || (s->args->plot != NULL && !can_write(s->args->plot))) {
 		return BAD;
 	}
 	if (whatif_read_lives(s->r, &s->lives, &err) != 0) {

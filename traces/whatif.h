@@ -43,9 +43,10 @@ typedef struct whatif_config {
 	gomem_size_classes classes;
 	bool ownClasses; // classes are used, and not Go's
 	bool greenTea, randomBase;
-	bool hugePages; // the simulated OS backs untouched huge pages as a whole
-	bool paced;     // cycles by the trigger rule instead of the recorded ones
-	bool neverGC;   // GOGC=off
+	bool hugePages;   // the simulated OS backs untouched huge pages as a whole
+	bool paced;       // cycles by the trigger rule instead of the recorded ones
+	bool neverGC;     // GOGC=off
+	bool earlyDeaths; // with paced: what a recorded cycle found dead was dead from the cycle before on
 	uint64_t physPageSize, physHugePageSize;
 	uint64_t gogc;           // percent
 	uint64_t memoryLimit;    // bytes; 0: none

@@ -28,6 +28,9 @@ const whatif_option whatif_options[] = {
 	{"--tiny-size", "N", "the block of tiny objects: a power of two, 8 to 512 (Go: 16)"},
 	{"--gogc", "N|off", "cycles begin by GOGC=N, not where they were recorded"},
 	{"--memory-limit", "N", "cycles begin by GOGC and GOMEMLIMIT=N, not where they were recorded"},
+	{"--deaths", "late|early",
+		"with --gogc or --memory-limit: what a recorded cycle found dead died just before that cycle (late: an upper\n"
+		"bound for memory), or right after the cycle before it (early: a lower bound)"},
 	{"--green-tea", "on|off", "inline mark bits in small spans"},
 	{"--page-cache", "on|off", "Ps take small spans from a page cache of their own"},
 	{"--random-base", "on|off", "the heap begins at a random address"},
@@ -187,6 +190,10 @@ const char *whatif_set(whatif_config *c, const char *option, const char *value, 
 	}
 	if (strcmp(option, "--memory-limit") == 0) {
 		return set_limit(c, option, value, why);
+	}
+	if (strcmp(option, "--deaths") == 0) {
+		c->earlyDeaths = strcmp(value, "early") == 0;
+		return c->earlyDeaths || strcmp(value, "late") == 0 ? NULL : refuse(why, "%s %s: late or early", option, value);
 	}
 	if (strcmp(option, "--green-tea") == 0) {
 		return set_switch(&c->greenTea, option, value, why);
@@ -420,6 +427,9 @@ static void settle_pages(gomem_layout *L) {
 
 const char *whatif_settle(whatif_config *c, char why[WHATIF_WHY]) {
 	gomem_layout *L = &c->layout;
+	if (c->earlyDeaths && !c->paced) {
+		return refuse(why, "--deaths early: only with --gogc or --memory-limit");
+	}
 	settle_pages(L);
 	if (L->heapArenaBytes < layout_chunkBytes(L) || layout_pagesPerArena(L) > maxPagesPerArena) {
 		return refuse(why,

@@ -1218,7 +1218,7 @@ static void do_cycle(whatif *w, stream *s) {
 	s->off = true;
 	s->depth++;
 	finishsweep_m(h, NULL);
-	w->deadline = w->recordedCycle;
+	w->deadline = w->recordedCycle + (w->c->earlyDeaths ? 1 : 0);
 	const uint64_t live = mark_all(w);
 	gcSweep(h);
 	for (int32_t i = 0; i < h->nallp; i++) {

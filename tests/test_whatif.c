@@ -1,0 +1,243 @@
+// test_whatif.c: what-if runs. With the recorded constants nothing changes, decision by decision, in each bundled recording; one constant
+// changed changes decisions; sums are sums.
+#include <glob.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "traces/whatif.h"
+
+static const char small[] = "tests/controls/goroutines-p4.gmt";
+
+typedef struct loaded {
+	gmt_reader *r;
+	whatif_lives lives;
+	whatif_config c;
+} loaded;
+
+static whatif_result res, other;
+
+static void load(loaded *l, const char *path) {
+	gmt_error err;
+	l->r = gmt_open(path, &err);
+	assert_non_null(l->r);
+	assert_null(whatif_unsupported(gmt_reader_header(l->r)));
+	assert_int_equal(whatif_read_lives(l->r, &l->lives, &err), 0);
+	whatif_config_recorded(&l->c, gmt_reader_header(l->r));
+}
+
+static void unload(loaded *l) {
+	whatif_lives_free(&l->lives);
+	gmt_close(l->r);
+}
+
+static void settle(whatif_config *c) {
+	char why[WHATIF_WHY];
+	if (whatif_settle(c, why) != NULL) {
+		fail_msg("%s", why);
+	}
+}
+
+static void run(loaded *l, whatif_result *out) {
+	gmt_error err;
+	assert_int_equal(gmt_seek(l->r, 0, &err), 0);
+	if (whatif_run(l->r, &l->lives, &l->c, (whatif_progress){0}, out) != 0) {
+		fail_msg("%s", out->error);
+	}
+}
+
+static void set(whatif_config *c, const char *option, const char *value) {
+	char why[WHATIF_WHY];
+	if (whatif_set(c, option, value, why) != NULL) {
+		fail_msg("%s", why);
+	}
+}
+
+// All decisions, and nothing but decisions: the number is that of the file's index.
+static uint64_t decisions(const gmt_reader *r) {
+	uint64_t n = gmt_reader_count(r, EV_MALLOC);
+	for (int k = 1; k < EV_MAX; k++) {
+		n += gmt_kind((gomem_ev)k)->input ? 0 : gmt_reader_count(r, (gomem_ev)k);
+	}
+	return n;
+}
+
+static void check_sums(const whatif_result *r) {
+	whatif_class sum = {0};
+	for (unsigned i = 0; i < WHATIF_SPAN_CLASSES; i++) {
+		const whatif_class *c = &r->classes[i];
+		assert_int_equal(c->bytes, c->asked + c->slotWaste + c->freeSlots + c->tail);
+		assert_true(c->size == 0 || c->asked + c->slotWaste == c->objects * c->size);
+		sum.spans += c->spans;
+		sum.bytes += c->bytes;
+		sum.objects += c->objects;
+		sum.asked += c->asked;
+		sum.slotWaste += c->slotWaste;
+		sum.freeSlots += c->freeSlots;
+		sum.tail += c->tail;
+	}
+	assert_int_equal(sum.spans, r->sum.spans);
+	assert_int_equal(sum.bytes, r->sum.bytes);
+	assert_int_equal(sum.objects, r->sum.objects);
+	assert_int_equal(sum.asked, r->sum.asked);
+	assert_int_equal(sum.slotWaste, r->sum.slotWaste);
+	assert_int_equal(sum.freeSlots, r->sum.freeSlots);
+	assert_int_equal(sum.tail, r->sum.tail);
+	assert_true(r->meanInUse <= (double)r->sum.bytes);
+	const double mean = r->meanAsked + r->meanSlotWaste + r->meanFreeSlots + r->meanTail;
+	assert_true(mean > r->meanInUse * 0.999999 && mean < r->meanInUse * 1.000001);
+	assert_true(r->sum.bytes <= r->peakCommitted && r->peakCommitted <= r->peakMapped && r->peakMapped <= r->reserved);
+}
+
+static void same_as_recorded(const char *path) {
+	loaded l = {0};
+	load(&l, path);
+	assert_int_equal(l.lives.answers, decisions(l.r));
+	run(&l, &res);
+	if (res.same != l.lives.answers) {
+		fail_msg("%s: %s", path, res.first);
+	}
+	assert_int_equal(res.first[0], 0);
+	assert_int_equal(res.untranslated, 0);
+	assert_int_equal(res.cycles, l.lives.cycles);
+	assert_int_equal(res.mallocs, l.lives.n);
+	check_sums(&res);
+	unload(&l);
+}
+
+static void test_recordedConstantsChangeNothing(void **state) {
+	(void)state;
+	glob_t g;
+	assert_int_equal(glob("traces/data/*.gmt", 0, NULL, &g), 0);
+	assert_true(g.gl_pathc >= 10);
+	for (size_t i = 0; i < g.gl_pathc; i++) {
+		same_as_recorded(g.gl_pathv[i]);
+	}
+	globfree(&g);
+	same_as_recorded(small);
+}
+
+// Go's values, said by the user: tables given at run time are Go's too.
+static void test_goConstantsChangeNothing(void **state) {
+	(void)state;
+	static const char *const settings[][2] = {{"--size-classes", "generated"}, {"--size-classes", "go1.26"},
+		{"--size-classes", "generated:tail=8,max-align=256"}, {"--page-size", "8KiB"}, {"--arena-size", "64MiB"},
+		{"--tiny-size", "16"}, {"--page-cache", "on"}, {"--green-tea", "on"}, {"--random-base", "on"}};
+	loaded l = {0};
+	load(&l, small);
+	for (size_t i = 0; i < sizeof(settings) / sizeof(settings[0]); i++) {
+		whatif_config_recorded(&l.c, gmt_reader_header(l.r));
+		set(&l.c, settings[i][0], settings[i][1]);
+		settle(&l.c);
+		assert_int_equal(l.c.ownClasses, strncmp(settings[i][1], "generated", 9) == 0);
+		run(&l, &res);
+		assert_int_equal(res.same, l.lives.answers);
+	}
+	unload(&l);
+}
+
+// The negative control: each constant has a say.
+static void test_otherConstantsChangeDecisions(void **state) {
+	(void)state;
+	static const char *const settings[][2] = {{"--size-classes", "go1.15"}, {"--size-classes", "generated:tail=16"},
+		{"--size-classes", "generated:eighth-from=512"}, {"--page-size", "4KiB"}, {"--page-size", "16KiB"},
+		{"--page-size", "32KiB"}, {"--arena-size", "4MiB"}, {"--tiny-size", "8"}, {"--tiny-size", "64"},
+		{"--page-cache", "off"}, {"--green-tea", "off"}, {"--random-base", "off"}, {"--gogc", "50"}, {"--gogc", "off"},
+		{"--memory-limit", "16MiB"}};
+	const char *const files[] = {small, "traces/data/gofmt-p1.gmt"};
+	for (unsigned f = 0; f < 2; f++) {
+		loaded l = {0};
+		load(&l, files[f]);
+		for (size_t i = 0; i < sizeof(settings) / sizeof(settings[0]); i++) {
+			whatif_config_recorded(&l.c, gmt_reader_header(l.r));
+			set(&l.c, settings[i][0], settings[i][1]);
+			settle(&l.c);
+			run(&l, &res);
+			assert_true(res.same < l.lives.answers);
+			assert_int_not_equal(res.first[0], 0);
+			assert_int_equal(res.mallocs, l.lives.n);
+			check_sums(&res);
+		}
+		unload(&l);
+	}
+}
+
+// What the OS is changes what it counts.
+static void test_os(void **state) {
+	(void)state;
+	loaded l = {0};
+	load(&l, "traces/data/gofmt-p1.gmt");
+	run(&l, &res);
+	set(&l.c, "--thp", "on");
+	settle(&l.c);
+	run(&l, &other);
+	assert_true(other.faults < res.faults / 4);
+	assert_true(other.peakRSS >= res.peakRSS);
+	whatif_config_recorded(&l.c, gmt_reader_header(l.r));
+	set(&l.c, "--phys-page-size", "64KiB");
+	settle(&l.c);
+	run(&l, &other);
+	assert_true(other.faults < res.faults);
+	assert_int_equal(other.peakRSS % (64 << 10), 0);
+	unload(&l);
+}
+
+// More GOGC: fewer cycles and more memory; off: none.
+static void test_gogc(void **state) {
+	(void)state;
+	loaded l = {0};
+	load(&l, "traces/data/jsonbench-p1.gmt");
+	static const char *const values[] = {"50", "100", "200", "400", "off"};
+	uint64_t cycles = UINT64_MAX;
+	double mean = 0;
+	for (unsigned i = 0; i < 5; i++) {
+		whatif_config_recorded(&l.c, gmt_reader_header(l.r));
+		set(&l.c, "--gogc", values[i]);
+		settle(&l.c);
+		run(&l, &res);
+		assert_true(res.cycles < cycles);
+		assert_true(res.meanInUse > mean);
+		cycles = res.cycles;
+		mean = res.meanInUse;
+		set(&l.c, "--deaths", "early");
+		run(&l, &other);
+		assert_true(other.meanInUse <= mean);
+	}
+	assert_int_equal(cycles, 0);
+	unload(&l);
+}
+
+// A run is a function of its inputs.
+static void test_twice(void **state) {
+	(void)state;
+	loaded l = {0};
+	load(&l, small);
+	set(&l.c, "--page-size", "16KiB");
+	settle(&l.c);
+	run(&l, &res);
+	run(&l, &other);
+	res.seconds = other.seconds = 0;
+	assert_memory_equal(res.classes, other.classes, sizeof(res.classes));
+	assert_int_equal(res.same, other.same);
+	assert_int_equal(res.peakRSS, other.peakRSS);
+	assert_int_equal(res.systemCalls, other.systemCalls);
+	unload(&l);
+}
+
+int main(void) {
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_recordedConstantsChangeNothing),
+		cmocka_unit_test(test_goConstantsChangeNothing),
+		cmocka_unit_test(test_otherConstantsChangeDecisions),
+		cmocka_unit_test(test_os),
+		cmocka_unit_test(test_gogc),
+		cmocka_unit_test(test_twice),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,106 @@
+#!/usr/bin/env python3
+"""The command `gomem whatif`: what it refuses and why, its JSON, sweeps, tables of size classes in files, exit codes."""
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+GOMEM = os.environ["GOMEM"]
+FILE = "tests/controls/goroutines-p4.gmt"
+failures = 0
+
+
+def run(*args):
+    return subprocess.run([GOMEM, "whatif", *args], capture_output=True, text=True, stdin=subprocess.DEVNULL)
+
+
+def check(good, what, got):
+    global failures
+    if not good:
+        failures += 1
+        print("FAILED: %s\n  exit %d\n  stdout %.300s\n  stderr %.600s" % (what, got.returncode, got.stdout, got.stderr))
+
+
+def refused(words, *args):
+    """Exit code 2, nothing on stdout, and a message with all these words: the option and the reason."""
+    got = run(*args)
+    good = got.returncode == 2 and got.stdout == "" and all(w in got.stderr for w in words)
+    check(good, "refused %s, told %s" % (" ".join(args), words), got)
+
+
+def refusals(folder):
+    table = folder / "table"
+    for option, value, reason in (
+            ("--page-size", "5000", "power of two"), ("--page-size", "2KiB", "not from 4096"),
+            ("--page-size", "64KiB", "32768"), ("--page-size", "big", "not a size"), ("--page-size", "8KiBx", "not a size"),
+            ("--arena-size", "3MiB", "power of two"), ("--arena-size", "2GiB", "not from"),
+            ("--arena-size", "1MiB", "512 to"), ("--arena-size", "512MiB", "pages"),
+            ("--phys-page-size", "1024", "not from"), ("--thp", "maybe", "on or off"),
+            ("--tiny-size", "24", "power of two"), ("--tiny-size", "4", "not from"),
+            ("--gogc", "0", "percentage"), ("--gogc", "many", "percentage"), ("--memory-limit", "1", "1MiB"),
+            ("--deaths", "never", "late or early"), ("--deaths", "early", "only with"), ("--green-tea", "yes", "on or off"), ("--page-cache", "1", "on or off"), ("--random-base", "", "on or off"),
+            ("--size-classes", "go1.5", "go1.12"), ("--size-classes", "go1.x", "go1.12"),
+            ("--size-classes", "generated:foo=1", "align16-from"), ("--size-classes", "generated:tail", "NAME=NUMBER"),
+            ("--size-classes", "generated:tail=30", "one page"), ("--size-classes", "generated:max-align=3", "power of two"),
+            ("--size-classes", "generated:eighth-from=2048", "classes"),
+            ("--size-classes", "no-such-file", "no file")):
+        refused([option, reason], option, value, FILE)
+    refused(["--page-size", "8KiB"], "--page-size", "16KiB", "--size-classes", "go1.20", FILE)
+    refused(["--phys-page-size", "64 pages"], "--page-size", "4KiB", "--phys-page-size", "512KiB", FILE)
+    for text, reason in (("8 1\n16 x\n", "line 2"), ("8\n16\n20\n", "line 3"), ("", "no classes"), ("8\n16\n", "largest"),
+                         ("16 1\n8 1\n", "class"), ("8 1\n16 1\n1024 1\n32768 4\n", "headers begin")):
+        table.write_text(text)
+        refused(["--size-classes", reason], "--size-classes", str(table), FILE)
+    refused(["--no-such", "no such option"], "--no-such", FILE)
+    refused(["--page-size", "value is missing"], FILE, "--page-size")
+    refused(["no recording"])
+    refused(["one recording"], FILE, FILE)
+    refused(["/no/such.gmt"], "/no/such.gmt")
+    refused(["--sweep", "OPTION=A"], "--sweep", "page-size", FILE)
+    refused(["--sweep", "--nothing"], "--sweep", "nothing=1", FILE)
+    refused(["--plot"], "--plot", "/no/such/folder/a.svg", FILE)
+    bad = folder / "bad.gmt"
+    bad.write_bytes(Path(FILE).read_bytes()[:5000])
+    refused(["bad.gmt"], str(bad))
+
+
+def results(folder):
+    got = run("--json", FILE)
+    check(got.returncode == 0, "recorded constants", got)
+    one = json.loads(got.stdout)
+    check(one["equal"] == one["decisions"] > 0, "all decisions equal", got)
+    check(one["recorded"] == one["changed"], "no option: nothing changes", got)
+    got = run("--json", "--page-size", "16KiB", FILE)
+    two = json.loads(got.stdout)
+    check(two["recorded"] == one["recorded"] and two["changed"] != one["changed"], "--page-size changes one side", got)
+    for side in (two["recorded"], two["changed"]):
+        for key, total in (("bytes", "peak_in_use"), ("asked", "peak_asked"), ("slot_waste", "peak_slot_waste"),
+                           ("free_slots", "peak_free_slots"), ("tail", "peak_tail")):
+            check(sum(c[key] for c in side["classes"]) == side[total], "sum of %s over classes" % key, got)
+    # Go's own table in a file: nothing changes.
+    table = folder / "go.txt"
+    sizes = [line.split() for line in Path("gomem/sizeclasses.h").read_text().splitlines() if line.startswith("//  ")]
+    table.write_text("# Go\n" + "".join("%s %d\n" % (s[2], int(s[3]) // 8192) for s in sizes if s[1].isdigit()))
+    got = run("--json", "--size-classes", str(table), FILE)
+    check(got.returncode == 0 and json.loads(got.stdout)["changed"] == one["recorded"], "Go's table from a file", got)
+    got = run("--json", "--sweep", "page-size=8KiB,16KiB", "--plot", str(folder / "a.svg"), FILE)
+    values = json.loads(got.stdout)["values"]
+    check([v.pop("value") for v in values] == ["8KiB", "16KiB"], "values of a sweep", got)
+    check(values == [one["recorded"], two["changed"]], "a sweep gives what single runs give", got)
+    check((folder / "a.svg").read_text().count("<polyline") == 3, "plot of a sweep", got)
+    got = run("--sweep", "size-classes=generated:tail=8,max-align=256;go1.15", FILE)
+    check(got.returncode == 0 and "\ngo1.15 " in got.stdout and "\ngenerated:tail=8,max-align=256 " in got.stdout, "; separates", got)
+    got = run("--no-green-tea", "--no-page-cache", "--plot", str(folder / "b.svg"), FILE)
+    check(got.returncode == 0 and "--green-tea off --page-cache off" in got.stdout, "two options", got)
+    check((folder / "b.svg").read_text().count("<polyline") == 2, "plot of bytes over time", got)
+    got = run("--help")
+    check(got.returncode == 0 and all(o in got.stdout for o in ("--size-classes", "--gogc", "--sweep")), "--help", got)
+
+
+with tempfile.TemporaryDirectory() as name:
+    refusals(Path(name))
+    results(Path(name))
+print("%d failures" % failures)
+sys.exit(1 if failures else 0)
