@@ -43,14 +43,15 @@ def refusals(folder):
             ("--deaths", "never", "late or early"), ("--deaths", "early", "only with"), ("--green-tea", "yes", "on or off"), ("--page-cache", "1", "on or off"), ("--random-base", "", "on or off"),
             ("--size-classes", "go1.5", "go1.12"), ("--size-classes", "go1.x", "go1.12"),
             ("--size-classes", "generated:foo=1", "align16-from"), ("--size-classes", "generated:tail", "NAME=NUMBER"),
-            ("--size-classes", "generated:tail=30", "one page"), ("--size-classes", "generated:max-align=3", "power of two"),
+            ("--size-classes", "generated:tail=64", "32 bits"), ("--size-classes", "generated:max-align=3", "power of two"),
             ("--size-classes", "generated:eighth-from=2048", "classes"),
             ("--size-classes", "no-such-file", "no file")):
         refused([option, reason], option, value, FILE)
     refused(["--page-size", "8KiB"], "--page-size", "16KiB", "--size-classes", "go1.20", FILE)
     refused(["--phys-page-size", "64 pages"], "--page-size", "4KiB", "--phys-page-size", "512KiB", FILE)
     for text, reason in (("8 1\n16 x\n", "line 2"), ("8\n16\n20\n", "line 3"), ("", "no classes"), ("8\n16\n", "largest"),
-                         ("16 1\n8 1\n", "class"), ("8 1\n16 1\n1024 1\n32768 4\n", "headers begin")):
+                         ("16 1\n8 1\n", "class"), ("8 1\n16 1\n1024 1\n32768 4\n", "headers begin"),
+                         ("8 1\n16 1\n512 2\n32768 4\n", "one page")):
         table.write_text(text)
         refused(["--size-classes", reason], "--size-classes", str(table), FILE)
     refused(["--no-such", "no such option"], "--no-such", FILE)

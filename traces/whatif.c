@@ -625,7 +625,8 @@ static int do_session(session *s) {
 	}
 	whatif_config_recorded(&s->recordedConfig, gmt_reader_header(s->r));
 	// Bad options are told before anything takes time.
-	if (apply_settings(s, &s->config, NULL) != OK || (s->args->plot != NULL && !can_write(s->args->plot))) {
+	if ((s->args->sweep == NULL && apply_settings(s, &s->config, NULL) != OK) ||
+		(s->args->plot != NULL && !can_write(s->args->plot))) {
 		return BAD;
 	}
 	if (whatif_read_lives(s->r, &s->lives, &err) != 0) {
