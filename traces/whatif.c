@@ -467,10 +467,10 @@ static int parse_sweep(const char *arg, sweep *w) {
 	return OK;
 }
 
-static void print_sweep_line(const char *value, const whatif_result *r, const whatif_result *base) {
+static void print_sweep_line(int width, const char *value, const whatif_result *r, const whatif_result *base) {
 	char n[32], change[32];
 	const double x = base->meanInUse, y = r->meanInUse;
-	printf("%-28s %13s", value, with_commas(r->sum.bytes, n));
+	printf("%-*s %13s", width, value, with_commas(r->sum.bytes, n));
 	printf(" %13s", with_commas((uint64_t)y, n));
 	printf(" %9s", change_text(x, y, change));
 	printf(" %12s", with_commas((uint64_t)(r->meanSlotWaste + r->meanTail), n));
@@ -479,6 +479,14 @@ static void print_sweep_line(const char *value, const whatif_result *r, const wh
 	printf(" %9s", with_commas(r->faults, n));
 	printf(" %7s", with_commas(r->systemCalls, n));
 	printf(" %6s\n", with_commas(r->cycles, n));
+}
+
+static int sweep_width(const sweep *w) {
+	size_t width = strlen(w->option) > 12 ? strlen(w->option) : 12;
+	for (unsigned i = 0; i < w->n; i++) {
+		width = strlen(w->values[i]) > width ? strlen(w->values[i]) : width;
+	}
+	return (int)width;
 }
 
 static int sweep_run(session *s, sweep *w, cJSON *list, whatif_plot *p) {
@@ -495,7 +503,7 @@ static int sweep_run(session *s, sweep *w, cJSON *list, whatif_plot *p) {
 			cJSON_AddStringToObject(o, "value", one.value);
 			cJSON_AddItemToArray(list, o);
 		} else {
-			print_sweep_line(one.value, &s->changed, &s->recorded);
+			print_sweep_line(sweep_width(w), one.value, &s->changed, &s->recorded);
 		}
 		const double y[3] = {(double)s->changed.sum.bytes, s->changed.meanInUse, (double)s->changed.peakRSS};
 		for (unsigned k = 0; k < 3; k++) {
@@ -524,9 +532,9 @@ static int do_sweep(session *s) {
 			list = cJSON_AddArrayToObject(o, "values");
 		} else {
 			print_head(s->args, head, &s->lives, &s->recorded);
-			printf("\n%-28s %13s %13s %9s %12s %13s %13s %9s %7s %6s\n", w.option, "peak in use", "mean in use", "",
-				"mean waste", "committed", "peak RSS", "faults", "calls", "cycles");
-			print_sweep_line("(recorded)", &s->recorded, &s->recorded);
+			printf("\n%-*s %13s %13s %9s %12s %13s %13s %9s %7s %6s\n", sweep_width(&w), w.option, "peak in use",
+				"mean in use", "", "mean waste", "committed", "peak RSS", "faults", "calls", "cycles");
+			print_sweep_line(sweep_width(&w), "(recorded)", &s->recorded, &s->recorded);
 		}
 		status = sweep_run(s, &w, list, p);
 	}
