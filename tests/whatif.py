@@ -41,7 +41,7 @@ def refusals(folder):
             ("--tiny-size", "24", "power of two"), ("--tiny-size", "4", "not from"),
             ("--gogc", "0", "percentage"), ("--gogc", "many", "percentage"), ("--memory-limit", "1", "1MiB"),
             ("--deaths", "never", "late or early"), ("--deaths", "early", "only with"), ("--green-tea", "yes", "on or off"), ("--page-cache", "1", "on or off"), ("--random-base", "", "on or off"),
-            ("--size-classes", "go1.5", "go1.12"), ("--size-classes", "go1.x", "go1.12"),
+            ("--size-classes", "go1.5", "go1.15"), ("--size-classes", "go1.x", "go1.15"),
             ("--size-classes", "generated:foo=1", "align16-from"), ("--size-classes", "generated:tail", "NAME=NUMBER"),
             ("--size-classes", "generated:tail=64", "32 bits"), ("--size-classes", "generated:max-align=3", "power of two"),
             ("--size-classes", "generated:eighth-from=2048", "classes"),

@@ -437,9 +437,9 @@ typedef struct sweep {
 	unsigned n;
 } sweep;
 
+// parse_sweep cuts w->text, a copy of arg, into pieces.
 static int parse_sweep(const char *arg, sweep *w) {
 	char why[WHATIF_WHY];
-	w->text = strdup(arg);
 	char *eq = w->text == NULL ? NULL : strchr(w->text, '=');
 	if (eq == NULL || eq[1] == 0) {
 		snprintf(why, sizeof(why), "--sweep %.200s: OPTION=A,B,C", arg);
@@ -517,7 +517,7 @@ static int sweep_run(session *s, sweep *w, cJSON *list, whatif_plot *p) {
 }
 
 static int do_sweep(session *s) {
-	sweep w = {0};
+	sweep w = {.text = strdup(s->args->sweep)};
 	char why[WHATIF_WHY];
 	whatif_plot *p = calloc(1, sizeof(*p));
 	int status = p == NULL ? say_bad("out of memory") : parse_sweep(s->args->sweep, &w);

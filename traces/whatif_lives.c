@@ -39,7 +39,7 @@ typedef struct shadow {
 	uint32_t *pending; // by stream: 1 + the malloc that has begun and not ended
 	op_seen *ops;      // by stream
 	shadow_arena **arenas;
-	const gmt_block *from;
+	gmt_block from;
 } shadow;
 
 static bool shadow_bad(shadow *w, const char *why) {
@@ -117,7 +117,7 @@ static bool shadow_init(shadow *w, const gmt_event *e) {
 	if ((e->a & 3) != 0) {
 		return true;
 	}
-	if (spc >> 1 >= numSizeClasses || nelems > 1 << 16 || e->c >> (ADDR_BITS - 1) != 0) {
+	if (npages == 0 || spc >> 1 >= numSizeClasses || nelems > 1 << 16 || e->c >> (ADDR_BITS - 1) != 0) {
 		return shadow_bad(w, "a span out of range");
 	}
 	shadow_span *s = calloc(1, sizeof(*s) + nelems * sizeof(s->slot[0]));
@@ -154,7 +154,7 @@ static bool shadow_sweep(shadow *w, const gmt_event *e) {
 	if (s == NULL || s->base != e->c) {
 		return shadow_bad(w, "a span that is swept and not there");
 	}
-	const uint64_t *marks = w->from->marks + e->mark_index;
+	const uint64_t *marks = w->from.marks + e->mark_index;
 	const bool all = e->nmarks == 0 && e->d >> 32 != 0;
 	for (uint32_t i = 0; i < s->nelems; i++) {
 		const bool lives = all || (i / 64 < e->nmarks && (marks[i / 64] >> i % 64 & 1) != 0);
@@ -272,16 +272,15 @@ static void shadow_end(shadow *w) {
 }
 
 static int shadow_readAll(shadow *w, gmt_reader *r) {
-	gmt_block block;
-	w->from = &block;
+	const gmt_block *block = &w->from;
 	for (;;) {
-		int got = gmt_next(r, &block, w->err);
+		int got = gmt_next(r, &w->from, w->err);
 		if (got <= 0) {
 			return got;
 		}
-		for (uint32_t i = 0; i < block.n; i++) {
-			w->event = block.first + i;
-			if (!shadow_event(w, &block.events[i])) {
+		for (uint32_t i = 0; i < block->n; i++) {
+			w->event = block->first + i;
+			if (!shadow_event(w, &block->events[i])) {
 				return -1;
 			}
 		}
@@ -304,7 +303,7 @@ int whatif_read_lives(gmt_reader *r, whatif_lives *lives, gmt_error *err) {
 	} else {
 		got = shadow_readAll(&w, r);
 	}
-	for (uint64_t i = 0; got == 0 && i < lives->n; i++) {
+	for (uint64_t i = 0; got == 0 && w.block != NULL && i < lives->n; i++) {
 		lives->death[i] = w.block[i] != 0 ? lives->death[w.block[i] - 1] : lives->death[i];
 	}
 	shadow_end(&w);

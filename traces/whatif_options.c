@@ -13,11 +13,11 @@
 #include "gomem/sizeclasses.h"
 #include "traces/whatif.h"
 
-enum { MIN_PAGE = 4096, MAX_PAGE = 32768, OLDEST_GO = 12, NEWEST_GO = 26, GO_WITH_24 = 16 };
+enum { MIN_PAGE = 4096, MAX_PAGE = 32768, OLDEST_GO = 15, NEWEST_GO = 26, GO_WITH_24 = 16 };
 
 const whatif_option whatif_options[] = {
 	{"--size-classes", "T",
-		"go1.N (12 to 26), generated[:OPTIONS], or a file with a line \"SIZE [PAGES]\" for each class.\n"
+		"go1.N (15 to 26), generated[:OPTIONS], or a file with a line \"SIZE [PAGES]\" for each class.\n"
 		"OPTIONS, comma separated, of Go's mksizeclasses: align16-from=32, eighth-from=128, max-from=2048\n"
 		"(from this size on classes are multiples of 16, of an eighth of the size, of max-align),\n"
 		"max-align=256, tail=8 (at most 1/8 of a span is left at its end)"},
@@ -320,22 +320,25 @@ static uint64_t pages_for(const sizeClassOptions *o, uint64_t size) {
 
 static const char *add_line(sizeClasses *t, char *line, unsigned number, const char *path, char why[WHATIF_WHY]) {
 	line[strcspn(line, "#\r\n")] = 0;
-	unsigned long long size, pages;
-	char rest;
-	int got = sscanf(line, "%llu %llu %c", &size, &pages, &rest);
-	if (got == EOF) {
+	const char *at = line + strspn(line, " \t"), *end;
+	uint64_t size = 0, pages = 0;
+	if (*at == 0) {
 		return NULL;
 	}
-	const bool bad = got < 1 || got > 2 || strspn(line, "0123456789 \t") != strlen(line) || size == 0 ||
-		size > UINT16_MAX || size % 8 != 0 ||
-		(got == 2 && (pages == 0 || pages > UINT8_MAX || pages * t->opt.pageSize < size));
+	bool bad = !parse_number(at, &size, &end) || size == 0 || size > UINT16_MAX || size % 8 != 0;
+	if (!bad) {
+		at = end + strspn(end, " \t");
+		pages = *at == 0 ? pages_for(&t->opt, size) : 0;
+		bad = *at != 0 && (!parse_number(at, &pages, &end) || end[strspn(end, " \t")] != 0);
+		bad = bad || pages == 0 || pages > UINT8_MAX || pages * t->opt.pageSize < size;
+	}
 	if (bad || t->n == maxMadeClasses) {
 		return refuse(why,
 			"--size-classes %s: line %u: SIZE [PAGES], SIZE a multiple of 8 below 65536, PAGES up to 255 and "
 			"large enough",
 			path, number);
 	}
-	t->class[t->n++] = (sizeClass){.size = size, .npages = got == 2 ? pages : pages_for(&t->opt, size)};
+	t->class[t->n++] = (sizeClass){.size = size, .npages = pages};
 	return NULL;
 }
 
@@ -359,7 +362,7 @@ static const char *read_table(whatif_config *c, const char *path, char why[WHATI
 	return bad != NULL ? bad : take_classes(c, &t, why);
 }
 
-// make_go: Go 1.16 added the class of 24 bytes; since 1.12 nothing else changed.
+// make_go: Go 1.16 added the class of 24 bytes; nothing else changed.
 static const char *make_go(whatif_config *c, const char *version, char why[WHATIF_WHY]) {
 	uint64_t n = 0;
 	const char *end = "";

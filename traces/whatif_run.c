@@ -1356,14 +1356,13 @@ static bool start(whatif *w) {
 	return true;
 }
 
-static void free_maps(whatif *w) {
-	moved **maps[] = {&w->stacks, &w->manuals};
-	for (unsigned i = 0; i < 2; i++) {
-		moved *m, *next;
-		HASH_ITER(hh, *maps[i], m, next) {
-			HASH_DEL(*maps[i], m);
-			free(m);
-		}
+static void free_map(moved **map) {
+	moved *m = *map;
+	HASH_CLEAR(hh, *map);
+	while (m != NULL) {
+		moved *next = m->hh.next;
+		free(m);
+		m = next;
 	}
 }
 
@@ -1391,7 +1390,8 @@ static void free_all(whatif *w) {
 	free((void *)w->byObject);
 	free(w->targetAddr);
 	free(w->isTarget);
-	free_maps(w);
+	free_map(&w->stacks);
+	free_map(&w->manuals);
 	if (w->under != NULL) {
 		w->under->destroy(w->under);
 	}
