@@ -11,7 +11,15 @@
 #include "cli/commands.h"
 #include "traces/whatif.h"
 
-enum { OK = 0, DIFFERS = 1, BAD = 2, MAX_SETTINGS = 64, MAX_VALUES = WHATIF_PLOT_POINTS, SHOWN_CLASSES = 12 };
+enum {
+	OK = 0,
+	DIFFERS = 1,
+	BAD = 2,
+	MAX_SETTINGS = 64,
+	MAX_SWEEP = 8192,
+	MAX_VALUES = WHATIF_PLOT_POINTS,
+	SHOWN_CLASSES = 12
+};
 
 static const char usageHead[] =
 	"usage: gomem whatif [OPTIONS] FILE.gmt\n"
@@ -431,22 +439,22 @@ static int do_pair(session *s) {
 // ---- a sweep
 
 typedef struct sweep {
-	char *text; // names and values are cut out of it
+	char text[MAX_SWEEP]; // names and values are cut out of it
 	char option[64];
 	char *values[MAX_VALUES];
 	unsigned n;
 } sweep;
 
-// parse_sweep cuts w->text, a copy of arg, into pieces.
 static int parse_sweep(const char *arg, sweep *w) {
 	char why[WHATIF_WHY];
-	char *eq = w->text == NULL ? NULL : strchr(w->text, '=');
+	const int len = snprintf(w->text, sizeof(w->text), "%s", arg);
+	char *eq = len >= MAX_SWEEP ? NULL : strchr(w->text, '=');
 	if (eq == NULL || eq[1] == 0) {
 		snprintf(why, sizeof(why), "--sweep %.200s: OPTION=A,B,C", arg);
 		return say_bad(why);
 	}
 	*eq = 0;
-	snprintf(w->option, sizeof(w->option), "--%s", strncmp(w->text, "--", 2) == 0 ? w->text + 2 : w->text);
+	snprintf(w->option, sizeof(w->option), "--%.60s", strncmp(w->text, "--", 2) == 0 ? w->text + 2 : w->text);
 	bool known = false;
 	for (unsigned i = 0; i < whatif_noptions; i++) {
 		known |= strcmp(whatif_options[i].name, w->option) == 0;
@@ -517,7 +525,7 @@ static int sweep_run(session *s, sweep *w, cJSON *list, whatif_plot *p) {
 }
 
 static int do_sweep(session *s) {
-	sweep w = {.text = strdup(s->args->sweep)};
+	sweep w = {.n = 0};
 	char why[WHATIF_WHY];
 	whatif_plot *p = calloc(1, sizeof(*p));
 	int status = p == NULL ? say_bad("out of memory") : parse_sweep(s->args->sweep, &w);
@@ -547,7 +555,6 @@ static int do_sweep(session *s) {
 		const char *bad = whatif_draw(p, s->args->plot, why);
 		status = bad == NULL ? OK : say_bad(bad);
 	}
-	free(w.text);
 	free(p);
 	return status;
 }
