@@ -121,6 +121,7 @@ class Model:
 
     def __init__(self):
         self.page, self.pending, self.stack = {}, {}, {}
+        self.start = 0
         self.taken = self.taken_bytes = self.freed = self.freed_bytes = self.waste = self.span_bytes = self.peak = self.tiny = 0
 
     def take(self, addr, size, path):
@@ -189,6 +190,7 @@ class Model:
                 span["slots"][slot] = 0
                 self.taken += 1
                 self.taken_bytes += span["size"]
+                self.start += kind == "object"
 
     def line(self, line):
         _, stream, kind, *fields = line.split()
@@ -215,6 +217,7 @@ def against_model(path, d, problems):
     t, end = d["totals"], d["end"]
     check(problems, "model", [t["taken"], t["taken_bytes"], t["freed"], t["freed_bytes"], t["tiny"]],
           [m.taken, m.taken_bytes, m.freed, m.freed_bytes, m.tiny])
+    check(problems, "model at the start", t["at_start"], m.start)
     check(problems, "model at the end", [end["span_bytes"], end.get("waste_bytes", 0), d["peak"]["span_bytes"]],
           [m.span_bytes, m.waste, m.peak])
 

@@ -17,7 +17,7 @@ ROOT = Path(os.environ["GOMEM_SOURCE_DIR"])
 
 def top(profile, index):
     """pprof's total, and the cumulated value of each frame, as bytes or counts."""
-    env = dict(os.environ, PPROF_TMPDIR=str(profile.parent), HOME=str(profile.parent))
+    env = dict(os.environ, PPROF_TMPDIR=str(profile.parent))
     got = subprocess.run(["go", "tool", "pprof", "-top", "-nodecount=100000", "-nodefraction=0", "-unit=B", "-sample_index=" + index, str(profile)],
                          capture_output=True, text=True, env=env, check=True).stdout
     total = re.search(r"of (\d+)(?:B)? total", got)

@@ -222,6 +222,10 @@ static bool trace_events(feed *f, gotrace *t, census_source *to, gmt_error *err)
 		now = e.time > now ? e.time : now;
 		census_at(f->c, now);
 		trace_event(f, &e, to->greentea);
+		if (e.kind == GOTRACE_SNAPSHOT_END) {
+			to->start = f->c->used;
+			to->start_bytes = f->c->used_bytes;
+		}
 		to->gomaxprocs = e.kind == GOTRACE_PROCS ? (unsigned)e.n : to->gomaxprocs;
 		if (++n % 65536 == 0) {
 			trace_progress(f, t);
@@ -229,6 +233,10 @@ static bool trace_events(feed *f, gotrace *t, census_source *to, gmt_error *err)
 	}
 	census_finish(f->c, now + 1);
 	to->events = n;
+	size_t len = got < 0 ? strlen(err->text) : 0;
+	if (got < 0 && !f->o->salvage) {
+		(void)snprintf(err->text + len, sizeof(err->text) - len, " (--salvage takes what is before it)");
+	}
 	return got >= 0;
 }
 

@@ -17,6 +17,7 @@ typedef struct census_source {
 	char go[64];
 	unsigned gomaxprocs; // 0: not known
 	uint64_t events;
+	uint64_t start, start_bytes; // slots that were taken when a trace began: they count as taken then
 	bool greentea;
 	char note[512];     // what was left out; empty: nothing
 	census_type *types; // by number; type 0 is not used

@@ -445,6 +445,8 @@ static void totals(cJSON *to, const census_source *s) {
 	cJSON *o = cJSON_AddObjectToObject(to, "totals");
 	census_class heap = census_sum(c->classes, true);
 	class_ever(o, &heap, !s->trace);
+	number(o, "at_start", s->start);
+	number(o, "at_start_bytes", s->start_bytes);
 	number(o, "manual_made", census_sum(c->classes, false).made);
 	number(o, "stacks_taken", stacks_taken(c));
 	number(o, "tiny", c->tiny);

@@ -187,8 +187,7 @@ bool stat_pprof(const char *path, const census_source *s, gmt_error *err) {
 
 bool stat_pprof(const char *path, const census_source *s, gmt_error *err) {
 	(void)s;
-	(void)snprintf(
-		err->text, sizeof(err->text), "cannot write %.300s: this gomem was built without protobuf-c and zlib", path);
+	(void)snprintf(err->text, sizeof(err->text), "cannot write %.300s: this gomem was built without protobuf-c", path);
 	return false;
 }
 

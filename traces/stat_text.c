@@ -66,6 +66,10 @@ static void print_totals(FILE *out, const cJSON *j) {
 	if (num(t, "tiny") != 0) {
 		(void)fprintf(out, ", and %s tiny objects put into slots that were there", stat_count(num(t, "tiny"), c));
 	}
+	if (num(t, "at_start") != 0) {
+		(void)fprintf(out, "\n            of these, %s in %s slots were there as the trace began",
+			stat_bytes(num(t, "at_start_bytes"), a), stat_count(num(t, "at_start"), b));
+	}
 	(void)fprintf(out, "\nfreed       %s in %s slots, by %s GC cycles\n", stat_bytes(num(t, "freed_bytes"), a),
 		stat_count(num(t, "freed"), b), stat_count(num(t, "cycles"), c));
 	(void)fprintf(

@@ -366,6 +366,10 @@ function allocChart() {
 	const lead = $("alloc-lead");
 	lead.append(figure("span", "totals.taken", t.taken, count(t.taken)), " slots were taken, ", figure("span", "totals.freed", t.freed, count(t.freed)),
 		" found dead. ", figure("span", "totals.tiny", t.tiny, count(t.tiny)), " tiny objects went into slots that were there.");
+	if (t.at_start) {
+		lead.append(" ", figure("span", "totals.at_start", t.at_start, count(t.at_start)), " of the slots (", figure("span", "totals.at_start_bytes",
+			t.at_start_bytes, bytes(t.at_start_bytes)), ") were taken as the trace began.");
+	}
 }
 
 // Each cycle from the least bytes in slots to the most, until the next began.
