@@ -21,12 +21,30 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 # What the page says of itself: errors are counted before anything of it runs.
 PROBE = """(() => {
 	const shown = [...document.querySelectorAll("[data-key]")].map(e => [e.dataset.key, e.dataset.value]);
-	const map = document.getElementById("map"), pixels = map.getContext("2d").getImageData(0, 0, map.width, map.height).data;
+	const map = document.getElementById("map"), copy = new OffscreenCanvas(map.width, map.height).getContext("2d", {willReadFrequently: true});
+	copy.drawImage(map, 0, 0);
+	const pixels = copy.getImageData(0, 0, map.width, map.height).data;
 	let drawn = 0;
 	for (let i = 3; i < pixels.length; i += 4) drawn += pixels[i] > 0;
 	return {ready: document.documentElement.dataset.ready || "", shown, drawn: drawn / (map.width * map.height),
 		charts: document.querySelectorAll(".uplot canvas").length, width: innerWidth, scroll: document.documentElement.scrollWidth,
 		height: document.documentElement.scrollHeight, resources: performance.getEntriesByType("resource").length};
+})()"""
+
+# A reader's hand: point at the map, choose a moment, turn to size classes, show and sort all.
+EXERCISE = """(() => {
+	const map = document.getElementById("map"), box = map.getBoundingClientRect(), title = document.getElementById("moment-title").textContent;
+	const there = {clientX: box.left + box.width * 0.4, clientY: box.top + box.height * 0.95, bubbles: true};
+	map.dispatchEvent(new PointerEvent("pointermove", there));
+	const tip = document.getElementById("tip").textContent;
+	map.dispatchEvent(new MouseEvent("click", there));
+	const clicked = document.getElementById("moment-title").textContent;
+	document.querySelector("[data-view=size_classes]").click();
+	for (const button of document.querySelectorAll("#classes-more, #types-more, th button")) button.click();
+	for (const heads = document.querySelectorAll("th button").length, i = {n: 0}; i.n < heads; i.n++) document.querySelectorAll("th button")[i.n].click();
+	dispatchEvent(new Event("beforeprint"));
+	dispatchEvent(new Event("afterprint"));
+	return {tip, moved: clicked !== title};
 })()"""
 
 
@@ -114,7 +132,13 @@ def visit(browser, page, width, dark, shot):
         picture = browser.call("Page.captureScreenshot", session, captureBeyondViewport=True, format="png",
                                clip={"x": 0, "y": 0, "width": width, "height": min(said["result"]["value"]["height"], 9000), "scale": 1})
         Path(shot).write_bytes(base64.b64decode(picture["data"]))
+    used = browser.call("Runtime.evaluate", session, expression=EXERCISE, returnByValue=True)["result"].get("value") or {}
+    again = browser.call("Runtime.evaluate", session, expression=PROBE, returnByValue=True)["result"].get("value") or {"shown": []}
     bad = list(complaints(browser.events))
+    if not used.get("moved") or "0x" not in used.get("tip", ""):
+        bad.append("pointing at the map and clicking did nothing: %s" % used)
+    if said["result"].get("value"):
+        said["result"]["value"]["shown"] += again["shown"]
     browser.call("Target.closeTarget", targetId=target)
     return said["result"].get("value"), bad
 

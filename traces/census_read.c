@@ -9,7 +9,8 @@
 
 #include "traces/gotrace.h"
 
-enum { STREAMS = 65536 };
+// No span has more pages, of small objects and of others: a made-up number costs no memory.
+enum { STREAMS = 65536, MAX_SMALL_PAGES = 64, MAX_PAGES = 1 << 24 };
 
 // What a stream has begun: its answer comes later.
 typedef struct pending {
@@ -39,7 +40,7 @@ static void feed_span(census *c, const gmt_event *e) {
 	uint64_t npages = e->d & 0xffffffff, nelems = type == 0 ? e->a >> 11 : 0;
 	bool fits = type > 0 ||
 		(class < CENSUS_HEAP && nelems <= 1024 && nelems * census_class_size(class) <= npages * CENSUS_PAGE);
-	if (!fits || npages > (uint64_t)1 << 24 || e->c % CENSUS_PAGE != 0) {
+	if (!fits || npages > MAX_PAGES || e->c % CENSUS_PAGE != 0) {
 		c->odd.overlaps++;
 		return;
 	}
@@ -173,6 +174,11 @@ static void trace_object(feed *f, const gotrace_event *e) {
 static void trace_event(feed *f, const gotrace_event *e, bool greentea) {
 	census *c = f->c;
 	unsigned class = e->class < CENSUS_HEAP ? e->class : CENSUS_MANUAL;
+	bool span = e->kind == GOTRACE_SPAN || e->kind == GOTRACE_SPAN_ALLOC;
+	if (span && e->n > (census_class_size(class) != 0 ? MAX_SMALL_PAGES : MAX_PAGES)) {
+		c->odd.overlaps++;
+		return;
+	}
 	switch ((gotrace_kind)e->kind) {
 	case GOTRACE_SPAN:
 	case GOTRACE_SPAN_ALLOC:
