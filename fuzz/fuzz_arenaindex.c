@@ -109,7 +109,7 @@ static bool pagesHold(const gomem_layout *l) {
 static bool arenasHold(const gomem_layout *l) {
 	const wide page = power(l->pageShift), space = power(l->heapAddrBits), arena = l->heapArenaBytes;
 	return arena == power(l->logHeapArenaBytes) && arena < space && arena % (page * 512) == 0 && arena / page > 0 &&
-		arena / page <= 8192 && l->arenaL1Bits <= 6 &&
+		arena / page <= 16384 && l->arenaL1Bits <= 6 &&
 		(unsigned)l->arenaL1Bits + l->arenaL2Bits + l->logHeapArenaBytes == l->heapAddrBits &&
 		l->arenaBaseOffset % arena == 0;
 }
