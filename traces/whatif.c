@@ -412,7 +412,8 @@ static int print_pair(session *s) {
 
 static int plot_pair(session *s) {
 	char why[WHATIF_WHY];
-	whatif_plot p = {.title = "bytes in use", .x = "allocations", .nlines = 2, .lines = {{"recorded"}, {"changed"}}};
+	whatif_plot p = {
+		.title = "bytes in use", .x = "allocations", .nlines = 2, .lines = {{.name = "recorded"}, {.name = "changed"}}};
 	for (unsigned k = 0; k < 2; k++) {
 		const whatif_result *r = k == 0 ? &s->recorded : &s->changed;
 		p.lines[k].n = r->npoints;
@@ -532,8 +533,10 @@ static int do_sweep(session *s) {
 	const gmt_header *head = gmt_reader_header(s->r);
 	cJSON *o = NULL, *list = NULL;
 	if (status == OK) {
-		*p = (whatif_plot){
-			.title = "bytes", .x = w.option, .nlines = 3, .lines = {{"peak in use"}, {"mean in use"}, {"peak RSS"}}};
+		*p = (whatif_plot){.title = "bytes",
+			.x = w.option,
+			.nlines = 3,
+			.lines = {{.name = "peak in use"}, {.name = "mean in use"}, {.name = "peak RSS"}}};
 		if (s->args->json) {
 			o = json_head(s->args, head, &s->lives, &s->recorded);
 			cJSON_AddStringToObject(o, "sweep", w.option);
