@@ -115,7 +115,7 @@ static void check_objects(const seen *s, size_t n, const uint64_t *ids) {
 	for (size_t i = 0; i < s->n; i++) {
 		if (s->e[i].kind == GOTRACE_OBJECT_FREE) {
 			assert_true(at < n);
-			assert_int_equal(s->e[i].addr, MIN + ids[at] * 8);
+			assert_int_equal(s->e[i].addr, MIN + (at < n ? ids[at] : 0) * 8);
 			at++;
 		}
 	}

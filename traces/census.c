@@ -284,7 +284,7 @@ void census_span_begins(census *c, uint64_t base, uint64_t npages, unsigned clas
 	s->npages = npages;
 	s->nelems = nelems;
 	s->class = (uint16_t) class;
-	if (!pages_set(c, s, s)) {
+	if (!pages_set(c, s, s)) { // NOLINT(clang-analyzer-unix.Malloc): it is kept there
 		(void)pages_set(c, s, NULL);
 		free(s);
 		return;

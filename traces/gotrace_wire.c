@@ -343,7 +343,7 @@ static int read_types(gotrace *t, cursor c) {
 			return table_damaged(t, &c, at, "types");
 		}
 		for (uint64_t i = 0; i < n; i++) {
-			name[i] = text[i] == 0 ? '?' : (char)text[i];
+			name[i] = (char)(text[i] == 0 ? '?' : text[i]);
 		}
 		name[n] = 0;
 		uint64_t number = type_number(t, &type, key_of(t, &type));
@@ -425,7 +425,7 @@ static int get_byte(gotrace *t, uint8_t *to) {
 
 static int get_number(gotrace *t, uint64_t *to) {
 	uint64_t at = t->in.offset;
-	uint8_t bytes[10];
+	uint8_t bytes[10] = {0};
 	for (unsigned n = 0; n < sizeof(bytes);) {
 		int got = get_byte(t, &bytes[n]);
 		if (got <= 0) {
@@ -645,7 +645,7 @@ static int end_of_file(gotrace *t, bool begun) {
 
 // next_header reads the header of the next batch: 1, 0 at the end of the file, 2 at the end of a generation, -1.
 static int next_header(gotrace *t, gt_header *h) {
-	uint8_t tag;
+	uint8_t tag = 0;
 	*h = (gt_header){.at = t->in.offset};
 	int got = get_byte(t, &tag);
 	if (got <= 0) {

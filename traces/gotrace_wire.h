@@ -203,18 +203,18 @@ typedef struct gt_node {
 
 struct gotrace {
 	char *path;
-	gotrace_options options;
 	gt_input in;
 	unsigned version;
+	gotrace_options options;
+	bool has_info;
+	bool spilled; // the first batch of the next generation was met
 	uint64_t counts[256];
 	uint8_t args[256]; // 1 + the numbers of each type of event behind its time, 0: undefined in this version
-	bool has_info;
 	uint64_t min_addr, fixed_stack;
 
 	// The generation.
 	uint64_t gen, generations;
-	gt_header spill; // if spilled: the first batch of the next generation, read up to its bytes
-	bool spilled;
+	gt_header spill;    // if spilled: that batch, read up to its bytes
 	uint64_t bytes;     // kept of it
 	uint64_t frequency; // 0: not yet seen
 	gt_chunk *chunks, *chunk;

@@ -79,10 +79,12 @@ uint64_t pages_base(page_table *t, uint64_t addr) {
 }
 
 void pages_free(page_table *t) {
-	page_piece *piece, *next;
-	HASH_ITER(hh, t->pieces, piece, next) {
-		HASH_DEL(t->pieces, piece);
+	page_piece *piece = t->pieces;
+	HASH_CLEAR(hh, t->pieces); // the list of its elements stays
+	while (piece != NULL) {
+		page_piece *const next = piece->hh.next;
 		free(piece);
+		piece = next;
 	}
 	*t = (page_table){0};
 }
@@ -387,10 +389,12 @@ static bool collectEvent(collector *c, const gotrace_event *e) {
 
 static void collectorFree(collector *c) {
 	pages_free(&c->pages);
-	m_state *m, *next;
-	HASH_ITER(hh, c->ms, m, next) {
-		HASH_DEL(c->ms, m);
+	m_state *m = c->ms;
+	HASH_CLEAR(hh, c->ms);
+	while (m != NULL) {
+		m_state *const next = m->hh.next;
 		free(m);
+		m = next;
 	}
 }
 
