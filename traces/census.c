@@ -284,12 +284,14 @@ void census_span_begins(census *c, uint64_t base, uint64_t npages, unsigned clas
 	s->npages = npages;
 	s->nelems = nelems;
 	s->class = (uint16_t) class;
-	if (!pages_set(c, s, s)) { // NOLINT(clang-analyzer-unix.Malloc): it is kept there
+	if (!pages_set(c, s, s)) {
 		(void)pages_set(c, s, NULL);
 		free(s);
 		return;
 	}
-	uint64_t bytes = npages * CENSUS_PAGE, size = census_class_size(class);
+	// The table of pages keeps s. NOLINTNEXTLINE(clang-analyzer-unix.Malloc)
+	const uint64_t bytes = npages * CENSUS_PAGE;
+	const uint64_t size = census_class_size(class);
 	uint64_t slot_bytes = class >= CENSUS_HEAP ? 0 : size == 0 ? bytes : size * nelems;
 	census_class *k = &c->classes[class];
 	if (class < CENSUS_HEAP) {
