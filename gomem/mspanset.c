@@ -196,3 +196,14 @@ uint32_t spanSet_len(const spanSet *b) {
 	uint64_t index = atomic_load_explicit(&((spanSet *)(uintptr_t)b)->index, memory_order_acquire);
 	return indexTail(index) - indexHead(index);
 }
+
+struct mspan *spanSet_first(const spanSet *b) {
+	spanSet *set = (spanSet *)(uintptr_t)b;
+	const uint64_t index = atomic_load_explicit(&set->index, memory_order_acquire);
+	const uint32_t head = indexHead(index);
+	if (head >= indexTail(index)) {
+		return NULL;
+	}
+	spanSetBlock *block = loadBlock(&loadSpine(set)[head / spanSetBlockEntries]);
+	return (struct mspan *)atomic_load_explicit(&block->spans[head % spanSetBlockEntries], memory_order_acquire);
+}

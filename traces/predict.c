@@ -71,6 +71,7 @@ typedef struct predictor {
 	uint64_t wanted;                      // base of a span to be swept
 	bool wantedDone;
 	uint64_t sweptBytes;
+	uint32_t sweeperCut; // spans of a batch of the background sweeper that was preempted
 	uint64_t kept; // base of a span without objects that Go did not free: mcentral swept it, and a P took it. 0: none
 	spanClass keptClass;
 	bool grew; // mcentral asked for a new span
@@ -286,7 +287,29 @@ static void keepSpan(predictor *pr) {
 	}
 }
 
-static bool sweepOne(predictor *pr, gomem_p *p) {
+// toldLater: the trace comes to the sweep of s yet: so far it was not swept.
+static sweep_group *toldLater(predictor *pr, const mspan *s) {
+	sweep_group *g = s != NULL ? groupAt(pr, s->startAddr) : NULL;
+	return g != NULL && !g->seen && !g->told ? g : NULL;
+}
+
+// putOff takes s out of its set until the trace comes to it: its turn has come, but another M that has it has not told yet.
+static void putOff(predictor *pr, mspan *s, sweep_group *g) {
+	span_putOff(pr->h, s);
+	g->putOff = true;
+}
+
+// sweepOne sweeps the next span. What is told later ends it, or is passed over if a later one was surely swept.
+static bool sweepOne(predictor *pr, gomem_p *p, bool passOver) {
+	mspan *s = heap_nextUnswept(pr->h);
+	sweep_group *g = toldLater(pr, s);
+	for (; g != NULL && passOver; g = toldLater(pr, s)) {
+		putOff(pr, s, g);
+		s = heap_nextUnswept(pr->h);
+	}
+	if (g != NULL) {
+		return false;
+	}
 	const bool some = sweepone(pr->h, p) != ~(uintptr_t)0;
 	keepSpan(pr);
 	return some;
@@ -313,7 +336,7 @@ static void sweepCredit(predictor *pr, gomem_p *p, uint64_t bytes, uint64_t last
 	mspan *s = last != 0 ? span_at(pr->h, last) : NULL;
 	pr->wanted = s != NULL && atomic_load(&s->sweepgen) == pr->h->sweepgen - 2 ? last : 0;
 	pr->wantedDone = pr->wanted == 0;
-	while ((pr->sweptBytes < until || !pr->wantedDone) && sweepOne(pr, p)) {
+	while ((pr->sweptBytes < until || !pr->wantedDone) && sweepOne(pr, p, !pr->wantedDone)) {
 	}
 	pr->wanted = 0;
 }
@@ -438,14 +461,33 @@ static void flushPcache(predictor *pr, gomem_p *p) {
 	unlock(&pr->h->env, &pr->h->lock);
 }
 
+static void forceSweep(predictor *pr, mspan *s) {
+	atomic_store(&s->sweepgen, pr->h->sweepgen - 1);
+	(void)mspan_sweep(pr->h, pr->running, s, false);
+	keepSpan(pr);
+}
+
+// sweepPutOff: the cycle ends, and nothing is unswept any more.
+static void sweepPutOff(predictor *pr) {
+	const predict_sweeps *w = &pr->sweeps;
+	for (uint32_t i = pr->nextGroup; i-- > 0 && w->groups[i].cycle == pr->cycle;) {
+		mspan *s = w->groups[i].putOff ? span_at(pr->h, w->groups[i].base) : NULL;
+		if (s != NULL && s->startAddr == w->groups[i].base && isUnswept(pr, s)) {
+			forceSweep(pr, s);
+		}
+	}
+}
+
 static void finishSweep(predictor *pr) {
 	flushAll(pr);
 	for (int32_t i = 0; i < pr->h->nallp; i++) {
 		pr->ps[i].sweeper = false;
 		pr->ps[i].nregions = pr->ps[i].chunks = 0;
 	}
-	while (sweepOne(pr, pr->running)) {
+	while (sweepone(pr->h, pr->running) != ~(uintptr_t)0) {
+		keepSpan(pr);
 	}
+	sweepPutOff(pr);
 	finishsweep_m(pr->h, pr->running);
 	pr->marking = true;
 }
@@ -504,12 +546,6 @@ static bool isHidden(predictor *pr, const mspan *s) {
 	return pi != NULL && pi->npages != 0 && (pi->flags & PAGE_HIDDEN) != 0;
 }
 
-static void forceSweep(predictor *pr, mspan *s) {
-	atomic_store(&s->sweepgen, pr->h->sweepgen - 1);
-	(void)mspan_sweep(pr->h, pr->running, s, false);
-	keepSpan(pr);
-}
-
 // sweepSpan sweeps s now, in the way Go came to it.
 static void sweepSpan(predictor *pr, mspan *s, sweep_how how) {
 	if (atomic_load(&s->sweepgen) == pr->h->sweepgen + 1) {
@@ -525,13 +561,14 @@ static void sweepSpan(predictor *pr, mspan *s, sweep_how how) {
 		return;
 	}
 	// The first flush of a P may find spans that it had before the trace began.
-	if (how == SWEEP_BY_RECLAIM || isHidden(pr, s)) {
+	const sweep_group *g = groupAt(pr, s->startAddr);
+	if (how == SWEEP_BY_RECLAIM || isHidden(pr, s) || (g != NULL && g->putOff)) {
 		forceSweep(pr, s);
 		return;
 	}
 	pr->wanted = s->startAddr;
 	pr->wantedDone = false;
-	while (!pr->wantedDone && sweepOne(pr, pr->running)) {
+	while (!pr->wantedDone && sweepOne(pr, pr->running, true)) {
 		if (pr->running != NULL) {
 			pr->ps[pr->running->id].swept++;
 		}
@@ -549,7 +586,8 @@ static void sweeperEnd(predictor *pr, gomem_p *p) {
 		return;
 	}
 	ps->sweeper = false;
-	while ((ps->swept == 0 || ps->swept % sweepBatch != 0) && sweepOne(pr, p)) {
+	pr->sweeperCut = toldLater(pr, heap_nextUnswept(pr->h)) != NULL ? ps->swept % sweepBatch : 0;
+	while ((ps->swept == 0 || ps->swept % sweepBatch != 0) && sweepOne(pr, p, false)) {
 		ps->swept++;
 	}
 }
@@ -561,7 +599,8 @@ static void onGoStart(predictor *pr, gomem_p *p, const gotrace_event *e) {
 	sweeperEnd(pr, p);
 	if (pr->sweeps.sweeper != 0 && e->n == pr->sweeps.sweeper && !pr->marking) {
 		pr->ps[p->id].sweeper = true;
-		pr->ps[p->id].swept = 0;
+		pr->ps[p->id].swept = pr->sweeperCut;
+		pr->sweeperCut = 0;
 	}
 }
 
@@ -578,6 +617,14 @@ static void onObjectFree(predictor *pr, const gotrace_event *e) {
 	g->seen = true;
 	if (pr->running != NULL) {
 		pr->ps[pr->running->id].last = s->startAddr;
+	}
+	if (g->putOff && !g->freed && isUnswept(pr, s)) {
+		if (g->how != SWEEP_BY_REFILL) {
+			forceSweep(pr, s);
+		} else if (!span_putOn(pr->h, s)) {
+			pr->noMemory = true;
+		}
+		return;
 	}
 	const bool cached = atomic_load(&s->sweepgen) == pr->h->sweepgen + 1;
 	if (!g->freed && (cached || g->how == SWEEP_BY_SWEEPER || (g->how == SWEEP_BY_RECLAIM && pr->h->gomaxprocs != 1))) {
@@ -607,7 +654,7 @@ static void onSpanFree(predictor *pr, const gotrace_event *e) {
 	sweep_group *g = groupAt(pr, e->addr);
 	if (g != NULL) {
 		g->told = true;
-		if (g->how == SWEEP_BY_CREDIT && isUnswept(pr, s)) {
+		if (g->how == SWEEP_BY_CREDIT && isUnswept(pr, s) && !g->putOff) {
 			return; // with the others that were swept for the next allocation
 		}
 	}
@@ -801,11 +848,27 @@ static void unrefill(predictor *pr, gomem_p *p, mspan *x, bool hold) {
 	}
 }
 
+// putOffTold: mcentral gets none that another P sweeps later, or has taken and not told yet.
+static void putOffTold(predictor *pr, spanClass spc) {
+	gomem_heap *h = pr->h;
+	if (spanSet_len(mcentral_partialSwept(&h->central[spc].mcentral, h->sweepgen)) != 0) {
+		return;
+	}
+	for (int full = 0; full < 2; full++) {
+		mspan *s;
+		sweep_group *g;
+		while ((g = toldLater(pr, s = span_nextUnswept(pr->h, spc, full != 0))) != NULL) {
+			putOff(pr, s, g);
+		}
+	}
+}
+
 // refill lets the port choose p's next span of class spc.
 static mspan *refill(predictor *pr, gomem_p *p, spanClass spc) {
 	retire(pr, p, spc);
 	pr->grew = false;
 	pr->refilling = spc;
+	putOffTold(pr, spc);
 	if (!mcache_refill(pr->h, p, p->mcache, spc)) {
 		pr->noMemory = true;
 		return NULL;

@@ -113,21 +113,47 @@ bool span_putFirst(gomem_heap *h, mspan *s) {
 	return setPutFirst(h, set, s, mcentral_setID(s->spanclass, false, i));
 }
 
+// span_nextUnswept drops what was swept out of order, as when it is popped.
 mspan *span_nextUnswept(gomem_heap *h, spanClass spc, bool full) {
 	mcentral *c = &h->central[spc].mcentral;
 	const unsigned i = 1 - sweptOf(h);
 	spanSet *set = full ? &c->full[i] : &c->partial[i];
-	const uint32_t id = mcentral_setID(spc, full, i);
-	for (;;) {
-		mspan *s = spanSet_pop(&h->env, set, id);
-		if (s == NULL) {
-			return NULL;
-		}
+	mspan *s;
+	while ((s = spanSet_first(set)) != NULL) {
 		if (mspan_state(s) == mSpanInUse && s->spanclass == spc && atomic_load(&s->sweepgen) == h->sweepgen - 2) {
-			(void)setPutFirst(h, set, s, id);
+			return s;
+		}
+		(void)spanSet_pop(&h->env, set, mcentral_setID(spc, full, i));
+	}
+	return NULL;
+}
+
+mspan *heap_nextUnswept(gomem_heap *h) {
+	for (uint32_t sc = atomic_load(&h->sweep.centralIndex); sc < numSpanClasses * 2; sc++) {
+		mspan *s = span_nextUnswept(h, (spanClass)(sc >> 1), (sc & 1) == 0);
+		if (s != NULL) {
 			return s;
 		}
 	}
+	return NULL;
+}
+
+void span_putOff(gomem_heap *h, mspan *s) {
+	mcentral *c = &h->central[s->spanclass].mcentral;
+	const unsigned i = 1 - sweptOf(h);
+	for (unsigned full = 0; full < 2; full++) {
+		spanSet *set = full != 0 ? &c->full[i] : &c->partial[i];
+		if (spanSet_first(set) == s) {
+			(void)spanSet_pop(&h->env, set, mcentral_setID(s->spanclass, full != 0, i));
+		}
+	}
+}
+
+bool span_putOn(gomem_heap *h, mspan *s) {
+	mcentral *c = &h->central[s->spanclass].mcentral;
+	const unsigned i = 1 - sweptOf(h);
+	const bool full = s->allocCount == s->nelems;
+	return setPutFirst(h, full ? &c->full[i] : &c->partial[i], s, mcentral_setID(s->spanclass, full, i));
 }
 
 bool span_hold(predict_heap *ph, mspan *s) {

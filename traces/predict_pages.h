@@ -76,6 +76,7 @@ typedef struct sweep_group {
 	uint8_t how;       // sweep_how
 	bool freed;        // the span too
 	bool seen, told;   // second pass: the trace came to it, and to the end of its span
+	bool putOff;       // second pass: its turn came before, and the trace tells it later: it is in no set
 } sweep_group;
 
 typedef struct predict_sweeps {
