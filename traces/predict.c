@@ -299,21 +299,31 @@ static void putOff(predictor *pr, mspan *s, sweep_group *g) {
 	g->putOff = true;
 }
 
+// refillTook: mcentral has taken s from its set, for the P that allocates in it next.
+static sweep_group *refillTook(predictor *pr, const mspan *s) {
+	sweep_group *g = s != NULL ? groupAt(pr, s->startAddr) : NULL;
+	return g != NULL && g->seen && g->how == SWEEP_BY_REFILL ? g : NULL;
+}
+
 // sweepOne sweeps the next span. What is told later ends it, or is passed over if a later one was surely swept.
 static bool sweepOne(predictor *pr, gomem_p *p, bool passOver) {
-	mspan *s = heap_nextUnswept(pr->h);
-	sweep_group *g = toldLater(pr, s);
-	for (; g != NULL && passOver; g = toldLater(pr, s)) {
-		putOff(pr, s, g);
-		s = heap_nextUnswept(pr->h);
-	}
-	if (g != NULL) {
-		return false;
+	for (;;) {
+		mspan *s = heap_nextUnswept(pr->h);
+		sweep_group *later = toldLater(pr, s), *took = refillTook(pr, s);
+		if (later != NULL && !passOver) {
+			return false;
+		}
+		if (later == NULL && took == NULL) {
+			break;
+		}
+		putOff(pr, s, later != NULL ? later : took);
 	}
 	const bool some = sweepone(pr->h, p) != ~(uintptr_t)0;
 	keepSpan(pr);
 	return some;
 }
+
+static bool isUnswept(const predictor *pr, mspan *s) { return atomic_load(&s->sweepgen) == pr->h->sweepgen - 2; }
 
 // willSweep: mcentral finds no swept span of this class, and sweeps one that has nothing to free, as the trace says by being silent.
 static bool willSweep(predictor *pr, spanClass spc, uint64_t bytes) {
@@ -341,15 +351,14 @@ static void sweepCredit(predictor *pr, gomem_p *p, uint64_t bytes, uint64_t last
 	pr->wanted = 0;
 }
 
-// deductCredit sweeps what the trace says was swept before mcentral looked for a span, or a large one was allocated.
-static void deductCredit(void *ctx, gomem_heap *h, gomem_p *p, uintptr_t spanBytes, uintptr_t callerSweepPages) {
-	(void)h;
-	(void)spanBytes;
-	predictor *pr = ctx;
-	if (p == NULL || pr->ps[p->id].nregions == 0) {
-		return;
+// sweepForCredit sweeps what the trace says was swept before mcentral looked for a span, or a large one was allocated. It gives the
+// span that mcentral swept itself then; 0: none.
+static uint64_t sweepForCredit(predictor *pr, gomem_p *p, uintptr_t callerSweepPages) {
+	if (pr->ps[p->id].nregions == 0) {
+		return 0;
 	}
 	p_state *ps = &pr->ps[p->id];
+	const uint64_t own = callerSweepPages == 0 && ps->regions[ps->nregions - 1] == REGION_REFILL ? ps->regionLast[ps->nregions - 1] : 0;
 	// The last region is mcentral's own, if the port's will sweep too.
 	uint32_t n = ps->nregions;
 	if (ps->regions[n - 1] == REGION_RECLAIM) {
@@ -366,9 +375,42 @@ static void deductCredit(void *ctx, gomem_heap *h, gomem_p *p, uintptr_t spanByt
 		}
 	}
 	ps->nregions = 0;
+	return own;
 }
 
-static bool isUnswept(const predictor *pr, mspan *s) { return atomic_load(&s->sweepgen) == pr->h->sweepgen - 2; }
+// putOffTaken: mcentral gets none that another P sweeps later, or has taken and not told yet; and first of all its own.
+static void putOffTaken(predictor *pr, spanClass spc, uint64_t own) {
+	for (int full = 0; full < 2; full++) {
+		for (;;) {
+			mspan *s = span_nextUnswept(pr->h, spc, full != 0);
+			sweep_group *g = toldLater(pr, s);
+			g = g != NULL ? g : refillTook(pr, s);
+			if (g == NULL || s->startAddr == own) {
+				break;
+			}
+			putOff(pr, s, g);
+		}
+	}
+	mspan *s = own != 0 ? span_at(pr->h, own) : NULL;
+	sweep_group *g = s != NULL ? groupAt(pr, own) : NULL;
+	if (g != NULL && g->putOff && isUnswept(pr, s) && !span_putOn(pr->h, s)) {
+		pr->noMemory = true;
+	}
+}
+
+// deductCredit is called before mcentral looks for a span, or a large one is allocated.
+static void deductCredit(void *ctx, gomem_heap *h, gomem_p *p, uintptr_t spanBytes, uintptr_t callerSweepPages) {
+	(void)spanBytes;
+	predictor *pr = ctx;
+	if (p == NULL) {
+		return;
+	}
+	const uint64_t own = sweepForCredit(pr, p, callerSweepPages);
+	if (callerSweepPages == 0 &&
+		spanSet_len(mcentral_partialSwept(&h->central[pr->refilling].mcentral, h->sweepgen)) == 0) {
+		putOffTaken(pr, pr->refilling, own);
+	}
+}
 
 // isUnmarked: the page bitmap has no mark for s, that is not swept. Green Tea leaves it out where objects have no pointers or one is marked
 // alone, unless an object was allocated while marking was on.
@@ -621,8 +663,6 @@ static void onObjectFree(predictor *pr, const gotrace_event *e) {
 	if (g->putOff && !g->freed && isUnswept(pr, s)) {
 		if (g->how != SWEEP_BY_REFILL) {
 			forceSweep(pr, s);
-		} else if (!span_putOn(pr->h, s)) {
-			pr->noMemory = true;
 		}
 		return;
 	}
@@ -848,27 +888,11 @@ static void unrefill(predictor *pr, gomem_p *p, mspan *x, bool hold) {
 	}
 }
 
-// putOffTold: mcentral gets none that another P sweeps later, or has taken and not told yet.
-static void putOffTold(predictor *pr, spanClass spc) {
-	gomem_heap *h = pr->h;
-	if (spanSet_len(mcentral_partialSwept(&h->central[spc].mcentral, h->sweepgen)) != 0) {
-		return;
-	}
-	for (int full = 0; full < 2; full++) {
-		mspan *s;
-		sweep_group *g;
-		while ((g = toldLater(pr, s = span_nextUnswept(pr->h, spc, full != 0))) != NULL) {
-			putOff(pr, s, g);
-		}
-	}
-}
-
 // refill lets the port choose p's next span of class spc.
 static mspan *refill(predictor *pr, gomem_p *p, spanClass spc) {
 	retire(pr, p, spc);
 	pr->grew = false;
 	pr->refilling = spc;
-	putOffTold(pr, spc);
 	if (!mcache_refill(pr->h, p, p->mcache, spc)) {
 		pr->noMemory = true;
 		return NULL;
