@@ -35,6 +35,9 @@ typedef struct p_state {
 	uint32_t ntiny;
 	bool tinyKnown;
 	bool running, toFlush;
+	bool idle;     // its page cache is flushed too
+	bool flushing; // its cache is being flushed: the classes below flushAt are
+	int flushAt;
 	uint8_t pcache;
 	uint64_t block; // of its page cache, as the last single page that Go took from it tells
 	bool sweeper;   // the background sweeper runs on it, and swept that many
@@ -67,7 +70,10 @@ typedef struct predictor {
 	uint32_t cycle, nextGroup, nextRegion;
 	unsigned version;
 	bool imported, begun, marking, early; // early: sweeps were told before the end of the cycle
-	uint64_t idleAt;                      // when idle Ps give up their page caches; 0: never
+	uint64_t idleAt;                      // when idle Ps are flushed; 0: never
+	bool idling;                          // the idle Ps are flushed, idleNext of them are
+	int32_t idleNext;
+	uint64_t ender; // the M that ended the cycle
 	uint64_t wanted;                      // base of a span to be swept
 	bool wantedDone;
 	uint64_t sweptBytes;
@@ -477,30 +483,81 @@ static void dropUnused(predictor *pr, gomem_p *p) {
 	}
 }
 
-static void flushP(predictor *pr, gomem_p *p) {
+static void flushPcache(predictor *pr, gomem_p *p) {
+	lock(&pr->h->env, &pr->h->lock);
+	pageCache_flush(&pr->h->env, &p->pcache, &pr->h->pages, p->id);
+	unlock(&pr->h->env, &pr->h->lock);
+}
+
+static void beginFlush(predictor *pr, gomem_p *p) {
 	p_state *ps = &pr->ps[p->id];
-	if (!ps->toFlush) {
-		return;
-	}
-	ps->toFlush = false;
+	ps->flushing = true;
+	ps->flushAt = 0;
 	ps->tinyLast = 0;
 	ps->ntiny = 0;
 	ps->tinyKnown = true;
 	dropUnused(pr, p);
+}
+
+static void endFlush(predictor *pr, gomem_p *p) {
+	pr->ps[p->id].toFlush = false;
+	pr->ps[p->id].flushing = false;
 	(void)mcache_prepareForSweep(pr->h, p, p->mcache);
 	keepSpan(pr);
+	if (pr->ps[p->id].idle) {
+		pr->ps[p->id].idle = false;
+		flushPcache(pr, p);
+		pr->ps[p->id].pcache = PCACHE_KNOWN;
+	}
+}
+
+// flushP flushes what is left in p's cache.
+static void flushP(predictor *pr, gomem_p *p) {
+	if (!pr->ps[p->id].toFlush) {
+		return;
+	}
+	if (!pr->ps[p->id].flushing) {
+		beginFlush(pr, p);
+	}
+	endFlush(pr, p);
+}
+
+// isSwept: the trace has told all of a sweep.
+static bool isSwept(const sweep_group *g) { return g->freed ? g->told : g->left == 0; }
+
+// flushSome flushes p's cache, class after class, as far as the trace has come: other Ms do the same with other caches, and each span goes
+// into its set at the end of its own sweep. false: there is more.
+static bool flushSome(predictor *pr, gomem_p *p) {
+	p_state *ps = &pr->ps[p->id];
+	if (!ps->toFlush) {
+		return true;
+	}
+	if (!ps->flushing) {
+		beginFlush(pr, p);
+	}
+	for (; ps->flushAt < numSpanClasses; ps->flushAt++) {
+		mspan *s = p->mcache->alloc[ps->flushAt];
+		if (s == &pr->h->emptymspan) {
+			continue;
+		}
+		const sweep_group *g = groupAt(pr, s->startAddr);
+		if (g != NULL && !isSwept(g)) {
+			return false;
+		}
+		p->mcache->alloc[ps->flushAt] = &pr->h->emptymspan;
+		if (!mcentral_uncacheSpan(pr->h, p, &pr->h->central[s->spanclass].mcentral, s)) {
+			pr->noMemory = true;
+		}
+		keepSpan(pr);
+	}
+	endFlush(pr, p);
+	return true;
 }
 
 static void flushAll(predictor *pr) {
 	for (int32_t i = 0; i < pr->h->nallp; i++) {
 		flushP(pr, pr->h->allp[i]);
 	}
-}
-
-static void flushPcache(predictor *pr, gomem_p *p) {
-	lock(&pr->h->env, &pr->h->lock);
-	pageCache_flush(&pr->h->env, &p->pcache, &pr->h->pages, p->id);
-	unlock(&pr->h->env, &pr->h->lock);
 }
 
 static void forceSweep(predictor *pr, mspan *s) {
@@ -549,10 +606,12 @@ static void beginSweeping(predictor *pr) {
 	showGroups(pr);
 	for (int32_t i = 0; i < pr->h->nallp; i++) {
 		pr->ps[i].toFlush = true;
+		pr->ps[i].flushing = pr->ps[i].idle = false;
 	}
 	if (pr->running != NULL) {
 		flushP(pr, pr->running);
 	}
+	pr->idling = false;
 	pr->idleAt = UINT64_MAX; // once the world has started
 }
 
@@ -565,20 +624,41 @@ static void endCycle(predictor *pr) {
 	pr->early = false;
 }
 
-// flushIdle: Ps that did nothing since the world started again lost their page caches.
+// flushIdle: who ended the cycle flushes the caches of Ps that did nothing since the world started again, and their page caches.
 static void flushIdle(predictor *pr) {
-	pr->idleAt = 0;
-	for (int32_t k = 0; k < pr->h->nallp; k++) {
+	const int32_t n = pr->h->nallp;
+	for (; pr->idling && pr->idleNext < n; pr->idleNext++) {
 		// The list of idle Ps has had the last one first since go1.26.
-		const int32_t i = pr->version >= 26 ? pr->h->nallp - 1 - k : k;
+		const int32_t i = pr->version >= 26 ? n - 1 - pr->idleNext : pr->idleNext;
 		gomem_p *p = pr->h->allp[i];
 		if (!pr->ps[i].toFlush || pr->ps[i].running || sweeps_acquired(&pr->sweeps, pr->cycle, i)) {
 			continue;
 		}
-		flushP(pr, p);
-		flushPcache(pr, p);
-		pr->ps[i].pcache = PCACHE_KNOWN;
+		pr->ps[i].idle = true;
+		if (!flushSome(pr, p)) {
+			return;
+		}
 	}
+	pr->idling = false;
+}
+
+static void beginIdle(predictor *pr) {
+	if (pr->idleAt != 0) {
+		pr->idleAt = 0;
+		pr->idling = true;
+		pr->idleNext = 0;
+	}
+	flushIdle(pr);
+}
+
+// goOnFlushing: the trace has come further in some sweep.
+static void goOnFlushing(predictor *pr) {
+	for (int32_t i = 0; i < pr->h->nallp; i++) {
+		if (pr->ps[i].flushing) {
+			(void)flushSome(pr, pr->h->allp[i]);
+		}
+	}
+	flushIdle(pr);
 }
 
 // ---- sweeps
@@ -592,10 +672,10 @@ static bool isHidden(predictor *pr, const mspan *s) {
 static void sweepSpan(predictor *pr, mspan *s, sweep_how how) {
 	if (atomic_load(&s->sweepgen) == pr->h->sweepgen + 1) {
 		gomem_p *owner = span_owner(pr->h, s);
-		if (owner != NULL && owner != pr->running && pr->running != NULL && !pr->ps[owner->id].running) {
-			flushIdle(pr);
+		if (owner != NULL && owner != pr->running && pr->running != NULL && !pr->ps[owner->id].running && !pr->ps[owner->id].flushing) {
+			beginIdle(pr);
 		} else if (owner != NULL) {
-			flushP(pr, owner);
+			(void)flushSome(pr, owner);
 		}
 		return;
 	}
@@ -653,7 +733,11 @@ static void onObjectFree(predictor *pr, const gotrace_event *e) {
 		return;
 	}
 	sweep_group *g = groupAt(pr, s->startAddr);
-	if (g == NULL || g->seen) {
+	if (g == NULL) {
+		return;
+	}
+	g->left -= g->left > 0;
+	if (g->seen) {
 		return;
 	}
 	g->seen = true;
@@ -1223,29 +1307,40 @@ static void onRegion(predictor *pr, gomem_p *p, const gotrace_event *e) {
 	ps->regionBytes[ps->nregions++] = e->addr;
 }
 
+// endedCycle: the M that ended the cycle does other things now: it has flushed the idle Ps before.
+static bool endedCycle(const predictor *pr, const gotrace_event *e) {
+	if (e->m != pr->ender || pr->idleAt == UINT64_MAX) {
+		return false;
+	}
+	return e->kind == GOTRACE_OBJECT_ALLOC || e->kind == GOTRACE_SPAN_ALLOC || e->kind == GOTRACE_GO_START ||
+		e->kind == GOTRACE_PROC_STOP;
+}
+
 static bool onTimed(predictor *pr, const predict_source *src, const gotrace_event *e) {
 	gomem_p *p = e->p >= 0 && e->p < pr->h->nallp ? pr->h->allp[e->p] : NULL;
 	pr->running = p;
-	if (pr->idleAt != 0 && e->time > pr->idleAt) {
-		flushIdle(pr);
+	if (pr->idleAt != 0 && (e->time > pr->idleAt || endedCycle(pr, e))) {
+		beginIdle(pr);
 	}
 	if (p != NULL && e->kind != GOTRACE_PROC_STOP && e->kind != GOTRACE_OBJECT_FREE && e->kind != GOTRACE_SPAN_FREE) {
 		flushP(pr, p);
 	}
 	if (p == NULL && e->next_p >= 0 && e->next_p < pr->h->nallp && !pr->marking) {
-		flushP(pr, pr->h->allp[e->next_p]);
+		(void)flushSome(pr, pr->h->allp[e->next_p]);
 	}
 	switch ((gotrace_kind)e->kind) {
 	case GOTRACE_SPAN_ALLOC:
 		return onSpanAlloc(pr, p, e);
 	case GOTRACE_SPAN_FREE:
 		onSpanFree(pr, e);
+		goOnFlushing(pr);
 		return true;
 	case GOTRACE_OBJECT_ALLOC:
 		onObject(pr, p, e);
 		return true;
 	case GOTRACE_OBJECT_FREE:
 		onObjectFree(pr, e);
+		goOnFlushing(pr);
 		return true;
 	case GOTRACE_GC_BEGIN:
 		pr->begun = true;
@@ -1263,6 +1358,7 @@ static bool onTimed(predictor *pr, const predict_source *src, const gotrace_even
 		}
 		return true;
 	case GOTRACE_GC_END:
+		pr->ender = e->m;
 		endCycle(pr);
 		return true;
 	case GOTRACE_GO_START:

@@ -238,6 +238,7 @@ static bool collectFree(collector *c, m_state *m, const gotrace_event *e) {
 	}
 	w->offsets[w->noffsets++] = (uint16_t)((e->addr - base) >> 3);
 	g->n++;
+	w->groups[m->open - 1].left++;
 	return true;
 }
 

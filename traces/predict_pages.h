@@ -73,6 +73,7 @@ typedef struct sweep_group {
 	uint32_t more;     // the next part: two Ms swept at the same time; 0: none
 	uint32_t region;   // regions[region - 1]; 0: not swept by an allocation
 	uint32_t cycle;    // cycles that had begun sweeping
+	uint32_t left;     // second pass: slots that the trace comes to yet
 	uint8_t how;       // sweep_how
 	bool freed;        // the span too
 	bool seen, told;   // second pass: the trace came to it, and to the end of its span
