@@ -19,7 +19,6 @@ enum {
 	maxRegions = 4,
 	sweepBatch = 10,         // Go: sweepBatchSize
 	maxLateTail = 16,        // free slots that a span may have left when its P asks for another
-	idleAfter = 1000 * 1000, // ns after the world started: a P that did nothing until then was idle
 	progressEvery = 1 << 16,
 };
 
@@ -70,7 +69,7 @@ typedef struct predictor {
 	uint32_t cycle, nextGroup, nextRegion;
 	unsigned version;
 	bool imported, begun, marking, early; // early: sweeps were told before the end of the cycle
-	uint64_t idleAt;                      // when idle Ps are flushed; 0: never
+	bool idlePending, started;            // the idle Ps are still to be flushed; the world has started since the cycle ended
 	bool idling;                          // the idle Ps are flushed, idleNext of them are
 	int32_t idleNext;
 	uint64_t ender; // the M that ended the cycle
@@ -612,7 +611,8 @@ static void beginSweeping(predictor *pr) {
 		flushP(pr, pr->running);
 	}
 	pr->idling = false;
-	pr->idleAt = UINT64_MAX; // once the world has started
+	pr->idlePending = true;
+	pr->started = false;
 }
 
 // endCycle: a cycle that was under way when the trace began has no beginning.
@@ -643,8 +643,8 @@ static void flushIdle(predictor *pr) {
 }
 
 static void beginIdle(predictor *pr) {
-	if (pr->idleAt != 0) {
-		pr->idleAt = 0;
+	if (pr->idlePending) {
+		pr->idlePending = false;
 		pr->idling = true;
 		pr->idleNext = 0;
 	}
@@ -1309,7 +1309,7 @@ static void onRegion(predictor *pr, gomem_p *p, const gotrace_event *e) {
 
 // endedCycle: the M that ended the cycle does other things now: it has flushed the idle Ps before.
 static bool endedCycle(const predictor *pr, const gotrace_event *e) {
-	if (e->m != pr->ender || pr->idleAt == UINT64_MAX) {
+	if (!pr->idlePending || !pr->started || e->m != pr->ender) {
 		return false;
 	}
 	return e->kind == GOTRACE_OBJECT_ALLOC || e->kind == GOTRACE_SPAN_ALLOC || e->kind == GOTRACE_GO_START ||
@@ -1319,7 +1319,7 @@ static bool endedCycle(const predictor *pr, const gotrace_event *e) {
 static bool onTimed(predictor *pr, const predict_source *src, const gotrace_event *e) {
 	gomem_p *p = e->p >= 0 && e->p < pr->h->nallp ? pr->h->allp[e->p] : NULL;
 	pr->running = p;
-	if (pr->idleAt != 0 && (e->time > pr->idleAt || endedCycle(pr, e))) {
+	if (endedCycle(pr, e)) {
 		beginIdle(pr);
 	}
 	if (p != NULL && e->kind != GOTRACE_PROC_STOP && e->kind != GOTRACE_OBJECT_FREE && e->kind != GOTRACE_SPAN_FREE) {
@@ -1353,9 +1353,7 @@ static bool onTimed(predictor *pr, const predict_source *src, const gotrace_even
 			pr->begun = false;
 			finishSweep(pr);
 		}
-		if (pr->idleAt == UINT64_MAX) {
-			pr->idleAt = e->time + idleAfter;
-		}
+		pr->started = true;
 		return true;
 	case GOTRACE_GC_END:
 		pr->ender = e->m;
