@@ -19,6 +19,7 @@ enum {
 	maxRegions = 4,
 	sweepBatch = 10,         // Go: sweepBatchSize
 	maxLateTail = 16,        // free slots that a span may have left when its P asks for another
+	idleAfter = 5000 * 1000, // ns after the world started: whoever ended the cycle has flushed the idle Ps by then
 	progressEvery = 1 << 16,
 };
 
@@ -27,6 +28,13 @@ const char *const predict_kind_names[PREDICT_KINDS] = {"tiny objects", "small ob
 
 // What the snapshot hides of a P's page cache.
 enum { PCACHE_HIDDEN, PCACHE_ADOPTED, PCACHE_KNOWN };
+
+typedef struct past_region {
+	region_what what;
+	uint64_t bytes; // swept, as the trace says
+	uint64_t done;  // of these the port has swept so many already
+	uint64_t last;  // the last span of which a free was told; 0: none
+} past_region;
 
 typedef struct p_state {
 	uint64_t tinyLast;       // the block that was last shared; 0: none
@@ -43,11 +51,9 @@ typedef struct p_state {
 	uint32_t swept;
 	region_what region; // that it is in
 	uint32_t chunks;    // that reclaim looks at before the next span is made
-	uint32_t nregions;  // that ended since its last allocation: what they were, and bytes swept
-	region_what regions[maxRegions];
-	uint64_t regionBytes[maxRegions];
-	uint64_t regionLast[maxRegions]; // the last span of which a free was told; 0: none
-	uint64_t last;
+	uint32_t nregions;  // that ended since its last allocation
+	past_region regions[maxRegions];
+	uint64_t last, done; // of the region that it is in
 } p_state;
 
 typedef struct late_slot {
@@ -69,7 +75,8 @@ typedef struct predictor {
 	uint32_t cycle, nextGroup, nextRegion;
 	unsigned version;
 	bool imported, begun, marking, early; // early: sweeps were told before the end of the cycle
-	bool idlePending, started;            // the idle Ps are still to be flushed; the world has started since the cycle ended
+	bool idlePending;                     // the idle Ps are still to be flushed
+	uint64_t idleAt;                      // by when; 0: the world has not started since the cycle ended
 	bool idling;                          // the idle Ps are flushed, idleNext of them are
 	int32_t idleNext;
 	uint64_t ender; // the M that ended the cycle
@@ -346,10 +353,10 @@ static bool willSweep(predictor *pr, spanClass spc, uint64_t bytes) {
 }
 
 // sweepCredit sweeps as many bytes as the trace says, and at least to the last span that had something to free.
-static void sweepCredit(predictor *pr, gomem_p *p, uint64_t bytes, uint64_t last) {
-	const uint64_t until = pr->sweptBytes + bytes;
-	mspan *s = last != 0 ? span_at(pr->h, last) : NULL;
-	pr->wanted = s != NULL && atomic_load(&s->sweepgen) == pr->h->sweepgen - 2 ? last : 0;
+static void sweepCredit(predictor *pr, gomem_p *p, const past_region *r) {
+	const uint64_t until = pr->sweptBytes + (r->bytes > r->done ? r->bytes - r->done : 0);
+	mspan *s = r->last != 0 ? span_at(pr->h, r->last) : NULL;
+	pr->wanted = s != NULL && isUnswept(pr, s) ? r->last : 0;
 	pr->wantedDone = pr->wanted == 0;
 	while ((pr->sweptBytes < until || !pr->wantedDone) && sweepOne(pr, p, !pr->wantedDone)) {
 	}
@@ -363,20 +370,20 @@ static uint64_t sweepForCredit(predictor *pr, gomem_p *p, uintptr_t callerSweepP
 		return 0;
 	}
 	p_state *ps = &pr->ps[p->id];
-	const uint64_t own = callerSweepPages == 0 && ps->regions[ps->nregions - 1] == REGION_REFILL ? ps->regionLast[ps->nregions - 1] : 0;
+	const uint64_t own = callerSweepPages == 0 && ps->regions[ps->nregions - 1].what == REGION_REFILL ? ps->regions[ps->nregions - 1].last : 0;
 	// The last region is mcentral's own, if the port's will sweep too.
 	uint32_t n = ps->nregions;
-	if (ps->regions[n - 1] == REGION_RECLAIM) {
+	if (ps->regions[n - 1].what == REGION_RECLAIM) {
 		n--;
 	}
 	if (n > 0 && callerSweepPages == 0 &&
-		(ps->regions[n - 1] == REGION_REFILL ||
-			(ps->regions[n - 1] == REGION_UNKNOWN && willSweep(pr, pr->refilling, ps->regionBytes[n - 1])))) {
+		(ps->regions[n - 1].what == REGION_REFILL ||
+			(ps->regions[n - 1].what == REGION_UNKNOWN && willSweep(pr, pr->refilling, ps->regions[n - 1].bytes)))) {
 		n--;
 	}
 	for (uint32_t i = 0; i < n; i++) {
-		if (ps->regions[i] != REGION_RECLAIM) {
-			sweepCredit(pr, p, ps->regionBytes[i], ps->regionLast[i]);
+		if (ps->regions[i].what != REGION_RECLAIM) {
+			sweepCredit(pr, p, &ps->regions[i]);
 		}
 	}
 	ps->nregions = 0;
@@ -612,7 +619,7 @@ static void beginSweeping(predictor *pr) {
 	}
 	pr->idling = false;
 	pr->idlePending = true;
-	pr->started = false;
+	pr->idleAt = 0;
 }
 
 // endCycle: a cycle that was under way when the trace began has no beginning.
@@ -1284,7 +1291,7 @@ static void onRegion(predictor *pr, gomem_p *p, const gotrace_event *e) {
 	if (e->kind == GOTRACE_SWEEP_BEGIN) {
 		const uint32_t i = pr->nextRegion++;
 		if (p != NULL) {
-			pr->ps[p->id].last = 0;
+			pr->ps[p->id].last = pr->ps[p->id].done = 0;
 			pr->ps[p->id].region = i < pr->sweeps.nregions ? (region_what)pr->sweeps.regions[i] : REGION_UNKNOWN;
 			if (pr->ps[p->id].region == REGION_RECLAIM) {
 				onReclaim(pr, p, pr->sweeps.chunks[i]);
@@ -1298,18 +1305,21 @@ static void onRegion(predictor *pr, gomem_p *p, const gotrace_event *e) {
 	p_state *ps = &pr->ps[p->id];
 	if (ps->nregions == maxRegions) {
 		memmove(ps->regions, ps->regions + 1, (maxRegions - 1) * sizeof(ps->regions[0]));
-		memmove(ps->regionLast, ps->regionLast + 1, (maxRegions - 1) * sizeof(ps->regionLast[0]));
-		memmove(ps->regionBytes, ps->regionBytes + 1, (maxRegions - 1) * sizeof(ps->regionBytes[0]));
 		ps->nregions--;
 	}
-	ps->regions[ps->nregions] = ps->region;
-	ps->regionLast[ps->nregions] = ps->last;
-	ps->regionBytes[ps->nregions++] = e->addr;
+	ps->regions[ps->nregions++] =
+		(past_region){.what = ps->region, .bytes = e->addr, .done = ps->done, .last = ps->last};
 }
 
-// endedCycle: the M that ended the cycle does other things now: it has flushed the idle Ps before.
+// endedCycle: the M that ended the cycle does other things now, or it was long ago: it has flushed the idle Ps before.
 static bool endedCycle(const predictor *pr, const gotrace_event *e) {
-	if (!pr->idlePending || !pr->started || e->m != pr->ender) {
+	if (!pr->idlePending || pr->idleAt == 0) {
+		return false;
+	}
+	if (e->time > pr->idleAt) {
+		return true;
+	}
+	if (e->m != pr->ender) {
 		return false;
 	}
 	return e->kind == GOTRACE_OBJECT_ALLOC || e->kind == GOTRACE_SPAN_ALLOC || e->kind == GOTRACE_GO_START ||
@@ -1353,7 +1363,9 @@ static bool onTimed(predictor *pr, const predict_source *src, const gotrace_even
 			pr->begun = false;
 			finishSweep(pr);
 		}
-		pr->started = true;
+		if (pr->idleAt == 0) {
+			pr->idleAt = e->time + idleAfter;
+		}
 		return true;
 	case GOTRACE_GC_END:
 		pr->ender = e->m;
