@@ -733,6 +733,15 @@ static void onGoStart(predictor *pr, gomem_p *p, const gotrace_event *e) {
 	}
 }
 
+// sweepInRegion sweeps s for credit, and counts what comes before it too: the rest is swept when the region has ended.
+static void sweepInRegion(predictor *pr, mspan *s) {
+	const uint64_t before = pr->sweptBytes;
+	sweepSpan(pr, s, SWEEP_BY_CREDIT);
+	if (pr->running != NULL) {
+		pr->ps[pr->running->id].done += pr->sweptBytes - before;
+	}
+}
+
 static void onObjectFree(predictor *pr, const gotrace_event *e) {
 	beginSweeping(pr);
 	mspan *s = span_at(pr->h, e->addr);
@@ -758,6 +767,10 @@ static void onObjectFree(predictor *pr, const gotrace_event *e) {
 		return;
 	}
 	const bool cached = atomic_load(&s->sweepgen) == pr->h->sweepgen + 1;
+	if (!g->freed && g->how == SWEEP_BY_CREDIT && !cached) {
+		sweepInRegion(pr, s);
+		return;
+	}
 	if (!g->freed && (cached || g->how == SWEEP_BY_SWEEPER || (g->how == SWEEP_BY_RECLAIM && pr->h->gomaxprocs != 1))) {
 		sweepSpan(pr, s, (sweep_how)g->how);
 	}
@@ -785,11 +798,12 @@ static void onSpanFree(predictor *pr, const gotrace_event *e) {
 	sweep_group *g = groupAt(pr, e->addr);
 	if (g != NULL) {
 		g->told = true;
-		if (g->how == SWEEP_BY_CREDIT && isUnswept(pr, s) && !g->putOff) {
-			return; // with the others that were swept for the next allocation
-		}
 	}
-	sweepSpan(pr, s, g != NULL ? (sweep_how)g->how : SWEEP_BY_RECLAIM);
+	if (g != NULL && g->how == SWEEP_BY_CREDIT) {
+		sweepInRegion(pr, s);
+	} else {
+		sweepSpan(pr, s, g != NULL ? (sweep_how)g->how : SWEEP_BY_RECLAIM);
+	}
 	s = span_at(pr->h, e->addr);
 	if (s != NULL && s->startAddr == e->addr) {
 		span_discard(&pr->ph, pr->running, s);
