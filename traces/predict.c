@@ -691,7 +691,8 @@ static void sweepSpan(predictor *pr, mspan *s, sweep_how how) {
 	}
 	// The first flush of a P may find spans that it had before the trace began.
 	const sweep_group *g = groupAt(pr, s->startAddr);
-	if (how == SWEEP_BY_RECLAIM || isHidden(pr, s) || (g != NULL && g->putOff)) {
+	// Without a P only caches are flushed: whoever has it took it from one.
+	if (how == SWEEP_BY_RECLAIM || isHidden(pr, s) || (g != NULL && g->putOff) || pr->running == NULL) {
 		forceSweep(pr, s);
 		return;
 	}
@@ -753,8 +754,12 @@ static void onObjectFree(predictor *pr, const gotrace_event *e) {
 		return;
 	}
 	g->left -= g->left > 0;
-	if (g->seen) {
-		return;
+	const bool cached = atomic_load(&s->sweepgen) == pr->h->sweepgen + 1;
+	if (cached && !g->seen && !g->freed) {
+		sweepSpan(pr, s, (sweep_how)g->how);
+	}
+	if (g->seen || (g->left != 0 && !cached && pr->h->gomaxprocs > 1)) {
+		return; // another M may sweep one of the class and end before this one
 	}
 	g->seen = true;
 	if (pr->running != NULL) {
@@ -766,12 +771,14 @@ static void onObjectFree(predictor *pr, const gotrace_event *e) {
 		}
 		return;
 	}
-	const bool cached = atomic_load(&s->sweepgen) == pr->h->sweepgen + 1;
-	if (!g->freed && g->how == SWEEP_BY_CREDIT && !cached) {
+	if (g->freed || cached) {
+		return;
+	}
+	if (g->how == SWEEP_BY_CREDIT) {
 		sweepInRegion(pr, s);
 		return;
 	}
-	if (!g->freed && (cached || g->how == SWEEP_BY_SWEEPER || (g->how == SWEEP_BY_RECLAIM && pr->h->gomaxprocs != 1))) {
+	if (g->how == SWEEP_BY_SWEEPER || (g->how == SWEEP_BY_RECLAIM && pr->h->gomaxprocs != 1)) {
 		sweepSpan(pr, s, (sweep_how)g->how);
 	}
 }
