@@ -1,0 +1,178 @@
+// predict_credit.c: what an allocation sweeps: for its credit, in mcentral, to reclaim pages.
+//
+// What the trace tells later was not swept yet; bytes swept are those of SweepEnd.
+#include "traces/predict_state.h"
+
+#include <string.h>
+
+// willSweep: mcentral finds no swept span of this class, and sweeps one that has nothing to free, as the trace says by being silent.
+static bool willSweep(predictor *pr, spanClass spc, uint64_t bytes) {
+	gomem_heap *h = pr->h;
+	const uint64_t spanBytes = (uint64_t)class_to_allocnpages[spanClass_sizeclass(spc)] << predictPageShift;
+	if (spanSet_len(mcentral_partialSwept(&h->central[spc].mcentral, h->sweepgen)) != 0 || bytes % spanBytes != 0) {
+		return false;
+	}
+	const mspan *s = span_nextUnswept(h, spc, false);
+	if (s != NULL) {
+		return bytes == spanBytes && pr_groupAt(pr, s->startAddr) == NULL;
+	}
+	s = span_nextUnswept(h, spc, true);
+	return s != NULL && pr_groupAt(pr, s->startAddr) == NULL;
+}
+
+// sweepCredit sweeps as many bytes as the trace says, and at least to the last span that had something to free.
+static void sweepCredit(predictor *pr, gomem_p *p, const past_region *r) {
+	const uint64_t until = pr->sweptBytes + (r->bytes > r->done ? r->bytes - r->done : 0);
+	mspan *s = r->last != 0 ? span_at(pr->h, r->last) : NULL;
+	pr->wanted = s != NULL && pr_isUnswept(pr, s) ? r->last : 0;
+	pr->wantedDone = pr->wanted == 0;
+	while ((pr->sweptBytes < until || !pr->wantedDone) && pr_sweepOne(pr, p, !pr->wantedDone)) {
+	}
+	pr->wanted = 0;
+}
+
+// sweepForCredit sweeps what the trace says was swept before mcentral looked for a span, or a large one was allocated. It gives the
+// span that mcentral swept itself then; 0: none.
+static uint64_t sweepForCredit(predictor *pr, gomem_p *p, uintptr_t callerSweepPages) {
+	if (pr->ps[p->id].nregions == 0) {
+		return 0;
+	}
+	p_state *ps = &pr->ps[p->id];
+	const uint64_t own = callerSweepPages == 0 && ps->regions[ps->nregions - 1].what == REGION_REFILL
+		? ps->regions[ps->nregions - 1].last
+		: 0;
+	// The last region is mcentral's own, if the port's will sweep too.
+	uint32_t n = ps->nregions;
+	if (ps->regions[n - 1].what == REGION_RECLAIM) {
+		n--;
+	}
+	if (n > 0 && callerSweepPages == 0 &&
+		(ps->regions[n - 1].what == REGION_REFILL ||
+			(ps->regions[n - 1].what == REGION_UNKNOWN && willSweep(pr, pr->refilling, ps->regions[n - 1].bytes)))) {
+		n--;
+	}
+	for (uint32_t i = 0; i < n; i++) {
+		if (ps->regions[i].what != REGION_RECLAIM) {
+			sweepCredit(pr, p, &ps->regions[i]);
+		}
+	}
+	ps->nregions = 0;
+	return own;
+}
+
+// putOffTaken: mcentral gets none that another P sweeps later, or has taken and not told yet; and first of all its own.
+static void putOffTaken(predictor *pr, spanClass spc, uint64_t own) {
+	for (int full = 0; full < 2; full++) {
+		for (;;) {
+			mspan *s = span_nextUnswept(pr->h, spc, full != 0);
+			sweep_group *g = pr_toldLater(pr, s);
+			g = g != NULL ? g : pr_refillTook(pr, s);
+			if (g == NULL || s->startAddr == own) {
+				break;
+			}
+			pr_putOff(pr, s, g);
+		}
+	}
+	mspan *s = own != 0 ? span_at(pr->h, own) : NULL;
+	sweep_group *g = s != NULL ? pr_groupAt(pr, own) : NULL;
+	if (g != NULL && g->putOff && pr_isUnswept(pr, s) && !span_putOn(pr->h, s)) {
+		pr->noMemory = true;
+	}
+}
+
+void pr_deductCredit(void *ctx, gomem_heap *h, gomem_p *p, uintptr_t spanBytes, uintptr_t callerSweepPages) {
+	(void)spanBytes;
+	predictor *pr = ctx;
+	if (p == NULL) {
+		return;
+	}
+	const uint64_t own = sweepForCredit(pr, p, callerSweepPages);
+	if (callerSweepPages == 0 &&
+		spanSet_len(mcentral_partialSwept(&h->central[pr->refilling].mcentral, h->sweepgen)) == 0) {
+		putOffTaken(pr, pr->refilling, own);
+	}
+}
+
+// isUnmarked: the page bitmap has no mark for s, that is not swept. Green Tea leaves it out where objects have no pointers or one is marked
+// alone, unless an object was allocated while marking was on.
+static bool isUnmarked(predictor *pr, mspan *s) {
+	const sweep_group *g = pr_groupAt(pr, s->startAddr);
+	if (g != NULL) {
+		return g->how == SWEEP_BY_RECLAIM;
+	}
+	const page_info *pi = pages_at(&pr->ph.pages, s->startAddr);
+	if (!gcUsesSpanInlineMarkBits(&pr->h->env, s->elemsize) || pi == NULL || pi->black == pr->cycle) {
+		return false;
+	}
+	return spanClass_noscan(s->spanclass) || s->allocCount == 1;
+}
+
+void pr_reclaim(predictor *pr, gomem_p *p, uint32_t chunks) {
+	gomem_heap *h = pr->h;
+	const uint64_t from = atomic_load(&h->reclaimIndex), to = from + (uint64_t)chunks * reclaimChunkPages;
+	for (uint64_t i = from; i < to && i / predictPiecePages < (uint64_t)h->sweepArenas.len; i++) {
+		heapArena *ha = mheap_arenaAt(h, h->sweepArenas.p[i / predictPiecePages]);
+		const uint64_t page = i % predictPiecePages;
+		if ((atomic_load(&ha->pageInUse[page / 8]) >> page % 8 & 1) == 0) {
+			continue;
+		}
+		mspan *s = ha->spans[page];
+		if (pr_isUnswept(pr, s) && isUnmarked(pr, s)) {
+			(void)mheap_reclaimSpan(h, p, s);
+			pr_keepSpan(pr);
+		}
+	}
+	atomic_store(&h->reclaimIndex, to);
+}
+
+void pr_growing(void *ctx, gomem_heap *h, gomem_p *p, uintptr_t npages) {
+	(void)h;
+	(void)npages;
+	predictor *pr = ctx;
+	pr->grew = true;
+	if (p != NULL && pr->ps != NULL && pr->ps[p->id].chunks != 0) {
+		const uint32_t chunks = pr->ps[p->id].chunks;
+		pr->ps[p->id].chunks = 0;
+		pr_reclaim(pr, p, chunks);
+	}
+}
+
+void pr_noTrigger(void *ctx, gomem_heap *h, gomem_p *p) {
+	(void)ctx;
+	(void)h;
+	(void)p;
+}
+
+// onReclaim: mcentral looked for a span before, so that what reclaim sweeps must wait until the port's has looked too. With several Ps, others
+// find it meanwhile.
+static void onReclaim(predictor *pr, gomem_p *p, uint32_t chunks) {
+	if (pr->h->gomaxprocs == 1) {
+		pr->ps[p->id].chunks += chunks;
+	} else {
+		pr_reclaim(pr, p, chunks);
+	}
+}
+
+void pr_onRegion(predictor *pr, gomem_p *p, const gotrace_event *e) {
+	if (e->kind == GOTRACE_SWEEP_BEGIN) {
+		const uint32_t i = pr->nextRegion++;
+		if (p != NULL) {
+			pr->ps[p->id].last = pr->ps[p->id].done = 0;
+			pr->ps[p->id].region = i < pr->sweeps.nregions ? (region_what)pr->sweeps.regions[i] : REGION_UNKNOWN;
+			if (pr->ps[p->id].region == REGION_RECLAIM) {
+				onReclaim(pr, p, pr->sweeps.chunks[i]);
+			}
+		}
+		return;
+	}
+	if (p == NULL) {
+		return;
+	}
+	p_state *ps = &pr->ps[p->id];
+	if (ps->nregions == maxRegions) {
+		memmove(ps->regions, ps->regions + 1, (maxRegions - 1) * sizeof(ps->regions[0]));
+		ps->nregions--;
+	}
+	ps->regions[ps->nregions++] =
+		(past_region){.what = ps->region, .bytes = e->addr, .done = ps->done, .last = ps->last};
+}

@@ -1,0 +1,124 @@
+// predict_spans.c: where a span lies.
+//
+// After each event the span is where Go has it.
+#include "traces/predict_state.h"
+
+// isUnseen: some page was not in a span since the trace began: it may have been in a page cache, or given out at random.
+static bool isUnseen(predictor *pr, uint64_t base, uint64_t npages) {
+	for (uint64_t i = 0; i < npages; i++) {
+		const page_info *pi = pages_at(&pr->ph.pages, base + (i << predictPageShift));
+		if (pi == NULL || (pi->flags & PAGE_SEEN) == 0) {
+			return true;
+		}
+	}
+	return false;
+}
+
+predict_kind pr_spanKind(uint16_t class) {
+	return class == GOTRACE_MANUAL ? PREDICT_SPAN_MANUAL : class <= 1 ? PREDICT_SPAN_LARGE : PREDICT_SPAN_SMALL;
+}
+
+static mspan *allocSpan(predictor *pr, gomem_p *p, const gotrace_event *e) {
+	if (e->class == GOTRACE_MANUAL) {
+		return mheap_allocManual(pr->h, p, e->n, spanAllocStack);
+	}
+	if (e->class <= 1) {
+		return mcache_allocLarge(pr->h, p, p != NULL ? p->mcache : NULL, e->n << predictPageShift, (e->class & 1) != 0);
+	}
+	return mheap_alloc(pr->h, p, e->n, (spanClass)e->class);
+}
+
+void pr_notePcache(predictor *pr, gomem_p *p, uint64_t before) {
+	if (p != NULL && pr->ps[p->id].pcache == PCACHE_ADOPTED && p->pcache.base != before) {
+		pr->ps[p->id].pcache = PCACHE_KNOWN;
+	}
+}
+
+// adoptPcache: the first span of a P shows where its page cache is.
+static mspan *adoptPcache(predictor *pr, gomem_p *p, const gotrace_event *e) {
+	pr->ps[p->id].pcache = PCACHE_ADOPTED;
+	mspan *s = allocSpan(pr, NULL, e);
+	if (s == NULL) {
+		return NULL;
+	}
+	if (s->startAddr != e->addr && !span_move(&pr->ph, NULL, s, e->addr, 0)) {
+		return NULL;
+	}
+	pr_flushPcache(pr, p);
+	pcache_adopt(&pr->ph, p, e->addr, 0, true);
+	pr->ps[p->id].block = pcache_block(e->addr);
+	pr_countAdopted(pr, pr_spanKind(e->class));
+	return s;
+}
+
+// isHeldUnseen: a page was never in a span, and is not free, because Go passed it over earlier: it was in a page cache when the trace began.
+static bool isHeldUnseen(predictor *pr, uint64_t base, uint64_t npages) {
+	for (uint64_t i = 0; i < npages; i++) {
+		const uint64_t page = base + (i << predictPageShift);
+		if (isUnseen(pr, page, 1) && page_isHeld(&pr->ph, page)) {
+			return true;
+		}
+	}
+	return false;
+}
+
+// someHidden: a P may still have pages in its cache that it had when the trace began.
+static bool someHidden(const predictor *pr) {
+	for (int32_t i = 0; i < pr->h->nallp; i++) {
+		if (pr->ps[i].pcache != PCACHE_KNOWN) {
+			return true;
+		}
+	}
+	return false;
+}
+
+// wrongSpan puts s where Go has it, and says what that means.
+static bool wrongSpan(predictor *pr, gomem_p *p, mspan *s, const gotrace_event *e) {
+	const uint64_t predicted = s->startAddr;
+	const predict_kind kind = pr_spanKind(e->class);
+	const bool unseen = someHidden(pr) && isUnseen(pr, predicted, e->n);
+	const bool hiddenCache = pr_usesCache(p, e->n) && pr->ps[p->id].pcache != PCACHE_KNOWN;
+	if (unseen || hiddenCache || isHeldUnseen(pr, e->addr, e->n)) {
+		pr_countAdopted(pr, kind);
+	} else {
+		pr_countMismatch(pr, kind, predicted, "the lowest free pages, of the P's page cache or the heap, are others");
+	}
+	// One page always comes from the page cache. Either the P still has the one that it had, and the port's was empty too early. Or Go took
+	// another block: then the page that the port wanted is not free, but in the cache of some P.
+	const uint64_t block = pcache_block(e->addr);
+	const bool single = pr_usesCache(p, e->n) && e->n == 1;
+	const bool same = single && pr->ps[p->id].block == block && pcache_block(predicted) != block;
+	if (!span_move(&pr->ph, p, s, e->addr, same || e->addr < predicted ? 0 : 1)) {
+		return false;
+	}
+	if (single && p->pcache.base != block) {
+		pr_flushPcache(pr, p);
+		pcache_adopt(&pr->ph, p, e->addr, same ? e->addr : 0, hiddenCache);
+	}
+	return true;
+}
+
+mspan *pr_comparePlace(predictor *pr, gomem_p *p, mspan *s, const gotrace_event *e) {
+	if (s == NULL) {
+		return NULL;
+	}
+	if (s->startAddr == e->addr) {
+		pr_countEqual(pr, pr_spanKind(e->class));
+	} else if (!wrongSpan(pr, p, s, e)) {
+		return NULL;
+	}
+	if (pr_usesCache(p, e->n) && e->n == 1) {
+		pr->ps[p->id].block = pcache_block(e->addr);
+	}
+	return s;
+}
+
+mspan *pr_placeSpan(predictor *pr, gomem_p *p, const gotrace_event *e) {
+	if (pr_usesCache(p, e->n) && pr->ps[p->id].pcache == PCACHE_HIDDEN) {
+		return adoptPcache(pr, p, e);
+	}
+	const uint64_t before = p != NULL ? p->pcache.base : 0;
+	mspan *s = allocSpan(pr, p, e);
+	pr_notePcache(pr, p, before);
+	return pr_comparePlace(pr, p, s, e);
+}

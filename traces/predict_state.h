@@ -1,0 +1,189 @@
+// predict_state.h: what the files of the predictor share. docs/PREDICT.md has the rules.
+//
+// Invariants: before each event the heap's spans are Go's, but for sweeps that freed nothing, which the trace does not tell
+//   all == equal + late + adopted + mismatch, for each kind
+#ifndef GOMEM_TRACES_PREDICT_STATE_H
+#define GOMEM_TRACES_PREDICT_STATE_H
+
+#include <setjmp.h>
+
+#include "traces/predict_heap.h"
+
+enum {
+	tinyClass = 5,
+	tinyRing = 1024,
+	maxRegions = 4,
+	sweepBatch = 10,         // Go: sweepBatchSize
+	maxLateTail = 16,        // free slots that a span may have left when its P asks for another
+	idleAfter = 5000 * 1000, // ns after the world started: whoever ended the cycle has flushed the idle Ps by then
+	progressEvery = 1 << 16,
+};
+
+// What the snapshot hides of a P's page cache.
+enum { PCACHE_HIDDEN, PCACHE_ADOPTED, PCACHE_KNOWN };
+
+typedef struct past_region {
+	region_what what;
+	uint64_t bytes; // swept, as the trace says
+	uint64_t done;  // of these the port has swept so many already
+	uint64_t last;  // the last span of which a free was told; 0: none
+} past_region;
+
+typedef struct p_state {
+	uint64_t tinyLast;       // the block that was last shared; 0: none
+	uint64_t tiny[tinyRing]; // blocks taken since, any of which may be the P's
+	uint32_t ntiny;
+	bool tinyKnown;
+	bool running, toFlush;
+	bool idle;     // its page cache is flushed too
+	bool flushing; // its cache is being flushed: the classes below flushAt are
+	int flushAt;
+	uint8_t pcache;
+	uint64_t block; // of its page cache, as the last single page that Go took from it tells
+	bool sweeper;   // the background sweeper runs on it, and swept that many
+	uint32_t swept;
+	region_what region; // that it is in
+	uint32_t chunks;    // that reclaim looks at before the next span is made
+	uint32_t nregions;  // that ended since its last allocation
+	past_region regions[maxRegions];
+	uint64_t last, done; // of the region that it is in
+} p_state;
+
+typedef struct late_slot {
+	uint64_t addr;
+	UT_hash_handle hh;
+	predict_mismatch by; // the decision that skipped it
+	bool counted;        // that decision is among `equal`
+} late_slot;
+
+typedef struct predictor {
+	predict_heap ph;
+	gomem_heap *h;
+	predict_sweeps sweeps;
+	predict_result *out;
+	const predict_options *opt;
+	p_state *ps;
+	snapshot snap;
+	late_slot *late;
+	uint32_t cycle, nextGroup, nextRegion;
+	unsigned version;
+	bool imported, begun, marking, early; // early: sweeps were told before the end of the cycle
+	bool idlePending;                     // the idle Ps are still to be flushed
+	uint64_t idleAt;                      // by when; 0: the world has not started since the cycle ended
+	bool idling;                          // the idle Ps are flushed, idleNext of them are
+	int32_t idleNext;
+	uint64_t ender;  // the M that ended the cycle
+	uint64_t wanted; // base of a span to be swept
+	bool wantedDone;
+	uint64_t sweptBytes;
+	uint32_t sweeperCut; // spans of a batch of the background sweeper that was preempted
+	uint64_t kept; // base of a span without objects that Go did not free: mcentral swept it, and a P took it. 0: none
+	spanClass keptClass;
+	bool grew; // mcentral asked for a new span
+	spanClass refilling;
+	uint64_t passed[numSpanClasses]; // the last span that the port chose and Go did not
+	gomem_p *running;
+	const gotrace_event *e;
+	jmp_buf threw;
+	bool noMemory;
+} predictor;
+
+// ---- predict_count.c
+
+void pr_countEqual(predictor *pr, predict_kind kind);
+void pr_countLate(predictor *pr, predict_kind kind);
+void pr_countAdopted(predictor *pr, predict_kind kind);
+void pr_countMismatch(predictor *pr, predict_kind kind, uint64_t predicted, const char *why);
+void pr_lateAdd(predictor *pr, uint64_t addr, predict_kind kind, bool counted, const char *why);
+bool pr_lateTake(predictor *pr, uint64_t addr);
+// lateEnd: an object that never came was none: what skipped its slot was no equal decision.
+void pr_lateEnd(predictor *pr);
+
+// ---- predict_marks.c
+
+sweep_group *pr_groupAt(predictor *pr, uint64_t base);
+// showGroups makes the sweeps of this cycle known before they happen: their marks are an input.
+void pr_showGroups(predictor *pr);
+// loadMarks: an object lives if the trace does not say that this sweep frees it.
+void pr_loadMarks(void *ctx, gomem_heap *h, gomem_p *p, mspan *s);
+// keepSpan: the port's sweeper came to a span before the P that took it, and freed it. It is made again.
+void pr_keepSpan(predictor *pr);
+static inline bool pr_isUnswept(const predictor *pr, mspan *s) {
+	return atomic_load(&s->sweepgen) == pr->h->sweepgen - 2;
+}
+
+// ---- predict_credit.c
+
+// deductCredit is called before mcentral looks for a span, or a large one is allocated.
+void pr_deductCredit(void *ctx, gomem_heap *h, gomem_p *p, uintptr_t spanBytes, uintptr_t callerSweepPages);
+// reclaim looks at chunks of pages as Go does, and sweeps what is in use and not marked.
+void pr_reclaim(predictor *pr, gomem_p *p, uint32_t chunks);
+// growing: mcentral found nothing, or a large object is allocated. What the trace says is reclaimed first, is.
+void pr_growing(void *ctx, gomem_heap *h, gomem_p *p, uintptr_t npages);
+void pr_noTrigger(void *ctx, gomem_heap *h, gomem_p *p);
+void pr_onRegion(predictor *pr, gomem_p *p, const gotrace_event *e);
+
+// ---- predict_sweep.c
+
+// toldLater: the trace comes to the sweep of s yet: so far it was not swept.
+sweep_group *pr_toldLater(predictor *pr, const mspan *s);
+// putOff takes s out of its set until the trace comes to it: its turn has come, but another M that has it has not told yet.
+void pr_putOff(predictor *pr, mspan *s, sweep_group *g);
+// refillTook: mcentral has taken s from its set, for the P that allocates in it next.
+sweep_group *pr_refillTook(predictor *pr, const mspan *s);
+// sweepOne sweeps the next span. What is told later ends it, or is passed over if a later one was surely swept.
+bool pr_sweepOne(predictor *pr, gomem_p *p, bool passOver);
+void pr_forceSweep(predictor *pr, mspan *s);
+bool pr_isHidden(predictor *pr, const mspan *s);
+// sweeperEnd: the background sweeper stops after whole batches, or when nothing is left.
+void pr_sweeperEnd(predictor *pr, gomem_p *p);
+void pr_onGoStart(predictor *pr, gomem_p *p, const gotrace_event *e);
+void pr_onObjectFree(predictor *pr, const gotrace_event *e);
+void pr_onSpanFree(predictor *pr, const gotrace_event *e);
+void pr_unhide(predictor *pr, const mspan *s);
+
+// ---- predict_flush.c
+
+// dropUnused: Go never has a cached span without an object. The port may, where it was told wrongly.
+void pr_dropUnused(predictor *pr, gomem_p *p);
+void pr_flushPcache(predictor *pr, gomem_p *p);
+// flushP flushes what is left in p's cache.
+void pr_flushP(predictor *pr, gomem_p *p);
+// flushSome flushes p's cache, class after class, as far as the trace has come: other Ms do the same with other caches, and each span goes
+// into its set at the end of its own sweep. false: there is more.
+bool pr_flushSome(predictor *pr, gomem_p *p);
+void pr_flushAll(predictor *pr);
+void pr_finishSweep(predictor *pr);
+void pr_beginSweeping(predictor *pr);
+// endCycle: a cycle that was under way when the trace began has no beginning.
+void pr_endCycle(predictor *pr);
+void pr_beginIdle(predictor *pr);
+// goOnFlushing: the trace has come further in some sweep.
+void pr_goOnFlushing(predictor *pr);
+// endedCycle: the M that ended the cycle does other things now, or it was long ago: it has flushed the idle Ps before.
+bool pr_endedCycle(const predictor *pr, const gotrace_event *e);
+
+// ---- predict_spans.c
+
+predict_kind pr_spanKind(uint16_t class);
+static inline bool pr_usesCache(const gomem_p *p, uint64_t npages) { return p != NULL && npages < pageCachePages / 4; }
+// pcacheRefilled: the cache that p allocates from is one that the port filled.
+void pr_notePcache(predictor *pr, gomem_p *p, uint64_t before);
+// placeSpan predicts the address of a span, compares it and moves it. NULL: out of memory.
+mspan *pr_comparePlace(predictor *pr, gomem_p *p, mspan *s, const gotrace_event *e);
+mspan *pr_placeSpan(predictor *pr, gomem_p *p, const gotrace_event *e);
+
+// ---- predict_refill.c
+
+// unrefill takes back what the port chose: x, p's span now. hold: it is not to be chosen again in this cycle. Else it stays the first,
+// or goes behind the others if Go passed it over before.
+void pr_unrefill(predictor *pr, gomem_p *p, mspan *x, bool hold);
+// refill lets the port choose p's next span of class spc.
+mspan *pr_refill(predictor *pr, gomem_p *p, spanClass spc);
+bool pr_onSpanAlloc(predictor *pr, gomem_p *p, const gotrace_event *e);
+
+// ---- predict_objects.c
+
+void pr_onObject(predictor *pr, gomem_p *p, const gotrace_event *e);
+
+#endif
