@@ -107,22 +107,50 @@ static bool isUnmarked(predictor *pr, mspan *s) {
 	return spanClass_noscan(s->spanclass) || s->allocCount == 1;
 }
 
-void pr_reclaim(predictor *pr, gomem_p *p, uint32_t chunks) {
+static mspan *reclaimedSpan(predictor *pr, uint64_t i) {
 	gomem_heap *h = pr->h;
-	const uint64_t from = atomic_load(&h->reclaimIndex), to = from + (uint64_t)chunks * reclaimChunkPages;
-	for (uint64_t i = from; i < to && i / predictPiecePages < (uint64_t)h->sweepArenas.len; i++) {
-		heapArena *ha = mheap_arenaAt(h, h->sweepArenas.p[i / predictPiecePages]);
-		const uint64_t page = i % predictPiecePages;
-		if ((atomic_load(&ha->pageInUse[page / 8]) >> page % 8 & 1) == 0) {
+	if (i / predictPiecePages >= (uint64_t)h->sweepArenas.len) {
+		return NULL;
+	}
+	heapArena *ha = mheap_arenaAt(h, h->sweepArenas.p[i / predictPiecePages]);
+	const uint64_t page = i % predictPiecePages;
+	return (atomic_load(&ha->pageInUse[page / 8]) >> page % 8 & 1) != 0 ? ha->spans[page] : NULL;
+}
+
+// reclaimUntil goes on with what p reclaims, until it comes to stop; NULL: to the end. What is told later is passed over.
+static void reclaimUntil(predictor *pr, gomem_p *p, const mspan *stop) {
+	p_state *ps = &pr->ps[p->id];
+	for (; ps->reclaimAt < ps->reclaimEnd; ps->reclaimAt++) {
+		mspan *s = reclaimedSpan(pr, ps->reclaimAt);
+		if (s != NULL && s == stop) {
+			return;
+		}
+		if (s == NULL || !pr_isUnswept(pr, s) || !isUnmarked(pr, s) ||
+			(pr->h->gomaxprocs > 1 && pr_toldLater(pr, s) != NULL)) {
 			continue;
 		}
-		mspan *s = ha->spans[page];
-		if (pr_isUnswept(pr, s) && isUnmarked(pr, s)) {
-			(void)mheap_reclaimSpan(h, p, s);
-			pr_keepSpan(pr);
+		(void)mheap_reclaimSpan(pr->h, p, s);
+		pr_keepSpan(pr);
+	}
+}
+
+void pr_reclaimUntil(predictor *pr, gomem_p *p, const mspan *stop) {
+	const p_state *ps = &pr->ps[p->id];
+	for (uint64_t i = ps->reclaimAt; i < ps->reclaimEnd; i++) {
+		if (reclaimedSpan(pr, i) == stop) {
+			reclaimUntil(pr, p, stop);
+			return;
 		}
 	}
-	atomic_store(&h->reclaimIndex, to);
+}
+
+// beginReclaim takes the next chunks of pages for p.
+static void beginReclaim(predictor *pr, gomem_p *p, uint32_t chunks) {
+	p_state *ps = &pr->ps[p->id];
+	reclaimUntil(pr, p, NULL);
+	ps->reclaimAt = atomic_load(&pr->h->reclaimIndex);
+	ps->reclaimEnd = ps->reclaimAt + (uint64_t)chunks * reclaimChunkPages;
+	atomic_store(&pr->h->reclaimIndex, ps->reclaimEnd);
 }
 
 void pr_growing(void *ctx, gomem_heap *h, gomem_p *p, uintptr_t npages) {
@@ -133,7 +161,8 @@ void pr_growing(void *ctx, gomem_heap *h, gomem_p *p, uintptr_t npages) {
 	if (p != NULL && pr->ps != NULL && pr->ps[p->id].chunks != 0) {
 		const uint32_t chunks = pr->ps[p->id].chunks;
 		pr->ps[p->id].chunks = 0;
-		pr_reclaim(pr, p, chunks);
+		beginReclaim(pr, p, chunks);
+		reclaimUntil(pr, p, NULL);
 	}
 }
 
@@ -149,7 +178,7 @@ static void onReclaim(predictor *pr, gomem_p *p, uint32_t chunks) {
 	if (pr->h->gomaxprocs == 1) {
 		pr->ps[p->id].chunks += chunks;
 	} else {
-		pr_reclaim(pr, p, chunks);
+		beginReclaim(pr, p, chunks);
 	}
 }
 
@@ -168,6 +197,7 @@ void pr_onRegion(predictor *pr, gomem_p *p, const gotrace_event *e) {
 	if (p == NULL) {
 		return;
 	}
+	reclaimUntil(pr, p, NULL);
 	p_state *ps = &pr->ps[p->id];
 	if (ps->nregions == maxRegions) {
 		memmove(ps->regions, ps->regions + 1, (maxRegions - 1) * sizeof(ps->regions[0]));

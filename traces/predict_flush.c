@@ -103,6 +103,7 @@ void pr_finishSweep(predictor *pr) {
 	for (int32_t i = 0; i < pr->h->nallp; i++) {
 		pr->ps[i].sweeper = false;
 		pr->ps[i].nregions = pr->ps[i].chunks = 0;
+		pr->ps[i].reclaimAt = pr->ps[i].reclaimEnd = 0;
 	}
 	while (sweepone(pr->h, pr->running) != ~(uintptr_t)0) {
 		pr_keepSpan(pr);

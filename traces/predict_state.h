@@ -43,6 +43,7 @@ typedef struct p_state {
 	bool sweeper;   // the background sweeper runs on it, and swept that many
 	uint32_t swept;
 	region_what region; // that it is in
+	uint64_t reclaimAt, reclaimEnd; // what it reclaims: numbers of pages
 	uint32_t chunks;    // that reclaim looks at before the next span is made
 	uint32_t nregions;  // that ended since its last allocation
 	past_region regions[maxRegions];
@@ -114,10 +115,10 @@ static inline bool pr_isUnswept(const predictor *pr, mspan *s) {
 
 // ---- predict_credit.c
 
+// pr_reclaimUntil: p reclaims pages and comes to stop.
+void pr_reclaimUntil(predictor *pr, gomem_p *p, const mspan *stop);
 // deductCredit is called before mcentral looks for a span, or a large one is allocated.
 void pr_deductCredit(void *ctx, gomem_heap *h, gomem_p *p, uintptr_t spanBytes, uintptr_t callerSweepPages);
-// reclaim looks at chunks of pages as Go does, and sweeps what is in use and not marked.
-void pr_reclaim(predictor *pr, gomem_p *p, uint32_t chunks);
 // growing: mcentral found nothing, or a large object is allocated. What the trace says is reclaimed first, is.
 void pr_growing(void *ctx, gomem_heap *h, gomem_p *p, uintptr_t npages);
 void pr_noTrigger(void *ctx, gomem_heap *h, gomem_p *p);

@@ -136,6 +136,9 @@ void pr_onObjectFree(predictor *pr, const gotrace_event *e) {
 	if (pr->running != NULL) {
 		pr->ps[pr->running->id].last = s->startAddr;
 	}
+	if (g->how == SWEEP_BY_RECLAIM && pr->running != NULL && pr->h->gomaxprocs > 1) {
+		pr_reclaimUntil(pr, pr->running, s);
+	}
 	if (g->putOff && !g->freed && pr_isUnswept(pr, s)) {
 		if (g->how != SWEEP_BY_REFILL) {
 			pr_forceSweep(pr, s);
