@@ -339,6 +339,20 @@ void pcache_adopt(predict_heap *ph, gomem_p *p, uint64_t base, uint64_t from, bo
 	p->pcache = (pageCache){.base = block, .cache = cache};
 }
 
+void pcache_dropBelow(predict_heap *ph, gomem_p *p, uint64_t addr) {
+	gomem_heap *h = ph->h;
+	lock(&h->env, &h->lock);
+	for (unsigned i = 0; i < pageCachePages; i++) {
+		const uint64_t page = p->pcache.base + ((uint64_t)i << predictPageShift), bit = (uint64_t)1 << i;
+		if (page < addr && (p->pcache.cache & bit) != 0) {
+			p->pcache.cache &= ~bit;
+			p->pcache.scav &= ~bit;
+			pageAlloc_free(&h->env, &h->pages, page, 1);
+		}
+	}
+	unlock(&h->env, &h->lock);
+}
+
 // ---- moving and ending spans
 
 static void setSpans(gomem_heap *h, mspan *s) {

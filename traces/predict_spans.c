@@ -91,6 +91,10 @@ static bool wrongSpan(predictor *pr, gomem_p *p, mspan *s, const gotrace_event *
 	if (!span_move(&pr->ph, p, s, e->addr, same || e->addr < predicted ? 0 : 1)) {
 		return false;
 	}
+	if (single && p->pcache.base == block) {
+		// The lowest page of a cache is taken: Go's has none below, they were freed after it was filled.
+		pcache_dropBelow(&pr->ph, p, e->addr);
+	}
 	if (single && p->pcache.base != block) {
 		pr_flushPcache(pr, p);
 		pcache_adopt(&pr->ph, p, e->addr, same ? e->addr : 0, hiddenCache);
