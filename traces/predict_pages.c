@@ -110,6 +110,7 @@ typedef struct collector {
 	m_state *ms, *lastM;
 	uint32_t cycle, votes;      // for out->sweeper
 	bool begun, marking, early; // early: sweeps were told before the end of the cycle
+	uint64_t events;            // before this one
 } collector;
 
 static m_state *stateOf(collector *c, uint64_t m) {
@@ -335,6 +336,54 @@ static void collectAlloc(collector *c, m_state *m, const gotrace_event *e) {
 	checkGreenTea(c, e);
 }
 
+// noteTold: the trace tells of a span of n pages.
+static void noteTold(collector *c, uint64_t base, uint64_t n) {
+	for (uint64_t i = 0; i < n; i++) {
+		pages_at(&c->pages, base + (i << predictPageShift))->told = c->events;
+	}
+}
+
+static bool collectSpan(collector *c, m_state *m, const gotrace_event *e) {
+	m->open = m->lastGroup = m->lastRegion = 0;
+	if (!pages_span(&c->pages, e->addr, e->n, e->class)) {
+		return false;
+	}
+	noteTold(c, e->addr, e->n);
+	return true;
+}
+
+static bool collectUntold(collector *c, uint64_t base) {
+	predict_sweeps *w = c->out;
+	untold_span u = {.base = base, .freed = c->events};
+	for (uint64_t i = 0; i < untoldPages; i++) {
+		const uint64_t page = base + (i << predictPageShift);
+		const page_info *pi = pages_at(&c->pages, page);
+		if (pages_base(&c->pages, page) != 0) {
+			return true; // it has fewer pages, and is no stack span
+		}
+		u.since = pi != NULL && pi->told > u.since ? pi->told : u.since;
+	}
+	if (!grow((void **)&w->untold, w->nuntold, &w->capUntold, sizeof(*w->untold))) {
+		return false;
+	}
+	w->untold[w->nuntold++] = u;
+	return true;
+}
+
+static bool collectSpanFree(collector *c, m_state *m, const gotrace_event *e) {
+	beginSweeping(c);
+	if (m->open != 0 && c->out->groups[m->open - 1].base == e->addr) {
+		c->out->groups[m->open - 1].freed = true;
+	}
+	m->open = 0;
+	if (pages_base(&c->pages, e->addr) != e->addr) {
+		return collectUntold(c, e->addr);
+	}
+	noteTold(c, e->addr, pages_at(&c->pages, e->addr)->npages);
+	pages_unspan(&c->pages, e->addr);
+	return true;
+}
+
 static bool collectEvent(collector *c, const gotrace_event *e) {
 	m_state *m = stateOf(c, e->m);
 	if (m == NULL) {
@@ -346,16 +395,9 @@ static bool collectEvent(collector *c, const gotrace_event *e) {
 	switch ((gotrace_kind)e->kind) {
 	case GOTRACE_SPAN:
 	case GOTRACE_SPAN_ALLOC:
-		m->open = m->lastGroup = m->lastRegion = 0;
-		return pages_span(&c->pages, e->addr, e->n, e->class);
+		return collectSpan(c, m, e);
 	case GOTRACE_SPAN_FREE:
-		beginSweeping(c);
-		if (m->open != 0 && c->out->groups[m->open - 1].base == e->addr) {
-			c->out->groups[m->open - 1].freed = true;
-		}
-		m->open = 0;
-		pages_unspan(&c->pages, e->addr);
-		return true;
+		return collectSpanFree(c, m, e);
 	case GOTRACE_OBJECT:
 		checkGreenTea(c, e);
 		return true;
@@ -399,6 +441,27 @@ static void collectorFree(collector *c) {
 	}
 }
 
+static int byBase(const void *a, const void *b) {
+	const untold_span *x = a, *y = b;
+	return x->base != y->base ? (x->base > y->base) - (x->base < y->base)
+							  : (x->freed > y->freed) - (x->freed < y->freed);
+}
+
+untold_span *sweeps_untold(const predict_sweeps *w, uint64_t base, uint64_t now) {
+	uint32_t low = 0, high = w->nuntold; // all below low are before it, none from high on
+	while (low < high) {
+		const uint32_t mid = low + (high - low) / 2;
+		const untold_span *u = &w->untold[mid];
+		if (u->base < base || (u->base == base && u->freed <= now)) {
+			low = mid + 1;
+		} else {
+			high = mid;
+		}
+	}
+	untold_span *u = low < w->nuntold ? &w->untold[low] : NULL;
+	return u != NULL && u->base == base && u->since <= now && !u->placed ? u : NULL;
+}
+
 bool sweeps_collect(const predict_source *src, predict_sweeps *out, gmt_error *err) {
 	collector c = {.out = out};
 	out->noGreenTea = src->version < 26;
@@ -407,11 +470,15 @@ bool sweeps_collect(const predict_source *src, predict_sweeps *out, gmt_error *e
 	bool ok = true;
 	while (ok && (got = src->next(src->ctx, &e, err)) == 1) {
 		ok = collectEvent(&c, &e);
+		c.events++;
 		if (!ok) {
 			(void)snprintf(err->text, sizeof(err->text), "out of memory");
 		}
 	}
 	collectorFree(&c);
+	if (out->nuntold > 0) {
+		qsort(out->untold, out->nuntold, sizeof(*out->untold), byBase);
+	}
 	return ok && got == 0;
 }
 
@@ -431,5 +498,6 @@ void sweeps_free(predict_sweeps *w) {
 	free(w->regions);
 	free(w->chunks);
 	free(w->acquired);
+	free(w->untold);
 	*w = (predict_sweeps){0};
 }

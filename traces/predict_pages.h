@@ -29,6 +29,7 @@ typedef struct page_info {
 		black; // first page: the cycle before whose sweeping an object was allocated in the span, while marking was on
 	uint16_t class; // first page
 	uint8_t flags;
+	uint64_t told; // first pass: events before the last one that told of a span here
 } page_info;
 
 typedef struct page_piece {
@@ -80,6 +81,18 @@ typedef struct sweep_group {
 	bool putOff;       // second pass: its turn came before, and the trace tells it later: it is in no set
 } sweep_group;
 
+// A span that the trace frees without having told it: go1.23 does not tell a stack span that is made while the trace itself needs more stack.
+// It was made between events `since` and `freed`.
+typedef struct untold_span {
+	uint64_t base;
+	uint64_t since, freed;
+	bool placed; // second pass: it is in the heap
+} untold_span;
+enum {
+	untoldPages = 4,
+	untoldMost = 64
+}; // what stacks of up to 32 KiB come from; pages of the largest that is looked for
+
 typedef struct predict_sweeps {
 	sweep_group *groups;
 	uint32_t len, cap;
@@ -90,6 +103,8 @@ typedef struct predict_sweeps {
 	uint32_t nregions, capRegions, capChunks;
 	uint64_t *acquired; // cycle << 16 | P: who acquired that P flushed its cache, so that it was not idle
 	uint32_t nacquired, capAcquired;
+	untold_span *untold; // by base, then by freed
+	uint32_t nuntold, capUntold;
 	int32_t procs;    // largest P + 1
 	uint64_t sweeper; // the goroutine that sweeps in the background; 0: not known
 	bool noGreenTea;  // an object lies where Green Tea has its mark bits
@@ -97,6 +112,8 @@ typedef struct predict_sweeps {
 
 // sweeps_collect is the first pass. The table t is empty before and after.
 bool sweeps_collect(const predict_source *src, predict_sweeps *out, gmt_error *err);
+// sweeps_untold gives the untold span of base that is there, or comes yet, at event `now`; NULL: none.
+untold_span *sweeps_untold(const predict_sweeps *w, uint64_t base, uint64_t now);
 bool sweeps_acquired(const predict_sweeps *w, uint32_t cycle, int32_t p);
 void sweeps_free(predict_sweeps *w);
 

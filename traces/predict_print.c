@@ -157,8 +157,12 @@ static void printText(const char *path, const predict_result *r, const gotrace *
 		printf("\nsalvaged: %s\n", gotrace_salvaged(t));
 	}
 	printf("\ngiven, not checked: %" PRIu64 " frees of objects, %" PRIu64
-		   " of spans, sizes (by class), when caches are flushed\n",
+		   " of spans, sizes (by class), when caches are flushed",
 		r->given[GOTRACE_OBJECT_FREE], r->given[GOTRACE_SPAN_FREE]);
+	if (r->untold > 0) {
+		printf(", %" PRIu64 " spans that the trace only frees", r->untold);
+	}
+	printf("\n");
 	printf("%.2f s, peak memory %" PRIu64 " KiB\n", seconds, peakKiB());
 }
 

@@ -102,9 +102,62 @@ static bool wrongSpan(predictor *pr, gomem_p *p, mspan *s, const gotrace_event *
 	return true;
 }
 
+// untoldAt gives an untold span that has some of the n pages from base on.
+static untold_span *untoldAt(predictor *pr, uint64_t base, uint64_t n) {
+	const uint64_t before = (untoldPages - 1) << predictPageShift;
+	for (uint64_t at = base - before; at < base + (n << predictPageShift); at += (uint64_t)1 << predictPageShift) {
+		untold_span *u = sweeps_untold(&pr->sweeps, at, pr->out->events);
+		if (u != NULL) {
+			return u;
+		}
+	}
+	return NULL;
+}
+
+static bool overlaps(const mspan *s, const untold_span *u) {
+	return s->startAddr < u->base + ((uint64_t)untoldPages << predictPageShift) &&
+		u->base < s->startAddr + (s->npages << predictPageShift);
+}
+
+// nextBest gives the place that the port has for s if the pages of u are taken. 0: out of memory.
+static uint64_t nextBest(predictor *pr, gomem_p *p, const mspan *s, const untold_span *u) {
+	mspan *tried[untoldPages + 1];
+	unsigned n = 0;
+	do {
+		tried[n] = mheap_allocManual(pr->h, p, s->npages, spanAllocStack);
+	} while (tried[n] != NULL && overlaps(tried[n], u) && ++n < sizeof tried / sizeof tried[0] - 1);
+	const uint64_t base = tried[n] != NULL ? tried[n]->startAddr : 0;
+	for (unsigned i = 0; i <= n; i++) {
+		if (tried[i] != NULL) {
+			span_unalloc(&pr->ph, p, tried[i]);
+		}
+	}
+	return base;
+}
+
+// placeUntold: the port would hand out pages of a span that the trace frees later without having told it. It was made before.
+static bool placeUntold(predictor *pr, gomem_p *p, mspan *s, untold_span *u) {
+	const uint64_t base = nextBest(pr, p, s, u);
+	if (base == 0 || !span_move(&pr->ph, p, s, base, 0)) {
+		return false;
+	}
+	mspan *m = mheap_allocManual(pr->h, NULL, untoldPages, spanAllocStack);
+	if (m == NULL || (m->startAddr != u->base && !span_move(&pr->ph, NULL, m, u->base, 0))) {
+		return false;
+	}
+	u->placed = true;
+	pr->out->untold++;
+	return heap_note(&pr->ph, m);
+}
+
 mspan *pr_comparePlace(predictor *pr, gomem_p *p, mspan *s, const gotrace_event *e) {
 	if (s == NULL) {
 		return NULL;
+	}
+	for (untold_span *u; (u = untoldAt(pr, s->startAddr, s->npages)) != NULL;) {
+		if (!placeUntold(pr, p, s, u)) {
+			return NULL;
+		}
 	}
 	if (s->startAddr == e->addr) {
 		pr_countEqual(pr, pr_spanKind(e->class));

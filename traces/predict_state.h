@@ -42,10 +42,10 @@ typedef struct p_state {
 	uint64_t block; // of its page cache, as the last single page that Go took from it tells
 	bool sweeper;   // the background sweeper runs on it, and swept that many
 	uint32_t swept;
-	region_what region; // that it is in
+	region_what region;             // that it is in
 	uint64_t reclaimAt, reclaimEnd; // what it reclaims: numbers of pages
-	uint32_t chunks;    // that reclaim looks at before the next span is made
-	uint32_t nregions;  // that ended since its last allocation
+	uint32_t chunks;                // that reclaim looks at before the next span is made
+	uint32_t nregions;              // that ended since its last allocation
 	past_region regions[maxRegions];
 	uint64_t last, done; // of the region that it is in
 } p_state;
