@@ -19,6 +19,19 @@ void pr_flushPcache(predictor *pr, gomem_p *p) {
 	unlock(&pr->h->env, &pr->h->lock);
 }
 
+// noteFlush: the flush of p's cache sweeps what is in there.
+static void noteFlush(predictor *pr, gomem_p *p) {
+	for (int i = 0; i < numSpanClasses; i++) {
+		const mspan *s = p->mcache->alloc[i];
+		page_info *pi = s != &pr->h->emptymspan ? pages_at(&pr->ph.pages, s->startAddr) : NULL;
+		if (pi != NULL) {
+			pi->flushed = pr->cycle + 1;
+			pi->flushedOf = (int16_t)p->id;
+		}
+	}
+	pr->ps[p->id].flushBegan = pr->out->events;
+}
+
 static void beginFlush(predictor *pr, gomem_p *p) {
 	p_state *ps = &pr->ps[p->id];
 	ps->flushing = true;
@@ -27,11 +40,13 @@ static void beginFlush(predictor *pr, gomem_p *p) {
 	ps->ntiny = 0;
 	ps->tinyKnown = true;
 	pr_dropUnused(pr, p);
+	noteFlush(pr, p);
 }
 
 static void endFlush(predictor *pr, gomem_p *p) {
 	pr->ps[p->id].toFlush = false;
 	pr->ps[p->id].flushing = false;
+	pr->ps[p->id].flushedAtOnce = pr->ps[p->id].flushBegan == pr->out->events;
 	(void)mcache_prepareForSweep(pr->h, p, p->mcache);
 	pr_keepSpan(pr);
 	if (pr->ps[p->id].idle) {

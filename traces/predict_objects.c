@@ -79,6 +79,47 @@ static void tookSlot(predictor *pr, gomem_p *p, uint64_t slot, predict_kind kind
 	}
 }
 
+// flushedOf gives the P whose flush swept s in this cycle, -1: none.
+static int32_t flushedOf(predictor *pr, const mspan *s) {
+	const page_info *pi = pages_at(&pr->ph.pages, s->startAddr);
+	return pi != NULL && pi->npages != 0 && pi->flushed == pr->cycle + 1 ? pi->flushedOf : -1;
+}
+
+// swapFlushed lets the span of class spc that the flush of P `first` swept change places with that of P `then`, if it is behind that.
+static bool swapFlushed(predictor *pr, spanClass spc, int32_t first, int32_t then) {
+	gomem_heap *h = pr->h;
+	spanSet *set = mcentral_partialSwept(&h->central[spc].mcentral, h->sweepgen);
+	const uint32_t id = mcentral_setID(spc, false, h->sweepgen / 2 % 2), n = spanSet_len(set);
+	mspan *one = NULL, *other = NULL; // of `then`, and behind it of `first`
+	bool ok = true;
+	for (uint32_t i = 0; i < n; i++) {
+		mspan *s = spanSet_pop(&h->env, set, id);
+		const int32_t of = flushedOf(pr, s);
+		one = of == then ? s : one;
+		other = of == first && one != NULL ? s : other;
+		ok = spanSet_push(&h->env, set, s, id) && ok;
+	}
+	for (uint32_t i = 0; i < n && other != NULL; i++) {
+		mspan *s = spanSet_pop(&h->env, set, id);
+		ok = spanSet_push(&h->env, set, s == one ? other : s == other ? one : s, id) && ok;
+	}
+	return ok;
+}
+
+// learnFlushes: Go took s before x, so that the cache of one P was flushed before that of another. If one of them was flushed at once, this
+// holds for all classes.
+static void learnFlushes(predictor *pr, const mspan *x, const mspan *s) {
+	const int32_t first = flushedOf(pr, s), then = flushedOf(pr, x);
+	if (first < 0 || then < 0 || first == then || (!pr->ps[first].flushedAtOnce && !pr->ps[then].flushedAtOnce)) {
+		return;
+	}
+	for (int i = 0; i < numSpanClasses; i++) {
+		if (!swapFlushed(pr, (spanClass)i, first, then)) {
+			pr->noMemory = true;
+		}
+	}
+}
+
 // onOtherSpan: the object is not in p's span of the class.
 static void onOtherSpan(predictor *pr, gomem_p *p, mspan *s, uintptr_t i, predict_kind kind) {
 	const uint64_t slot = s->startAddr + i * s->elemsize;
@@ -111,8 +152,12 @@ static void onOtherSpan(predictor *pr, gomem_p *p, mspan *s, uintptr_t i, predic
 		pr_countMismatch(pr, PREDICT_REFILL, x->startAddr, why);
 		pr_countMismatch(pr, kind, x->startAddr, why);
 	}
+	const bool grew = pr->grew;
 	pr_unrefill(pr, p, x, hidden);
 	pr_unhide(pr, s);
+	if (!grew && !adopted) {
+		learnFlushes(pr, x, s);
+	}
 	if (span_cache(&pr->ph, p, s) && mspan_isFree(s, i)) {
 		takeSlot(pr, s, i, kind, false);
 		tookSlot(pr, p, slot, kind);

@@ -55,6 +55,7 @@ bool pages_span(page_table *t, uint64_t base, uint64_t npages, uint16_t class) {
 			pi->class = class;
 			pi->group = 0;
 			pi->black = 0;
+			pi->flushed = 0;
 			pi->flags &= (uint8_t)~PAGE_HIDDEN;
 		}
 	}

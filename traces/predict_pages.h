@@ -27,7 +27,9 @@ typedef struct page_info {
 	uint32_t group;  // first page: its sweep in this cycle; 0: none
 	uint32_t
 		black; // first page: the cycle before whose sweeping an object was allocated in the span, while marking was on
-	uint16_t class; // first page
+	uint32_t flushed;  // first page: the cycle before whose end the flush of a P's cache swept it; 0: none
+	int16_t flushedOf; // first page: that P
+	uint16_t class;    // first page
 	uint8_t flags;
 	uint64_t told; // first pass: events before the last one that told of a span here
 } page_info;
