@@ -10,8 +10,8 @@ set -euo pipefail
 
 root=$(cd "$(dirname "$0")/.." && pwd)
 gomem=${GOMEM:-$root/build/release/gomem}
-small=(traced-p1 traced-p4 http-p4 json-p1 json-p4 compile-p1 compile-p4 go123-p4 go124-p4 go125-p4 noobjects-p4)
-large=(json-large-p1 json-large-p4 compile-large-p4)
+small=(traced-p1 traced-p4 http-p4 json-p1 json-p4 compile-p1 compile-p4 go123-p4 go124-p4 go125-p4 noobjects-p4 esbuild-p1 esbuild-p4)
+large=(json-large-p1 json-large-p4 compile-large-p4 esbuild-large-p4)
 out=$root/traces/gotrace-data names=("${small[@]}") level=-12
 while [ $# -gt 0 ]; do
 	case $1 in
@@ -35,7 +35,7 @@ goroot=$(go env GOROOT)
 work=$(mktemp -d)
 trap 'chmod -R u+w "$work"; rm -rf "$work"' EXIT
 export GODEBUG=traceallocfree=1 CGO_ENABLED=0 # without cgo the toolchains make no use of a C compiler
-max_all=$((5 * 1024 * 1024))
+max_all=$((6 * 1024 * 1024))
 
 # traced TOOLCHAIN PROCS ARGS...: the program of traces/programs/traced, built by a toolchain.
 traced() {
@@ -71,6 +71,22 @@ compile() {
 		-importcfg "$dir/importcfg" $(cat "$dir/sources"))
 }
 
+# package NAME VERSION: a package of npm, as it is published, in $work/npm/NAME.
+package() {
+	local file=${1##*/}
+	[ -d "$work/npm/$1" ] && return
+	mkdir -p "$work/npm/$1"
+	curl -fsSL "https://registry.npmjs.org/$1/-/$file-$2.tgz" | tar xz -C "$work/npm/$1" --strip-components=1
+}
+
+# esbuild PROCS FILE: the esbuild that npm installs (built with Go 1.23) bundles a file of a package.
+esbuild() {
+	package @esbuild/linux-x64 0.25.12
+	package "${2%%/*}" "$3"
+	(cd "$work/npm" && GOMAXPROCS=$1 @esbuild/linux-x64/bin/esbuild "$2" --bundle --minify --platform=node --packages=external \
+		--log-level=error --trace="$work/trace" --outfile="$work/out.js")
+}
+
 make_one() {
 	case $1 in
 	traced-p1) traced local 1 -rounds 80 ;;
@@ -84,6 +100,9 @@ make_one() {
 	go124-p4) traced go1.24.13 4 -rounds 20 -pause 60ms -workers 3 ;;
 	go125-p4) traced go1.25.7 4 -rounds 20 -pause 60ms -workers 3 ;;
 	noobjects-p4) GODEBUG='' traced local 4 -rounds 10 ;;
+	esbuild-p1) esbuild 1 esbuild/lib/main.js 0.25.12 ;;
+	esbuild-p4) esbuild 4 lodash-es/lodash.js 4.17.21 ;;
+	esbuild-large-p4) esbuild 4 typescript/lib/typescript.js 5.9.3 ;;
 	json-large-p1) json 1 . ;;
 	json-large-p4) json 4 . ;;
 	compile-large-p4) compile 4 go/types ;;

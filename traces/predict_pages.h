@@ -90,10 +90,7 @@ typedef struct untold_span {
 	uint64_t since, freed;
 	bool placed; // second pass: it is in the heap
 } untold_span;
-enum {
-	untoldPages = 4,
-	untoldMost = 64
-}; // what stacks of up to 32 KiB come from; pages of the largest that is looked for
+enum { untoldPages = 4 }; // what stacks of up to 32 KiB come from: how many there are is not told either
 
 typedef struct predict_sweeps {
 	sweep_group *groups;
