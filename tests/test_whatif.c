@@ -1,5 +1,5 @@
 // test_whatif.c: what-if runs. With the recorded constants nothing changes, decision by decision, in each bundled recording; one constant
-// changed changes decisions; sums are sums.
+// changed changes decisions; sums are sums. Of traces of stock Go: smallest and largest requests lie in the same slots.
 #include <glob.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "gomem/sizeclasses.h"
 #include "traces/whatif.h"
 
 static const char small[] = "tests/controls/goroutines-p4.gmt";
@@ -235,6 +236,87 @@ static void test_twice(void **state) {
 	unload(&l);
 }
 
+// The bytes of the slot that n bytes get. 0: a large object.
+static uint64_t slot_of(uint64_t n, bool scan) {
+	const uint64_t want = scan && n > 512 ? n + 8 : n;
+	for (unsigned i = 1; i < numSizeClasses && n <= 32760; i++) {
+		if (class_to_size[i] >= want && (scan || class_to_size[i] > 8)) { // without pointers: 16 bytes, a tiny block
+			return class_to_size[i];
+		}
+	}
+	return 0;
+}
+
+// The smallest and the largest request of an object lie in the same slot; what a cycle found dead is told once.
+static void check_trace(const whatif_trace *t) {
+	uint64_t mallocs = 0, manuals = 0, exact = 0, swept = 0, freed = 0;
+	uint32_t cycle = 1;
+	for (uint64_t i = 0; i < t->nstart + t->nops; i++) {
+		const whatif_op *op = i < t->nstart ? &t->start[i] : &t->ops[i - t->nstart];
+		switch ((whatif_op_kind)op->kind) {
+		case WHATIF_MALLOC:
+			assert_true(0 < op->low && op->low <= op->high);
+			assert_int_equal(slot_of(op->low, op->scan), slot_of(op->high, op->scan));
+			assert_true(slot_of(op->low, op->scan) != 0 || (op->low + 8191) / 8192 == (op->high + 8191) / 8192);
+			assert_true(op->n < t->lives.n);
+			mallocs += i >= t->nstart;
+			exact += i >= t->nstart && op->low == op->high;
+			break;
+		case WHATIF_MANUAL:
+			manuals++;
+			break;
+		case WHATIF_MANUAL_FREE:
+			assert_in_range(op->n, 1, manuals);
+			break;
+		case WHATIF_SWEPT:
+			swept += op->n;
+			break;
+		case WHATIF_CYCLE:
+			assert_int_equal(op->n, ++cycle);
+			break;
+		case WHATIF_PROCS:
+			break;
+		}
+	}
+	for (uint32_t c = 0; c <= cycle; c++) {
+		freed += t->freed[c];
+	}
+	assert_int_equal(mallocs, t->mallocs);
+	assert_int_equal(exact, t->exact);
+	assert_int_equal(swept, freed);
+	assert_int_equal(cycle, t->cycles + 1);
+	assert_int_equal(t->freed[0], 0);
+}
+
+static void test_trace(void **state) {
+	(void)state;
+	glob_t g;
+	whatif_trace t;
+	gmt_error err = {""};
+	assert_int_equal(glob("traces/gotrace-data/*.zst", 0, NULL, &g), 0);
+	assert_true(g.gl_pathc >= 10);
+	for (size_t i = 0; i < g.gl_pathc; i++) {
+		const bool good = whatif_read_trace(g.gl_pathv[i], &t, (whatif_progress){0}, &err);
+		assert_int_equal(good, strstr(g.gl_pathv[i], "noobjects") == NULL);
+		if (!good) {
+			assert_non_null(strstr(err.text, "GODEBUG=traceallocfree=1"));
+			continue;
+		}
+		check_trace(&t);
+		whatif_config c;
+		whatif_config_trace(&c, &t);
+		settle(&c);
+		for (unsigned largest = 0; largest < 2; largest++) {
+			assert_int_equal(whatif_run_trace(&t, largest == 1, &c, (whatif_progress){0}, &res), 0);
+			assert_int_equal(res.mallocs, t.mallocs);
+			assert_int_equal(res.cycles, t.cycles);
+			check_sums(&res);
+		}
+		whatif_trace_free(&t);
+	}
+	globfree(&g);
+}
+
 int main(void) {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_recordedConstantsChangeNothing),
@@ -243,6 +325,7 @@ int main(void) {
 		cmocka_unit_test(test_os),
 		cmocka_unit_test(test_gogc),
 		cmocka_unit_test(test_twice),
+		cmocka_unit_test(test_trace),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -100,7 +100,98 @@ def results(folder):
     check(got.returncode == 0 and all(o in got.stdout for o in ("--size-classes", "--gogc", "--sweep")), "--help", got)
 
 
+def ranges(value, path=""):
+    """All (where, low, high) in the JSON of a trace's results."""
+    if isinstance(value, dict) and set(value) == {"low", "high"}:
+        yield path, value["low"], value["high"]
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield from ranges(inner, path + "." + key)
+    elif isinstance(value, list):
+        for i, inner in enumerate(value):
+            yield from ranges(inner, "%s[%d]" % (path, i))
+
+
+def check_side(side, what, got):
+    every = list(ranges(side))
+    check(len(every) > 100 and all(low <= high for _, low, high in every), "%s: low <= high" % what, got)
+    for key, total in (("bytes", "peak_in_use"), ("asked", "peak_asked"), ("tail", "peak_tail")):
+        for end, good in (("low", lambda a, b: a <= b), ("high", lambda a, b: a >= b)):
+            classes = sum(c[key][end] for c in side["classes"])
+            check(good(classes, side[total][end]), "%s: sum of %s of %s over classes" % (what, end, key), got)
+    for mean, part in (("mean_in_use", "mean_asked"), ("peak_in_use", "peak_asked")):
+        check(side[part]["high"] <= side[mean]["high"], "%s: %s in %s" % (what, part, mean), got)
+    check(side["mean_asked"]["low"] < side["mean_asked"]["high"], "%s: sizes are not known" % what, got)
+    check(side["untranslated"] == {"low": 0, "high": 0}, "%s: all that is freed was there" % what, got)
+
+
+def near_go(one, what, got):
+    """Go's own peak, told by the spans of the trace, is what the two runs enclose, but for 2 %: sweeps are told in part only."""
+    go, peak = one["peak_in_use_of_go"], one["recorded"]["peak_in_use"]
+    check(peak["low"] * 0.98 <= go <= peak["high"] * 1.02, "%s: Go's peak %d, here %s" % (what, go, peak), got)
+
+
+def trace_results(folder):
+    for name in TRACES:
+        path = "traces/gotrace-data/%s.trace.zst" % name
+        got = run("--json", path)
+        check(got.returncode == 0 and got.stderr == "", name, got)
+        one = json.loads(got.stdout)
+        check(one["trace"] is True and one["addresses_compared"] is False and "equal" not in one, "%s: says what it is" % name, got)
+        check(one["recorded"] == one["changed"], "%s: no option: nothing changes" % name, got)
+        check(0 < one["exact_sizes"] < one["mallocs"], "%s: types tell some sizes" % name, got)
+        check(one["recorded"]["gc_cycles"] == {"low": one["cycles"], "high": one["cycles"]}, "%s: cycles" % name, got)
+        check_side(one["recorded"], name, got)
+        near_go(one, name, got)
+    # Go's constants as options; and the negative control: others change something.
+    same = [["--page-size", "8KiB"], ["--size-classes", "generated"], ["--size-classes", "go1.26"], ["--arena-size", "64MiB"],
+            ["--tiny-size", "16", "--page-cache", "on", "--green-tea", "on"]]
+    other = [["--page-size", "16KiB"], ["--size-classes", "go1.15"], ["--tiny-size", "64"], ["--page-cache", "off"],
+             ["--green-tea", "off"], ["--gogc", "50"], ["--memory-limit", "8MiB"], ["--phys-page-size", "64KiB"], ["--thp", "on"]]
+    base = json.loads(run("--json", TRACE).stdout)["recorded"]
+    for options in same + other:
+        got = run("--json", *options, TRACE)
+        check(got.returncode == 0, " ".join(options), got)
+        two = json.loads(got.stdout)
+        check(two["recorded"] == base, "%s: the left side stays" % options, got)
+        check((two["changed"] == base) == (options in same), "%s: the right side" % options, got)
+        check_side(two["changed"], str(options), got)
+    got = run("--json", "--gogc", "100", "--deaths", "early", TRACE)
+    late = run("--json", "--gogc", "100", TRACE)
+    early_mean = json.loads(got.stdout)["changed"]["mean_in_use"]
+    late_mean = json.loads(late.stdout)["changed"]["mean_in_use"]
+    check(early_mean["high"] < late_mean["low"], "early deaths: less memory than late ones", got)
+    got = run("--json", "--sweep", "page-size=8KiB,16KiB", "--plot", str(folder / "t.svg"), TRACE)
+    values = json.loads(got.stdout)["values"]
+    check([v.pop("value") for v in values] == ["8KiB", "16KiB"], "values of a sweep of a trace", got)
+    check(values[0] == base != values[1], "a sweep of a trace gives what single runs give", got)
+    check((folder / "t.svg").read_text().count("<polyline") == 6, "plot of a sweep of a trace", got)
+    got = run("--page-size", "16KiB", "--plot", str(folder / "u.svg"), TRACE)
+    check((folder / "u.svg").read_text().count("<polyline") == 4, "plot of a trace", got)
+    check(all(w in got.stdout for w in ("low..high", "slots, not sizes", "gomem replay", "Go's constants", "..")), "text", got)
+    check("decisions" not in got.stdout, "no decision is compared", got)
+    got = run("--sweep", "page-size=8KiB,16KiB", TRACE)
+    lines = [line.split(None, 1) for line in got.stdout.splitlines()]
+    check(len({line[1].replace(" ", "") for line in lines if line and line[0] in ("(Go's)", "8KiB")}) == 1, "a line of Go's value is Go's", got)
+
+
+def trace_refusals(folder):
+    refused(["--random-base", "recordings", "seed"], "--random-base", "off", TRACE)
+    refused(["--random-base", "recordings"], "--sweep", "random-base=on,off", TRACE)
+    refused(["--page-size", "power of two"], "--page-size", "5000", TRACE)
+    refused(["GODEBUG=traceallocfree=1", "without objects"], "traces/gotrace-data/noobjects-p4.trace.zst")
+    cut = folder / "cut.trace"
+    whole = subprocess.run(["zstd", "-dcq", TRACE], capture_output=True, check=False).stdout
+    if whole:
+        cut.write_bytes(whole[:60000])
+        refused(["cut.trace", "offset"], str(cut))
+
+
+TRACES = ("compile-p1", "go123-p4", "go124-p4", "go125-p4", "http-p4", "json-p1", "json-p4", "traced-p1", "traced-p4")
+TRACE = "traces/gotrace-data/traced-p4.trace.zst"
 with tempfile.TemporaryDirectory() as name:
+    trace_refusals(Path(name))
+    trace_results(Path(name))
     refusals(Path(name))
     results(Path(name))
 print("%d failures" % failures)

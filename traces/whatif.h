@@ -107,6 +107,51 @@ void whatif_config_recorded(whatif_config *c, const gmt_header *head);
 int whatif_run(
 	gmt_reader *r, const whatif_lives *lives, const whatif_config *c, whatif_progress progress, whatif_result *out);
 
+// ---- whatif_trace.c: the requests of a trace of stock Go. It has slots, not sizes: an object was asked for with low to high bytes.
+typedef enum whatif_op_kind {
+	WHATIF_MALLOC,      // low, high, scan; n: number of the object
+	WHATIF_MANUAL,      // a stack or a work buffer: low: bytes, n: its number, from 1 on
+	WHATIF_MANUAL_FREE, // n: its number
+	WHATIF_SWEPT,       // n: so many objects more were found dead in this cycle
+	WHATIF_CYCLE,       // n: a cycle has marked what lives, and its sweep begins
+	WHATIF_PROCS,       // n: GOMAXPROCS
+} whatif_op_kind;
+
+typedef struct whatif_op {
+	uint64_t low, high;
+	uint32_t n;
+	uint16_t p;
+	uint8_t kind;
+	bool scan;
+} whatif_op;
+
+// Cycle 0 frees the gaps that were there at the start; cycle 1 is the sweep under way then; the trace's own cycles follow.
+// 0 < low <= high, of each malloc; both lie in the slot's size class.
+typedef struct whatif_trace {
+	whatif_lives lives; // deaths by number; neither targets nor answers
+	whatif_op *start;   // what was there at the start, by address; a gap is an object that dies in cycle 0
+	whatif_op *ops;
+	uint64_t nstart, nops;
+	uint32_t *freed;       // by cycle: how many objects its sweep found dead
+	uint64_t mallocs;      // after the start
+	uint64_t startObjects; // at the start
+	uint64_t exact;        // mallocs of which low == high
+	uint64_t late;         // mallocs told after their death
+	uint64_t peakInUse;    // bytes of spans of objects, as Go had them
+	unsigned version;      // NN of go1.NN
+	uint32_t procs, cycles;
+	bool greenTea;
+} whatif_trace;
+
+// whatif_read_trace: false and err: not a trace, or one that cannot be used. The caller frees with whatif_trace_free.
+bool whatif_read_trace(const char *path, whatif_trace *t, whatif_progress progress, gmt_error *err);
+void whatif_trace_free(whatif_trace *t);
+// whatif_config_trace gives Go's constants; of the OS, which a trace doesn't tell, those of linux/amd64.
+void whatif_config_trace(whatif_config *c, const whatif_trace *t);
+// whatif_run_trace serves each request whole, with its smallest size or its largest, in the order of the trace. As whatif_run.
+int whatif_run_trace(
+	const whatif_trace *t, bool largest, const whatif_config *c, whatif_progress progress, whatif_result *out);
+
 // ---- whatif_options.c: constants from the words of a user. Each gives NULL, or why not (in why, which it returns).
 enum { WHATIF_WHY = 512 };
 typedef struct whatif_option {
@@ -116,13 +161,15 @@ typedef struct whatif_option {
 } whatif_option;
 extern const whatif_option whatif_options[];
 extern const unsigned whatif_noptions;
+// whatif_no_trace says why an option makes no sense for a trace of stock Go. NULL: it does.
+const char *whatif_no_trace(const char *option);
 // whatif_set changes one constant. Sizes may end with KiB, MiB, GiB (or K, M, G).
 const char *whatif_set(whatif_config *c, const char *option, const char *value, char why[WHATIF_WHY]);
 // whatif_settle computes what follows from the constants, and checks that all of them go together.
 const char *whatif_settle(whatif_config *c, char why[WHATIF_WHY]);
 
 // ---- whatif_plot.c
-enum { WHATIF_LINES = 3 };
+enum { WHATIF_LINES = 6 };
 typedef struct whatif_line {
 	const char *name;
 	unsigned n;

@@ -161,6 +161,17 @@ void wi_place_object(whatif *w, uint32_t number, uint64_t n, unsigned path, uint
 	note_malloc(w);
 }
 
+void wi_restart(whatif *w) {
+	whatif_result *out = w->out;
+	const uint64_t reserved = out->reserved;
+	memset(out, 0, sizeof(*out));
+	out->reserved = reserved;
+	out->peakMapped = w->mapped;
+	out->peakRSS = w->rss;
+	w->inUseSum = w->askedSum = w->slotWasteSum = w->freeSum = w->tailSum = 0;
+	note_peak(w);
+}
+
 void wi_note_end(whatif *w) {
 	whatif_result *out = w->out;
 	const double n = out->mallocs == 0 ? 1 : (double)out->mallocs;

@@ -72,6 +72,24 @@ void whatif_config_recorded(whatif_config *c, const gmt_header *head) {
 	};
 }
 
+void whatif_config_trace(whatif_config *c, const whatif_trace *t) {
+	*c = (whatif_config){
+		.layout = layout_linux_amd64_go126,
+		.greenTea = t->greenTea,
+		.physPageSize = 4096,
+		.physHugePageSize = 2 << 20,
+		.gogc = 100,
+	};
+}
+
+const char *whatif_no_trace(const char *option) {
+	if (strcmp(option, "--random-base") == 0) {
+		return "only for recordings (*.gmt): a trace of stock Go doesn't have the seed of Go's choice, and nothing in its "
+			   "results is an address";
+	}
+	return NULL;
+}
+
 // ---- values
 
 static bool parse_number(const char *s, uint64_t *n, const char **end) {

@@ -145,7 +145,6 @@ static bool os_collapse(gomem_os *os, void *v, uintptr_t n) {
 }
 
 bool wi_make_os(whatif *w) {
-	const gmt_header *head = gmt_reader_header(w->r);
 	const memSimConfig cfg = {
 		.physPageSize = (uintptr_t)w->c->physPageSize, .physHugePageSize = (uintptr_t)w->c->physHugePageSize};
 	w->under = mem_sim_new(&cfg);
@@ -156,7 +155,7 @@ bool wi_make_os(whatif *w) {
 		.name = "what-if",
 		.physPageSize = cfg.physPageSize,
 		.physHugePageSize = cfg.physHugePageSize,
-		.unusedKeepsContents = strstr(head->godebug, "madvdontneed=1") == NULL,
+		.unusedKeepsContents = strstr(w->godebug, "madvdontneed=1") == NULL,
 		.alloc = os_alloc,
 		.reserve = os_reserve,
 		.map = os_map,

@@ -68,14 +68,15 @@ static void put_axes(FILE *f, const whatif_plot *p, const scale *s) {
 	put_label(f, LEFT, 20, "start", p->title);
 }
 
-static void put_line(FILE *f, const whatif_line *l, const scale *s, unsigned k) {
-	static const char *const colours[WHATIF_LINES] = {"#1f6fb4", "#d2691e", "#2e8b57"};
+static void put_line(FILE *f, const whatif_line *l, const scale *s, unsigned k, unsigned nlines) {
+	static const char *const colours[WHATIF_LINES] = {"#1f6fb4", "#d2691e", "#2e8b57", "#7fb2dd", "#f0b07f", "#8fc9a8"};
 	(void)fprintf(f, "<polyline fill=\"none\" stroke=\"%s\" stroke-width=\"1.5\" points=\"", colours[k]);
 	for (unsigned i = 0; i < l->n; i++) {
 		(void)fprintf(f, "%.1f,%.1f ", at_x(s, l->x[i]), at_y(s, l->y[i]));
 	}
 	(void)fprintf(f, "\"/>\n<g fill=\"%s\">", colours[k]);
-	put_label(f, LEFT + 160 + 160 * k, 20, "start", l->name);
+	const unsigned apart = nlines <= 3 ? 160 : 100;
+	put_label(f, LEFT + apart * (k + 1), 20, "start", l->name);
 	(void)fputs("</g>\n", f);
 }
 
@@ -92,7 +93,7 @@ const char *whatif_draw(const whatif_plot *p, const char *path, char why[WHATIF_
 		WIDTH, HEIGHT);
 	put_axes(f, p, &s);
 	for (unsigned k = 0; k < p->nlines; k++) {
-		put_line(f, &p->lines[k], &s, k);
+		put_line(f, &p->lines[k], &s, k, p->nlines);
 	}
 	(void)fputs("</svg>\n", f);
 	const bool bad = ferror(f) != 0;

@@ -24,8 +24,8 @@ bool wi_policy_sweepActive(void *ctx, gomem_heap *h, gomem_p *p) {
 	return active;
 }
 
-// is_behind: a smaller part of the heap was swept than in the recording.
-static bool is_behind(const whatif *w) {
+// wi_is_behind: a smaller part of the heap was swept than in the recording.
+bool wi_is_behind(const whatif *w) {
 	const double mine = (double)atomic_load(&w->h->pagesSwept) * (double)w->recordedBasis;
 	return mine < (double)w->recordedSwept * (double)w->sweepBasis;
 }
@@ -33,12 +33,12 @@ static bool is_behind(const whatif *w) {
 // wi_sweep_step: a recorded call of sweepone is one call here, and more where this heap is behind.
 void wi_sweep_step(whatif *w, gomem_p *p) {
 	uintptr_t swept = sweepone(w->h, p);
-	if (!is_behind(w)) {
+	if (!wi_is_behind(w)) {
 		return;
 	}
 	const bool off = w->running->off;
 	w->running->off = true;
-	while (swept != ~(uintptr_t)0 && is_behind(w)) {
+	while (swept != ~(uintptr_t)0 && wi_is_behind(w)) {
 		swept = sweepone(w->h, p);
 	}
 	w->running->off = off;

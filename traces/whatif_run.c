@@ -1,7 +1,7 @@
-// whatif_run.c: see whatif.h. Compiled against the run-time variant of the library: serves the requests of a recording with other constants:
-// the heap, the loop over the recording, and the end.
+// whatif_run.c: see whatif.h. Compiled against the run-time variant of the library: serves requests with other constants: the heap, the loop
+// over a recording or the job for a trace, and the end.
 //
-// Invariants: each event is begun by wi_do_op, or passed; when the loop ends no operation is under way
+// Invariants: each event of a recording is begun by wi_do_op, or passed; when the loop ends no operation is under way
 #include "traces/whatif_run.h"
 
 #include <errno.h>
@@ -12,12 +12,12 @@
 #include <time.h>
 
 static void make_heap(whatif *w, stream *s) {
-	const gmt_header *head = gmt_reader_header(w->r);
+	// A trace doesn't say what was reclaimed before the heap grew: that is left to Go's rule.
 	const gomem_policy policy = {
 		.ctx = w,
 		.sweepActive = w->c->paced ? NULL : wi_policy_sweepActive,
 		.deductSweepCredit = w->c->paced ? NULL : wi_policy_deductSweepCredit,
-		.reclaim = w->c->paced ? NULL : wi_policy_reclaim,
+		.reclaim = w->c->paced || w->trace != NULL ? NULL : wi_policy_reclaim,
 		.loadMarks = wi_policy_loadMarks,
 		.scavengeAssist = wi_policy_scavengeAssist,
 		.gcTrigger = wi_policy_gcTrigger,
@@ -28,12 +28,13 @@ static void make_heap(whatif *w, stream *s) {
 		.policy = &policy,
 		.lab = &w->lab,
 		.layout = &w->layout,
-		.rand_seed = head->rand_seed,
+		.rand_seed = w->randSeed,
 		.no_randomized_base = !w->c->randomBase,
 		.no_greentea = !w->c->greenTea,
 		.throw_hook = wi_on_throw,
 		.throw_ctx = w,
 	};
+	s->off = w->trace != NULL;
 	s->depth++;
 	w->h = gomem_heap_new_bare(&cfg);
 	s->depth--;
@@ -150,6 +151,13 @@ static bool start(whatif *w) {
 	}
 	w->system = (stream){.w = w, .id = NO_STREAM};
 	w->trigger = wi_next_trigger(w, 0);
+	if (w->trace != NULL) { // the cursor of a recording that has ended
+		w->eof = (gmt_event){.kind = EV_NONE, .stream = NO_STREAM};
+		w->cur = &w->eof;
+		w->end = &w->eof + 1;
+		w->ended = true;
+		return true;
+	}
 	if (!wi_load(w)) {
 		return false;
 	}
@@ -207,8 +215,34 @@ static double seconds_now(void) {
 	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-int whatif_run(
-	gmt_reader *r, const whatif_lives *lives, const whatif_config *c, whatif_progress progress, whatif_result *out) {
+static void run_recording(whatif *w) {
+	stream *first = wi_stream_of(w, w->cur->stream);
+	if (first == NULL) {
+		return;
+	}
+	wi_begin(w, first, make_heap);
+	while (first->depth > 0 && !w->failed) { // with other constants it may have waited for another stream
+		wi_finish_others(w, NULL);
+	}
+	while (!w->failed && !w->ended) {
+		step(w);
+	}
+	wi_finish_others(w, NULL);
+}
+
+// run_trace: nothing was recorded of a turn, so that one stream does all, each operation whole.
+static void run_trace(whatif *w) {
+	wi_begin(w, &w->system, make_heap);
+	if (!w->failed) {
+		wi_begin(w, &w->system, wi_serve_trace);
+	}
+	if (!w->failed && w->system.depth > 0) {
+		wi_fail(w, "event %" PRIu64 ": an operation waits for itself", wi_event_number(w));
+	}
+}
+
+// run serves the requests of from, which has those inputs set that say where they come from.
+static int run(const whatif *from, const whatif_config *c, whatif_progress progress, whatif_result *out) {
 	const double began = seconds_now();
 	memset(out, 0, sizeof(*out));
 	whatif *w = calloc(1, sizeof(*w));
@@ -216,23 +250,14 @@ int whatif_run(
 		snprintf(out->error, sizeof(out->error), "out of memory");
 		return -1;
 	}
-	w->r = r;
-	w->lives = lives;
+	*w = *from;
 	w->c = c;
 	w->layout = c->layout;
 	w->layout.classes = c->ownClasses ? &c->classes : NULL;
 	w->progress = progress;
 	w->out = out;
 	if (start(w)) {
-		stream *first = wi_stream_of(w, w->cur->stream);
-		wi_begin(w, first, make_heap);
-		while (first->depth > 0 && !w->failed) { // with other constants it may have waited for another stream
-			wi_finish_others(w, NULL);
-		}
-		while (!w->failed && !w->ended) {
-			step(w);
-		}
-		wi_finish_others(w, NULL);
+		(w->trace != NULL ? run_trace : run_recording)(w);
 		if (!w->failed) {
 			wi_note_end(w);
 		}
@@ -242,4 +267,17 @@ int whatif_run(
 	free(w);
 	out->seconds = seconds_now() - began;
 	return got;
+}
+
+int whatif_run(
+	gmt_reader *r, const whatif_lives *lives, const whatif_config *c, whatif_progress progress, whatif_result *out) {
+	const gmt_header *head = gmt_reader_header(r);
+	const whatif from = {.r = r, .lives = lives, .godebug = head->godebug, .randSeed = head->rand_seed};
+	return run(&from, c, progress, out);
+}
+
+int whatif_run_trace(
+	const whatif_trace *t, bool largest, const whatif_config *c, whatif_progress progress, whatif_result *out) {
+	const whatif from = {.trace = t, .largest = largest, .lives = &t->lives, .godebug = "", .randSeed = 1};
+	return run(&from, c, progress, out);
 }

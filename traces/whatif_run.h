@@ -69,6 +69,10 @@ struct whatif {
 	gomem_heap *h;
 	whatif_result *out;
 	const whatif_lives *lives;
+	const whatif_trace *trace; // NULL: the requests are those of a recording
+	bool largest;              // of a trace: each request has its largest size
+	const char *godebug;
+	uint64_t randSeed;
 	const whatif_config *c;
 	gomem_layout layout;
 	whatif_progress progress;
@@ -81,7 +85,7 @@ struct whatif {
 	bool ended, failed;
 	// the recorded heap, as far as it is needed
 	uint64_t recordedInUse, recordedSwept, recordedBasis; // pages
-	uint32_t recordedCycle;
+	uint32_t recordedCycle; // of a trace recordedSwept and recordedBasis are objects found dead, and all of them
 	// this heap
 	uint64_t sweepBasis; // pages in use when the sweep began
 	uint32_t deadline;   // what died in a recorded cycle up to this one is dead
@@ -131,6 +135,8 @@ void wi_drop_object(whatif *w, wspan *s, uint32_t i);
 void wi_note_end(whatif *w);
 void wi_on_spanFree(whatif *w, uint64_t a, uint64_t base, uint64_t npages);
 void wi_on_spanInit(whatif *w, uint64_t a, const mspan *s, uint64_t npages);
+// wi_restart: what was before does not count.
+void wi_restart(whatif *w);
 void wi_place_object(whatif *w, uint32_t number, uint64_t n, unsigned path, uintptr_t addr);
 wspan *wi_span_get(whatif *w, uint64_t base);
 
@@ -140,6 +146,7 @@ void wi_policy_gcTrigger(void *ctx, gomem_heap *h, gomem_p *p);
 void wi_policy_loadMarks(void *ctx, gomem_heap *h, gomem_p *p, mspan *m);
 void wi_policy_reclaim(void *ctx, gomem_heap *h, gomem_p *p, uintptr_t npages);
 void wi_policy_scavengeAssist(void *ctx, gomem_heap *h, gomem_p *p, uintptr_t scav, uintptr_t growth);
+bool wi_is_behind(const whatif *w);
 bool wi_policy_sweepActive(void *ctx, gomem_heap *h, gomem_p *p);
 void wi_reclaim_step(whatif *w, gomem_p *p);
 void wi_scavenge_step(whatif *w, gomem_p *p);
@@ -153,5 +160,9 @@ void wi_do_op(whatif *w, stream *s);
 // ---- whatif_cycle.c
 void wi_do_cycle(whatif *w, stream *s);
 uint64_t wi_next_trigger(const whatif *w, uint64_t live);
+
+// ---- whatif_trace_serve.c
+// wi_serve_trace is the job that serves a whole trace.
+void wi_serve_trace(whatif *w, stream *s);
 
 #endif
