@@ -208,7 +208,7 @@ static whatif_op *add_op(reading *r, whatif_op_kind kind) {
 		return NULL;
 	}
 	const int32_t p = r->e->p >= 0 ? r->e->p : r->e->next_p;
-	op->kind = kind;
+	op->kind = (uint8_t)kind;
 	op->p = p > 0 && p < MAX_PS ? (uint16_t)p : 0; // what a thread without a P tells late, P 0 does
 	return op;
 }
