@@ -1,7 +1,7 @@
 // whatif_trace.c: see whatif.h: the requests of a stock Go trace. A shadow of Go's heap, from what the trace says came and went.
 //
-// A cycle's sweep begins where the trace says that the cycle ended, or earlier, at the first object found dead after the world was stopped for
-// the cycle: a thread may tell that before another tells the end.
+// A cycle's sweep begins where the trace says that the cycle ended, or earlier, at the first object found dead after the world was
+// stopped for the cycle: a thread may tell that before another tells the end.
 //
 // Invariants: of a span, slot[i].owner - 1 is the number of the object in slot i; 0: it is free; EARLY: its object is not told yet, and dead
 //   a tiny object has no slot of its own: it dies with its block
@@ -82,7 +82,7 @@ static bool bad(reading *r, const char *why) {
 
 // add gives room for one more, zeroed; NULL: out of memory.
 static void *add(reading *r, list *l, size_t size) {
-	if (l->n == l->cap) {
+	if (l->p == NULL || l->n == l->cap) {
 		const size_t cap = l->cap == 0 ? 1024 : l->cap * 2;
 		void *grown = cap > MAX_OPS ? NULL : realloc(l->p, cap * size);
 		if (grown == NULL) {
