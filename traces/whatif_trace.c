@@ -30,6 +30,7 @@ typedef struct tslot {
 typedef struct tspan {
 	uint64_t base, npages, elemsize;
 	uint32_t nelems, manual; // manual: its number
+	uint32_t owed;           // ends of spans that were here before, told late
 	uint16_t class;
 	tslot slot[];
 } tspan;
@@ -351,11 +352,7 @@ static bool on_objectFree(reading *r, const gotrace_event *e) {
 	return note_swept(r);
 }
 
-static bool on_spanFree(reading *r, const gotrace_event *e) {
-	tspan *s = span_of(r, e->addr);
-	if (s == NULL || s->base != e->addr) {
-		return true; // its beginning was not told: so in some traces of go1.23
-	}
+static bool span_gone(reading *r, tspan *s) {
 	if (s->class != MANUAL && !begin_sweep(r)) {
 		return false;
 	}
@@ -375,10 +372,42 @@ static bool on_spanFree(reading *r, const gotrace_event *e) {
 	return ok;
 }
 
+static bool on_spanFree(reading *r, const gotrace_event *e) {
+	tspan *s = span_of(r, e->addr);
+	if (s == NULL || s->base != e->addr) {
+		return true; // its beginning was not told: so in some traces of go1.23
+	}
+	if (s->owed > 0) {
+		s->owed--;
+		return true;
+	}
+	return span_gone(r, s);
+}
+
+// clear_place ends spans that lie where e has a new one: another thread tells their end later. *owed: ends of spans that begin there.
+static bool clear_place(reading *r, const gotrace_event *e, uint32_t *owed) {
+	for (uint64_t i = 0; i < e->n && i < MAX_PAGES; i++) {
+		tspan *s = span_of(r, e->addr + (i << PAGE_BITS));
+		if (s == NULL) {
+			continue;
+		}
+		*owed += s->base == e->addr ? s->owed + 1 : 0;
+		if (!span_gone(r, s)) {
+			return false;
+		}
+	}
+	return true;
+}
+
 static bool on_spanAlloc(reading *r, const gotrace_event *e) {
-	const tspan *s = span_new(r, e);
-	if (s == NULL || s->class != MANUAL) {
-		return s != NULL;
+	uint32_t owed = 0;
+	tspan *s = clear_place(r, e, &owed) ? span_new(r, e) : NULL;
+	if (s == NULL) {
+		return false;
+	}
+	s->owed = owed;
+	if (s->class != MANUAL) {
+		return true;
 	}
 	whatif_op *op = add_op(r, WHATIF_MANUAL);
 	if (op == NULL) {
