@@ -85,9 +85,11 @@ bool pr_lateTake(predictor *pr, uint64_t addr) {
 }
 
 void pr_lateEnd(predictor *pr) {
-	late_slot *l, *next;
+	late_slot *l = pr->late;
+	HASH_CLEAR(hh, pr->late); // the list of its elements stays
 	uint64_t lastEvent = UINT64_MAX;
-	HASH_ITER(hh, pr->late, l, next) {
+	while (l != NULL) {
+		late_slot *const next = l->hh.next;
 		predict_count *c = &pr->out->kinds[l->by.kind];
 		if (l->counted && l->by.event != lastEvent && c->equal > 0) {
 			c->equal--;
@@ -95,7 +97,7 @@ void pr_lateEnd(predictor *pr) {
 			listMismatch(pr, &l->by);
 			lastEvent = l->by.event;
 		}
-		HASH_DEL(pr->late, l);
 		free(l);
+		l = next;
 	}
 }

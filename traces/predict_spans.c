@@ -121,7 +121,7 @@ static bool overlaps(const mspan *s, const untold_span *u) {
 
 // nextBest gives the place that the port has for s if the pages of u are taken. 0: out of memory.
 static uint64_t nextBest(predictor *pr, gomem_p *p, const mspan *s, const untold_span *u) {
-	mspan *tried[untoldPages + 1];
+	mspan *tried[untoldPages + 1] = {NULL};
 	unsigned n = 0;
 	do {
 		tried[n] = mheap_allocManual(pr->h, p, s->npages, spanAllocStack);
