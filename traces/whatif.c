@@ -1,4 +1,4 @@
-// whatif.c: `gomem whatif`: a recording with its own constants and with others, side by side; tables and plots over values of one option.
+// whatif.c: `gomem whatif`: a recording or a trace with its own constants and with others, side by side; tables and plots over values of one option.
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

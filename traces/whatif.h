@@ -1,13 +1,14 @@
-// whatif.h: the requests of a recording, served by an allocator with other constants (docs/WHATIF.md).
+// whatif.h: the requests of a recording, or of a trace of stock Go, served by an allocator with other constants (docs/WHATIF.md).
 //
 // A what-if has two steps. whatif_read_lives reads the recording and finds for each malloc the cycle whose sweep found the object dead.
 // whatif_run serves the same requests from a heap of the run-time variant of the port. An *object* is named by the number of its malloc, never
-// by its address: so the lives hold for any constants.
+// by its address: so the lives hold for any constants. A trace has slots and no sizes: whatif_read_trace finds the bounds of each size, and
+// whatif_run_trace serves the smallest requests, or the largest.
 //
 // Invariants, for any constants:
 //   an object is marked in cycle c iff death[object] > c (a tiny block: the last death of what was put into it)
 //   bytes of spans in use == asked + slot waste + free slots + tail waste, for each span class and for their sum
-// and with the recorded constants: each decision equals the recorded one.
+// and of a recording, with its constants: each decision equals the recorded one.
 #ifndef GOMEM_TRACES_WHATIF_H
 #define GOMEM_TRACES_WHATIF_H
 
