@@ -10,6 +10,7 @@
 #include "traces/gmt.h"
 #include "traces/gotrace.h"
 #include "traces/gotrace_info.h"
+#include "traces/show.h"
 
 enum { EXIT_BAD = 2 };
 
@@ -245,12 +246,9 @@ static void print_end(const gmt_reader *r) {
 	}
 }
 
-// print_text prints a string of a file: control characters would reach the terminal.
 static void print_text(const char *label, const char *text) {
 	printf("%-11s ", label);
-	for (; *text != 0; text++) {
-		(void)putchar((unsigned char)*text < ' ' || *text == 127 ? '?' : *text);
-	}
+	show_text(stdout, text, SIZE_MAX);
 	(void)putchar('\n');
 }
 

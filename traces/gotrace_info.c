@@ -6,6 +6,7 @@
 
 #include "traces/gotrace.h"
 #include "traces/gotrace_info.h"
+#include "traces/show.h"
 
 typedef struct facts {
 	uint64_t events, kinds[GOTRACE_KINDS];
@@ -95,13 +96,6 @@ int gotrace_info(const char *file, bool raw, gmt_error *err) {
 
 // ---- events as text
 
-// print_name prints the name of a type: control characters would reach the terminal.
-static void print_name(const char *name) {
-	for (; *name != 0; name++) {
-		(void)putchar((unsigned char)*name < ' ' || *name == 127 ? '?' : *name);
-	}
-}
-
 static void print_class(const gotrace_event *e) {
 	printf(" addr=0x%" PRIx64 " pages=%" PRIu64, e->addr, e->n);
 	if (e->class == GOTRACE_MANUAL) {
@@ -131,12 +125,12 @@ static void print_fields(const gotrace *t, const gotrace_event *e) {
 		printf(" addr=0x%" PRIx64, e->addr);
 		if (type != NULL) {
 			printf(" type=");
-			print_name(type->name);
+			show_text(stdout, type->name, SIZE_MAX);
 		}
 		return;
 	case GOTRACE_STW_BEGIN:
 		printf(" why=");
-		print_name(text == NULL ? "" : text);
+		show_text(stdout, text == NULL ? "" : text, SIZE_MAX);
 		return;
 	case GOTRACE_SWEEP_END:
 		printf(" swept=%" PRIu64 " reclaimed=%" PRIu64, e->addr, e->n);

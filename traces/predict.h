@@ -77,8 +77,6 @@ void predict_result_free(predict_result *r);
 typedef struct predict_file_options {
 	bool json, quiet, salvage;
 	uint32_t mismatches;
-	void (*progress)(void *ctx, uint64_t done, uint64_t total); // NULL: none
-	void *progress_ctx;
 } predict_file_options;
 int predict_file(const char *path, const predict_file_options *opt);
 

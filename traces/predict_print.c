@@ -3,18 +3,19 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <time.h>
 
 #include "gomem/sizeclasses.h"
 #include "traces/predict.h"
+#include "traces/show.h"
 
 typedef struct file_source {
 	const char *path;
 	gotrace *t;
 	gotrace_options o;
-	const predict_file_options *opt;
 	unsigned pass;
+	show_progress_call *call;
+	show_progress progress;
 } file_source;
 
 static int fileNext(void *ctx, gotrace_event *e, gmt_error *err) {
@@ -37,19 +38,13 @@ static void fileProgress(void *ctx, uint64_t event) {
 	file_source *f = ctx;
 	uint64_t size;
 	const uint64_t done = gotrace_read(f->t, &size);
-	f->opt->progress(f->opt->progress_ctx, done + (f->pass != 0 ? size : 0), 2 * size);
+	f->call(&f->progress, done + (f->pass != 0 ? size : 0), 2 * size);
 }
 
 static double now(void) {
 	struct timespec ts;
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
-}
-
-static uint64_t peakKiB(void) {
-	struct rusage ru;
-	getrusage(RUSAGE_SELF, &ru);
-	return (uint64_t)ru.ru_maxrss;
 }
 
 // ---- sums
@@ -163,7 +158,7 @@ static void printText(const char *path, const predict_result *r, const gotrace *
 		printf(", %" PRIu64 " spans that the trace only frees", r->untold);
 	}
 	printf("\n");
-	printf("%.2f s, peak memory %" PRIu64 " KiB\n", seconds, peakKiB());
+	printf("%.2f s, peak memory %" PRIu64 " KiB\n", seconds, show_peak_kib());
 }
 
 // ---- JSON
@@ -221,7 +216,7 @@ static void printJson(const char *path, const predict_result *r, const gotrace *
 		cJSON_AddStringToObject(o, "salvaged", gotrace_salvaged(t));
 	}
 	cJSON_AddNumberToObject(o, "seconds", seconds);
-	cJSON_AddNumberToObject(o, "peak_kib", (double)peakKiB());
+	cJSON_AddNumberToObject(o, "peak_kib", (double)show_peak_kib());
 	char *text = cJSON_PrintUnformatted(o);
 	puts(text != NULL ? text : "{}");
 	cJSON_free(text);
@@ -238,7 +233,7 @@ static int bad(const char *path, const char *why) {
 
 int predict_file(const char *path, const predict_file_options *opt) {
 	gmt_error err;
-	file_source f = {.path = path, .o = {.salvage = opt->salvage, .goroutines = true}, .opt = opt};
+	file_source f = {.path = path, .o = {.salvage = opt->salvage, .goroutines = true}, .call = show_progress_on()};
 	f.t = gotrace_open(path, f.o, &err);
 	if (f.t == NULL) {
 		return bad(path, err.text);
@@ -250,10 +245,11 @@ int predict_file(const char *path, const predict_file_options *opt) {
 		.min_addr = gotrace_min_addr(f.t),
 		.version = gotrace_version(f.t)};
 	const predict_options run = {
-		.mismatches = opt->mismatches, .progress = opt->progress != NULL ? fileProgress : NULL, .progress_ctx = &f};
+		.mismatches = opt->mismatches, .progress = f.call != NULL ? fileProgress : NULL, .progress_ctx = &f};
 	predict_result r;
 	const double began = now();
 	const bool ok = predict_run(&src, &run, &r, &err);
+	show_progress_end(&f.progress);
 	int status = 2;
 	if (!ok) {
 		(void)bad(path, err.text);

@@ -5,11 +5,10 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "cli/commands.h"
 #include "traces/report.h"
+#include "traces/show.h"
 
 enum { EXIT_BAD = 2, COLUMNS = 480, ROWS = 320, TYPES_SHOWN = 15 };
 
@@ -51,30 +50,15 @@ static int complain(const char *command, const char *text) {
 	return EXIT_BAD;
 }
 
-// ---- progress, on a terminal only
-
-static void show_progress(void *ctx, uint64_t done, uint64_t total) {
-	struct timespec *last = ctx, now;
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	double since = (double)(now.tv_sec - last->tv_sec) + (double)(now.tv_nsec - last->tv_nsec) / 1e9;
-	if (since < 0.2) {
-		return;
-	}
-	*last = now;
-	(void)fprintf(stderr, "\r%3d %%", total == 0 ? 100 : (int)(100.0 * (double)done / (double)total));
-}
-
 static bool read_file(const stat_options *o, census_source *to, gmt_error *err) {
-	struct timespec shown = {0};
-	census_read_options options = {.columns = COLUMNS, .rows = ROWS, .salvage = o->salvage};
-	if (isatty(STDERR_FILENO)) {
-		options.progress = show_progress;
-		options.progress_ctx = &shown;
-	}
+	show_progress progress = {0};
+	census_read_options options = {.columns = COLUMNS,
+		.rows = ROWS,
+		.salvage = o->salvage,
+		.progress = show_progress_on(),
+		.progress_ctx = &progress};
 	bool good = census_read(o->file, &options, to, err);
-	if (shown.tv_sec != 0) {
-		(void)fprintf(stderr, "\r     \r");
-	}
+	show_progress_end(&progress);
 	return good;
 }
 

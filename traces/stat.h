@@ -20,10 +20,11 @@ bool stat_pprof(const char *path, const census_source *s, gmt_error *err);
 // A trace for ui.perfetto.dev: counters, and GC cycles as slices. false and err.
 bool stat_perfetto(const char *path, const census_source *s, gmt_error *err);
 
+static inline double stat_percent(uint64_t part, uint64_t whole) {
+	return whole == 0 ? 0 : 100.0 * (double)part / (double)whole;
+}
 // Bytes as "2.1 MiB", in a buffer of the caller.
 const char *stat_bytes(uint64_t n, char buf[32]);
-// A count as "1,234,567".
-const char *stat_count(uint64_t n, char buf[32]);
 // A class as "160 B scan", "large noscan", "stacks".
 const char *stat_class(unsigned class, char buf[48]);
 

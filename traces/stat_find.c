@@ -1,5 +1,6 @@
 // stat_find.c: what stands out in a census, in words. A finding weighs the bytes that it is about. Those about the peak come first, then
 // those about the whole run.
+#include "traces/show.h"
 #include "traces/stat.h"
 
 #include <inttypes.h>
@@ -47,8 +48,6 @@ __attribute__((format(printf, 4, 5))) static void add(
 	va_end(ap);
 }
 
-static double percent(uint64_t part, uint64_t whole) { return whole == 0 ? 0 : 100.0 * (double)part / (double)whole; }
-
 // Classes whose spans are far from full: the bytes of free slots.
 static void find_classes(findings *f, const census *c) {
 	uint32_t told[CENSUS_HEAP] = {0};
@@ -58,7 +57,7 @@ static void find_classes(findings *f, const census *c) {
 		for (unsigned k = 2; k < CENSUS_HEAP; k++) {
 			const census_class *p = &c->peak.classes[k];
 			uint64_t bytes = p->slot_bytes - p->used_bytes;
-			if (!told[k] && bytes > most && percent(p->used, p->slots) < FULL_ENOUGH) {
+			if (!told[k] && bytes > most && stat_percent(p->used, p->slots) < FULL_ENOUGH) {
 				best = k;
 				most = bytes;
 			}
@@ -70,8 +69,8 @@ static void find_classes(findings *f, const census *c) {
 		const census_class *p = &c->peak.classes[best];
 		char name[48], free[32], all[32], spans[32];
 		add(f, "occupancy", most, "%s spans are %.0f %% full at the peak: %s of their %s are free slots (%s spans).",
-			stat_class(best, name), percent(p->used, p->slots), stat_bytes(most, free), stat_bytes(p->span_bytes, all),
-			stat_count(p->spans, spans));
+			stat_class(best, name), stat_percent(p->used, p->slots), stat_bytes(most, free),
+			stat_bytes(p->span_bytes, all), show_count(p->spans, spans));
 	}
 }
 
@@ -80,7 +79,7 @@ static void find_heap(findings *f, const census *c) {
 	uint64_t free = p.slot_bytes - p.used_bytes;
 	char a[32], b[32], n[32];
 	add(f, "occupancy", free, "At the peak %.0f %% of the slots' bytes are taken: %s of %s in spans are free slots.",
-		percent(p.used_bytes, p.slot_bytes), stat_bytes(free, a), stat_bytes(p.span_bytes, b));
+		stat_percent(p.used_bytes, p.slot_bytes), stat_bytes(free, a), stat_bytes(p.span_bytes, b));
 	uint64_t lonely = 0, bytes = 0;
 	for (unsigned k = 2; k < CENSUS_HEAP; k++) {
 		uint64_t spans = c->peak.lonely[k];
@@ -89,16 +88,16 @@ static void find_heap(findings *f, const census *c) {
 		bytes += k1->spans == 0 ? 0 : spans * (k1->span_bytes / k1->spans);
 	}
 	add(f, "lonely", bytes, "%s spans with 8 slots or more are held by a single object at the peak: %s.",
-		stat_count(lonely, n), stat_bytes(bytes, a));
+		show_count(lonely, n), stat_bytes(bytes, a));
 	uint64_t large = c->peak.classes[0].span_bytes + c->peak.classes[1].span_bytes;
-	if (percent(large, p.span_bytes) >= 20) {
+	if (stat_percent(large, p.span_bytes) >= 20) {
 		add(f, "large", large, "Objects above 32 KiB take %s, %.0f %% of the spans' bytes at the peak (%s objects).",
-			stat_bytes(large, a), percent(large, p.span_bytes),
-			stat_count(c->peak.classes[0].used + c->peak.classes[1].used, n));
+			stat_bytes(large, a), stat_percent(large, p.span_bytes),
+			show_count(c->peak.classes[0].used + c->peak.classes[1].used, n));
 	}
-	add(f, "tail", percent(p.tail, p.span_bytes) >= 3 ? p.tail : 0,
+	add(f, "tail", stat_percent(p.tail, p.span_bytes) >= 3 ? p.tail : 0,
 		"Ends of spans that hold no slot (tails, heap bits, mark bits) take %s at the peak, %.1f %% of the spans' bytes.",
-		stat_bytes(p.tail, a), percent(p.tail, p.span_bytes));
+		stat_bytes(p.tail, a), stat_percent(p.tail, p.span_bytes));
 }
 
 // Rounding up to a size class: the bytes of taken slots that nobody asked for.
@@ -115,7 +114,8 @@ static void find_waste(findings *f, const census_source *s) {
 	char a[32], b[32], name[48];
 	add(f, "rounding", p.waste,
 		"Rounding up to size classes costs %s at the peak, %.1f %% of the bytes in slots; most of it in %s (%s).",
-		stat_bytes(p.waste, a), percent(p.waste, p.used_bytes), stat_class(worst, name), stat_bytes(k[worst].waste, b));
+		stat_bytes(p.waste, a), stat_percent(p.waste, p.used_bytes), stat_class(worst, name),
+		stat_bytes(k[worst].waste, b));
 }
 
 static void find_pages(findings *f, const census *c) {
@@ -126,12 +126,12 @@ static void find_pages(findings *f, const census *c) {
 		small += i < 3 ? p->run_pages[i] : 0;
 	}
 	char a[32], runs[32], b[32];
-	if (percent(p->free_pages, p->extent_pages) >= 1) {
+	if (stat_percent(p->free_pages, p->extent_pages) >= 1) {
 		add(f, "pages", bytes,
 			"Between spans %s lie free at the peak (%.1f %% of the address range), in %s runs, the longest %s; %.0f %% of it in runs "
 			"shorter than 8 pages.",
-			stat_bytes(bytes, a), percent(p->free_pages, p->extent_pages), stat_count(n, runs),
-			stat_bytes(p->largest * CENSUS_PAGE, b), percent(small, p->free_pages));
+			stat_bytes(bytes, a), stat_percent(p->free_pages, p->extent_pages), show_count(n, runs),
+			stat_bytes(p->largest * CENSUS_PAGE, b), stat_percent(small, p->free_pages));
 	}
 }
 
@@ -142,14 +142,14 @@ static void find_lives(findings *f, const census *c) {
 	if (heap.freed_bytes == 0) {
 		return;
 	}
-	if (percent(first->bytes, heap.taken_bytes) >= 50) {
+	if (stat_percent(first->bytes, heap.taken_bytes) >= 50) {
 		add(f, "lives", first->bytes,
 			"%.0f %% of all bytes allocated (%s of %s) were garbage by the first GC cycle after their birth.",
-			percent(first->bytes, heap.taken_bytes), stat_bytes(first->bytes, a), stat_bytes(heap.taken_bytes, b));
+			stat_percent(first->bytes, heap.taken_bytes), stat_bytes(first->bytes, a), stat_bytes(heap.taken_bytes, b));
 	}
-	if (percent(heap.used_bytes, heap.taken_bytes) >= 20) {
+	if (stat_percent(heap.used_bytes, heap.taken_bytes) >= 20) {
 		add(f, "lives", heap.used_bytes, "%.0f %% of all bytes allocated (%s) were still in their slots at the end.",
-			percent(heap.used_bytes, heap.taken_bytes), stat_bytes(heap.used_bytes, a));
+			stat_percent(heap.used_bytes, heap.taken_bytes), stat_bytes(heap.used_bytes, a));
 	}
 }
 
@@ -160,10 +160,10 @@ static void find_stacks(findings *f, const census *c) {
 		used += c->peak.stacks[i].count << i;
 	}
 	char a[32], b[32];
-	if (percent(manual.span_bytes, heap.span_bytes) >= 5) {
+	if (stat_percent(manual.span_bytes, heap.span_bytes) >= 5) {
 		add(f, "stacks", manual.span_bytes,
 			"Stacks and work buffers take %s of spans at the peak, %.0f %% of what objects take; %s are stacks in use.",
-			stat_bytes(manual.span_bytes, a), percent(manual.span_bytes, heap.span_bytes), stat_bytes(used, b));
+			stat_bytes(manual.span_bytes, a), stat_percent(manual.span_bytes, heap.span_bytes), stat_bytes(used, b));
 	}
 }
 
@@ -185,8 +185,8 @@ static void find_types(findings *f, const census_source *s) {
 		char a[32], b[32];
 		if (s->ntypes != 0 && bytes[best] != 0) {
 			add(f, "type", bytes[best], "%.120s holds %s at the peak, %.0f %% of the bytes in slots: %s slots.",
-				s->types[best].name, stat_bytes(bytes[best], a), percent(bytes[best], heap.used_bytes),
-				stat_count(count[best], b));
+				s->types[best].name, stat_bytes(bytes[best], a), stat_percent(bytes[best], heap.used_bytes),
+				show_count(count[best], b));
 			bytes[best] = 0;
 		}
 	}

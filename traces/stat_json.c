@@ -19,19 +19,6 @@ static void address(cJSON *to, const char *name, uint64_t a) {
 	text(to, name, hex);
 }
 
-const char *stat_count(uint64_t n, char buf[32]) {
-	char digits[24];
-	int len = snprintf(digits, sizeof(digits), "%" PRIu64, n), out = 0;
-	for (int i = 0; i < len; i++) {
-		if (i > 0 && (len - i) % 3 == 0) {
-			buf[out++] = ',';
-		}
-		buf[out++] = digits[i];
-	}
-	buf[out] = 0;
-	return buf;
-}
-
 const char *stat_bytes(uint64_t n, char buf[32]) {
 	static const char *const units[] = {"KiB", "MiB", "GiB", "TiB"};
 	double v = (double)n / 1024;

@@ -1,4 +1,5 @@
 // stat_text.c: the JSON of a census as tables for a terminal. All figures are those of the JSON.
+#include "traces/show.h"
 #include "traces/stat.h"
 
 #include <inttypes.h>
@@ -16,39 +17,30 @@ static const char *str(const cJSON *o, const char *name) {
 	return s == NULL ? "" : s;
 }
 
-static double percent(uint64_t part, uint64_t whole) { return whole == 0 ? 0 : 100.0 * (double)part / (double)whole; }
-
-// print_plain prints a string of a file: control characters would reach the terminal.
-static void print_plain(FILE *out, const char *text, size_t most) {
-	for (; *text != 0 && most > 0; text++, most--) {
-		(void)fputc((unsigned char)*text < ' ' || *text == 127 ? '?' : *text, out);
-	}
-}
-
 static void print_at(FILE *out, const cJSON *json, uint64_t at) {
 	char n[32];
 	if (strcmp(str(json, "axis"), "ns") == 0) {
 		(void)fprintf(out, "%.3f s", (double)at / 1e9);
 	} else {
-		(void)fprintf(out, "event %s", stat_count(at, n));
+		(void)fprintf(out, "event %s", show_count(at, n));
 	}
 }
 
 static void print_head(FILE *out, const cJSON *j) {
 	char n[32];
 	(void)fprintf(out, "file        ");
-	print_plain(out, str(j, "file"), 400);
+	show_text(out, str(j, "file"), 400);
 	(void)fprintf(out, " (%s)\n", strcmp(str(j, "kind"), "trace") == 0 ? "a trace of stock Go" : "a recording");
 	if (str(j, "program")[0] != 0) {
 		(void)fprintf(out, "program     ");
-		print_plain(out, str(j, "program"), 100);
+		show_text(out, str(j, "program"), 100);
 		(void)fprintf(out, "\n");
 	}
 	(void)fprintf(out, "recorded    %s", str(j, "go"));
 	if (num(j, "gomaxprocs") != 0) {
 		(void)fprintf(out, ", GOMAXPROCS %" PRIu64, num(j, "gomaxprocs"));
 	}
-	(void)fprintf(out, ", %s events", stat_count(num(j, "events"), n));
+	(void)fprintf(out, ", %s events", show_count(num(j, "events"), n));
 	if (strcmp(str(j, "axis"), "ns") == 0) {
 		(void)fprintf(out, ", %.3f s", (double)num(j, "length") / 1e9);
 	}
@@ -62,20 +54,20 @@ static void print_totals(FILE *out, const cJSON *j) {
 	const cJSON *t = get(j, "totals"), *p = get(j, "peak");
 	char a[32], b[32], c[32], d[32];
 	(void)fprintf(
-		out, "allocated   %s in %s slots", stat_bytes(num(t, "taken_bytes"), a), stat_count(num(t, "taken"), b));
+		out, "allocated   %s in %s slots", stat_bytes(num(t, "taken_bytes"), a), show_count(num(t, "taken"), b));
 	if (num(t, "tiny") != 0) {
-		(void)fprintf(out, ", and %s tiny objects put into slots that were there", stat_count(num(t, "tiny"), c));
+		(void)fprintf(out, ", and %s tiny objects put into slots that were there", show_count(num(t, "tiny"), c));
 	}
 	if (num(t, "at_start") != 0) {
 		(void)fprintf(out, "\n            of these, %s in %s slots were there as the trace began",
-			stat_bytes(num(t, "at_start_bytes"), a), stat_count(num(t, "at_start"), b));
+			stat_bytes(num(t, "at_start_bytes"), a), show_count(num(t, "at_start"), b));
 	}
 	(void)fprintf(out, "\nfreed       %s in %s slots, by %s GC cycles\n", stat_bytes(num(t, "freed_bytes"), a),
-		stat_count(num(t, "freed"), b), stat_count(num(t, "cycles"), c));
+		show_count(num(t, "freed"), b), show_count(num(t, "cycles"), c));
 	(void)fprintf(
-		out, "at the end  %s in %s slots\n", stat_bytes(num(t, "alive_bytes"), a), stat_count(num(t, "alive"), b));
+		out, "at the end  %s in %s slots\n", stat_bytes(num(t, "alive_bytes"), a), show_count(num(t, "alive"), b));
 	(void)fprintf(
-		out, "peak        %s in %s spans, at ", stat_bytes(num(p, "span_bytes"), a), stat_count(num(p, "spans"), b));
+		out, "peak        %s in %s spans, at ", stat_bytes(num(p, "span_bytes"), a), show_count(num(p, "spans"), b));
 	print_at(out, j, num(p, "at"));
 	(void)fprintf(out, ": %s in slots, %s free slots, %s tails", stat_bytes(num(p, "used_bytes"), a),
 		stat_bytes(num(p, "free_bytes"), b), stat_bytes(num(p, "tail_bytes"), c));
@@ -92,7 +84,7 @@ static void print_odd(FILE *out, const cJSON *j) {
 	char n[32];
 	cJSON_ArrayForEach(one, odd) {
 		if (num(odd, one->string) != 0) {
-			(void)fprintf(out, "%s %s %s", sep, stat_count(num(odd, one->string), n), one->string);
+			(void)fprintf(out, "%s %s %s", sep, show_count(num(odd, one->string), n), one->string);
 			sep = ",";
 		}
 	}
@@ -104,7 +96,7 @@ static void print_findings(FILE *out, const cJSON *j) {
 	(void)fprintf(out, "\nFINDINGS\n");
 	cJSON_ArrayForEach(one, get(j, "findings")) {
 		(void)fprintf(out, "  - ");
-		print_plain(out, str(one, "text"), 400);
+		show_text(out, str(one, "text"), 400);
 		(void)fprintf(out, "\n");
 	}
 }
@@ -113,8 +105,8 @@ static void print_class(FILE *out, const cJSON *one, bool sizes) {
 	const cJSON *p = get(one, "peak");
 	char a[32], b[32], c[32], d[32], e[32], f[32];
 	(void)fprintf(out, "  %-14s %8s %11s %12s %12s %4.0f %% %7" PRIu64 " %7" PRIu64 " %7" PRIu64 " %11s %10s",
-		str(one, "name"), stat_count(num(p, "spans"), a), stat_bytes(num(p, "span_bytes"), b),
-		stat_count(num(p, "slots"), c), stat_count(num(p, "used"), d), percent(num(p, "used"), num(p, "slots")),
+		str(one, "name"), show_count(num(p, "spans"), a), stat_bytes(num(p, "span_bytes"), b),
+		show_count(num(p, "slots"), c), show_count(num(p, "used"), d), stat_percent(num(p, "used"), num(p, "slots")),
 		num(p, "full"), num(p, "partly"), num(p, "empty"), stat_bytes(num(p, "free_bytes"), e),
 		stat_bytes(num(p, "tail_bytes"), f));
 	if (sizes) {
@@ -154,13 +146,13 @@ static void print_lives(FILE *out, const cJSON *j) {
 	cJSON_ArrayForEach(one, get(j, "lives")) {
 		if (num(one, "objects") != 0) {
 			(void)fprintf(out, "  %-14s %14s slots %5.1f%% %12s %5.1f%%\n", str(one, "cycles"),
-				stat_count(num(one, "objects"), a), percent(num(one, "objects"), num(t, "taken")),
-				stat_bytes(num(one, "bytes"), b), percent(num(one, "bytes"), num(t, "taken_bytes")));
+				show_count(num(one, "objects"), a), stat_percent(num(one, "objects"), num(t, "taken")),
+				stat_bytes(num(one, "bytes"), b), stat_percent(num(one, "bytes"), num(t, "taken_bytes")));
 		}
 	}
-	(void)fprintf(out, "  %-14s %14s slots %5.1f%% %12s %5.1f%%\n", "not found dead", stat_count(num(t, "alive"), a),
-		percent(num(t, "alive"), num(t, "taken")), stat_bytes(num(t, "alive_bytes"), b),
-		percent(num(t, "alive_bytes"), num(t, "taken_bytes")));
+	(void)fprintf(out, "  %-14s %14s slots %5.1f%% %12s %5.1f%%\n", "not found dead", show_count(num(t, "alive"), a),
+		stat_percent(num(t, "alive"), num(t, "taken")), stat_bytes(num(t, "alive_bytes"), b),
+		stat_percent(num(t, "alive_bytes"), num(t, "taken_bytes")));
 }
 
 static void print_pages(FILE *out, const cJSON *j) {
@@ -173,7 +165,7 @@ static void print_pages(FILE *out, const cJSON *j) {
 	cJSON_ArrayForEach(one, get(p, "runs")) {
 		if (num(one, "runs") != 0) {
 			(void)fprintf(out, "  runs of %-14s pages %8s runs %12s\n", str(one, "pages"),
-				stat_count(num(one, "runs"), a), stat_bytes(num(one, "free") * CENSUS_PAGE, b));
+				show_count(num(one, "runs"), a), stat_bytes(num(one, "free") * CENSUS_PAGE, b));
 		}
 	}
 }
@@ -184,7 +176,7 @@ static void print_stacks(FILE *out, const cJSON *j) {
 	(void)fprintf(out, "\nSTACKS at the peak: %s in use\n", stat_bytes(num(get(j, "peak"), "stack_bytes"), a));
 	cJSON_ArrayForEach(one, get(get(j, "peak"), "stacks")) {
 		(void)fprintf(out, "  %10s %10s in use %14s taken so far\n", stat_bytes(num(one, "bytes"), a),
-			stat_count(num(one, "count"), b), stat_count(num(one, "taken"), c));
+			show_count(num(one, "count"), b), show_count(num(one, "taken"), c));
 	}
 }
 
@@ -205,10 +197,10 @@ static void print_types(FILE *out, const cJSON *j, unsigned most) {
 			return;
 		}
 		(void)fprintf(out, "  %11s %12s %12s %11s %12s %12s  ", stat_bytes(num(one, "used_bytes"), a),
-			stat_count(num(one, "used"), b), stat_count(num(one, "retained_slots"), c),
-			stat_bytes(num(one, "retained_bytes"), d), stat_count(num(one, "taken"), e),
+			show_count(num(one, "used"), b), show_count(num(one, "retained_slots"), c),
+			stat_bytes(num(one, "retained_bytes"), d), show_count(num(one, "taken"), e),
 			stat_bytes(num(one, "taken_bytes"), f));
-		print_plain(out, str(one, "name"), 100);
+		show_text(out, str(one, "name"), 100);
 		(void)fprintf(out, "\n");
 	}
 }

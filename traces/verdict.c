@@ -5,13 +5,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "cli/commands.h"
 #include "traces/predict.h"
 #include "traces/replay.h"
+#include "traces/show.h"
 
 static const char usageText[] =
 	"usage: gomem replay [--json] [--os sim|real] [--plain] [--quiet] [--mismatches N] [--salvage] FILE...\n"
@@ -38,27 +36,6 @@ typedef struct verdict_options {
 } verdict_options;
 
 enum { defaultMismatches = 5, maxMismatches = 1000 * 1000 };
-
-// with_commas writes n in groups of three digits.
-static const char *with_commas(uint64_t n, char buf[32]) {
-	char digits[24];
-	int len = snprintf(digits, sizeof(digits), "%" PRIu64, n);
-	int out = 0;
-	for (int i = 0; i < len; i++) {
-		if (i > 0 && (len - i) % 3 == 0) {
-			buf[out++] = ',';
-		}
-		buf[out++] = digits[i];
-	}
-	buf[out] = 0;
-	return buf;
-}
-
-static uint64_t peak_kib(void) {
-	struct rusage ru;
-	getrusage(RUSAGE_SELF, &ru);
-	return (uint64_t)ru.ru_maxrss;
-}
 
 // ---- sums
 
@@ -139,7 +116,7 @@ static uint64_t given_count(const replay_result *res, gomem_ev k) {
 static void print_kind(const replay_info *info, const replay_count *c, int width) {
 	char n[32], m[32];
 	const char *mark = c->equal == c->total ? " " : "*";
-	printf(" %s %-43s %11s of %-*s", mark, info->name, with_commas(c->equal, n), width, with_commas(c->total, m));
+	printf(" %s %-43s %11s of %-*s", mark, info->name, show_count(c->equal, n), width, show_count(c->total, m));
 }
 
 static void print_kinds(const verdict_options *opt, const replay_result *res) {
@@ -179,11 +156,11 @@ static void print_given(const replay_result *res) {
 	for (int i = 0; i < NGIVENS; i++) {
 		uint64_t count = given_count(res, givens[i].kind);
 		if (count != 0) {
-			printf("%s%s %s", sep, with_commas(count, n), givens[i].name);
+			printf("%s%s %s", sep, show_count(count, n), givens[i].name);
 			sep = ", ";
 		}
 	}
-	printf("%s%s mark bitmaps\n", sep, with_commas(res->given_marks, n));
+	printf("%s%s mark bitmaps\n", sep, show_count(res->given_marks, n));
 }
 
 static const char *end_text(gmt_end_kind end, uint64_t value, char buf[96]) {
@@ -220,7 +197,7 @@ static void print_head(const char *path, gmt_reader *r) {
 	printf("recorded   %s %s/%s, GOMAXPROCS %u, %sgreenteagc, %srandomizedheapbase64%s\n", h->goversion, h->goos,
 		h->goarch, h->gomaxprocs, h->green_tea ? "" : "no", h->randomize_heap_base ? "" : "no",
 		h->size_specialized_malloc ? ", sizespecializedmalloc" : "");
-	printf("events     %s; %s\n", with_commas(gmt_reader_events(r), n), end_text(end, value, ended));
+	printf("events     %s; %s\n", show_count(gmt_reader_events(r), n), end_text(end, value, ended));
 }
 
 static const char *headline(const verdict_options *opt, const replay_result *res, const tally *all) {
@@ -233,7 +210,7 @@ static const char *headline(const verdict_options *opt, const replay_result *res
 
 static void print_tally(const char *name, const tally *t) {
 	char n[32], m[32];
-	printf("  %s %s of %s", name, with_commas(t->equal, n), with_commas(t->total, m));
+	printf("  %s %s of %s", name, show_count(t->equal, n), show_count(t->total, m));
 }
 
 static void print_text(const verdict_options *opt, const char *path, gmt_reader *r, const replay_result *res) {
@@ -243,7 +220,7 @@ static void print_text(const verdict_options *opt, const char *path, gmt_reader 
 	if (opt->quiet) {
 		printf("%s: %s:", path, headline(opt, res, &all));
 		print_tally("decisions", &all);
-		printf("  %s events, %.2f s\n", with_commas(res->events, n), res->seconds);
+		printf("  %s events, %.2f s\n", show_count(res->events, n), res->seconds);
 		return;
 	}
 	print_head(path, r);
@@ -258,7 +235,7 @@ static void print_text(const verdict_options *opt, const char *path, gmt_reader 
 	print_kinds(opt, res);
 	print_differences(res);
 	if (all.tainted != 0) {
-		printf("\n  tainted: %s decisions equal, but after the first difference\n", with_commas(all.tainted, n));
+		printf("\n  tainted: %s decisions equal, but after the first difference\n", show_count(all.tainted, n));
 	}
 	printf("\n");
 	print_given(res);
@@ -266,14 +243,14 @@ static void print_text(const verdict_options *opt, const char *path, gmt_reader 
 		printf("without yield points: only what a caller sees is compared\n");
 	}
 	if (opt->replay.real_os) {
-		printf("real memory: %s objects were to be zero", with_commas(res->zero_checked, n));
-		printf(" and were (%s bytes)\n", with_commas(res->zero_bytes, n));
+		printf("real memory: %s objects were to be zero", show_count(res->zero_checked, n));
+		printf(" and were (%s bytes)\n", show_count(res->zero_bytes, n));
 	}
 	printf("%.2f s, ", res->seconds);
 	if (!res->stopped && res->seconds > 0) {
 		printf("%.1f million events a second, ", (double)res->events / res->seconds / 1e6);
 	}
-	printf("peak memory %s KiB\n", with_commas(peak_kib(), n));
+	printf("peak memory %s KiB\n", show_count(show_peak_kib(), n));
 }
 
 // ---- JSON
@@ -338,24 +315,11 @@ static void print_json(const verdict_options *opt, const char *path, const gmt_h
 		cJSON_AddNumberToObject(o, "zero_checked", (double)res->zero_checked);
 	}
 	cJSON_AddNumberToObject(o, "seconds", res->seconds);
-	cJSON_AddNumberToObject(o, "peak_kib", (double)peak_kib());
+	cJSON_AddNumberToObject(o, "peak_kib", (double)show_peak_kib());
 	char *text = cJSON_PrintUnformatted(o);
 	puts(text != NULL ? text : "{}");
 	cJSON_free(text);
 	cJSON_Delete(o);
-}
-
-// ---- progress, on a terminal only
-
-static void show_progress(void *ctx, uint64_t done, uint64_t total) {
-	struct timespec *last = ctx, now;
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	double since = (double)(now.tv_sec - last->tv_sec) + (double)(now.tv_nsec - last->tv_nsec) / 1e9;
-	if (since < 0.2) {
-		return;
-	}
-	*last = now;
-	fprintf(stderr, "\r%3d %%", total == 0 ? 100 : (int)(done * 100 / total));
 }
 
 // ---- one file
@@ -372,13 +336,8 @@ static replay_status verdict_bad(const verdict_options *opt, const char *path, c
 
 // verdict_trace does a Go trace.
 static replay_status verdict_trace(const verdict_options *opt, const char *path) {
-	struct timespec shownAt = {0};
-	predict_file_options run = {
+	const predict_file_options run = {
 		.json = opt->json, .quiet = opt->quiet, .salvage = opt->salvage, .mismatches = opt->mismatches};
-	if (isatty(STDERR_FILENO)) {
-		run.progress = show_progress;
-		run.progress_ctx = &shownAt;
-	}
 	const int status = predict_file(path, &run);
 	return status == 0 ? REPLAY_EQUAL : status == 1 ? REPLAY_DIFFERS : REPLAY_BAD_INPUT;
 }
@@ -404,16 +363,12 @@ static replay_status verdict_file(const verdict_options *opt, const char *path) 
 		gmt_close(r);
 		return verdict_bad(opt, path, "out of memory");
 	}
-	struct timespec shownAt = {0};
+	show_progress progress = {0};
 	replay_options run = opt->replay;
-	if (isatty(STDERR_FILENO)) {
-		run.progress = show_progress;
-		run.progress_ctx = &shownAt;
-	}
+	run.progress = show_progress_on();
+	run.progress_ctx = &progress;
 	(run.plain ? replay_run_plain : replay_run_lab)(r, &run, res);
-	if (shownAt.tv_sec != 0) {
-		fprintf(stderr, "\r     \r");
-	}
+	show_progress_end(&progress);
 	tally all = tally_all(opt, res);
 	// Not all compared is not equal, whatever the reason.
 	if (res->status == REPLAY_EQUAL && all.equal != all.total) {

@@ -3,11 +3,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "cli/commands.h"
 #include "traces/gotrace.h"
+#include "traces/show.h"
 #include "traces/whatif_print.h"
 
 enum { OK = 0, DIFFERS = 1, BAD = 2, MAX_SWEEP = 8192, MAX_VALUES = WHATIF_PLOT_POINTS };
@@ -56,19 +55,6 @@ static int say_bad(const char *why) {
 	return BAD;
 }
 
-// ---- progress, on a terminal only
-
-static void show_progress(void *ctx, uint64_t done, uint64_t total) {
-	struct timespec *last = ctx, now;
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	const double since = (double)(now.tv_sec - last->tv_sec) + (double)(now.tv_nsec - last->tv_nsec) / 1e9;
-	if (since < 0.2) {
-		return;
-	}
-	*last = now;
-	(void)fprintf(stderr, "\r%3d %%", total == 0 ? 100 : (int)(done * 100 / total));
-}
-
 // ---- runs
 
 typedef struct session {
@@ -93,22 +79,14 @@ static int run_once(session *s, const whatif_config *c, bool largest, whatif_pro
 	return whatif_run(s->r, &s->lives, c, progress, out);
 }
 
-static whatif_progress progress_of(struct timespec *shown) {
-	return (whatif_progress){isatty(STDERR_FILENO) != 0 ? show_progress : NULL, shown};
-}
-
-static void clear_progress(const struct timespec *shown) {
-	if (shown->tv_sec != 0) {
-		(void)fprintf(stderr, "\r     \r");
-	}
-}
+static whatif_progress progress_of(show_progress *p) { return (whatif_progress){show_progress_on(), p}; }
 
 static int run(session *s, const whatif_config *c, whatif_outcome *out, const char *with) {
 	out->n = s->r == NULL ? 2 : 1;
 	for (unsigned i = 0; i < out->n; i++) {
-		struct timespec shown = {0};
+		show_progress shown = {0};
 		const int got = run_once(s, c, i == 1, progress_of(&shown), &out->of[i]);
-		clear_progress(&shown);
+		show_progress_end(&shown);
 		if (got != 0) {
 			(void)fprintf(stderr, "gomem whatif: %s%s%s: %s\n", s->args->file, with[0] != 0 ? " with " : "", with,
 				out->of[i].error);
@@ -453,13 +431,13 @@ static int do_recording(session *s) {
 
 static int do_trace(session *s) {
 	gmt_error err = {""};
-	struct timespec shown = {0};
+	show_progress shown = {0};
 	whatif_config_trace(&s->recordedConfig, &s->trace);
 	if (check_args(s) != OK) {
 		return BAD;
 	}
 	const bool good = whatif_read_trace(s->args->file, &s->trace, progress_of(&shown), &err);
-	clear_progress(&shown);
+	show_progress_end(&shown);
 	if (!good) {
 		return said(s, &err);
 	}

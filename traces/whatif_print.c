@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "traces/show.h"
 #include "traces/whatif_print.h"
 
 enum { SHOWN_CLASSES = 12 };
@@ -21,26 +22,13 @@ typedef struct text {
 	char s[80];
 } text;
 
-static const char *with_commas(uint64_t n, char buf[32]) {
-	char digits[24];
-	int len = snprintf(digits, sizeof(digits), "%" PRIu64, n), out = 0;
-	for (int i = 0; i < len; i++) {
-		if (i > 0 && (len - i) % 3 == 0) {
-			buf[out++] = ',';
-		}
-		buf[out++] = digits[i];
-	}
-	buf[out] = 0;
-	return buf;
-}
-
 static range range_of(double a, double b) { return a < b ? (range){a, b} : (range){b, a}; }
 
 static text range_text(range r, double round) {
 	char a[32], b[32];
 	text t;
-	(void)with_commas((uint64_t)(r.low + round), a);
-	(void)with_commas((uint64_t)(r.high + round), b);
+	(void)show_count((uint64_t)(r.low + round), a);
+	(void)show_count((uint64_t)(r.high + round), b);
 	snprintf(t.s, sizeof(t.s), strcmp(a, b) == 0 ? "%s" : "%s..%s", a, b);
 	return t;
 }
@@ -189,9 +177,9 @@ static void print_side(const whatif_class *c) {
 	char n[32];
 	printf("  %7" PRIu64, c->spans);
 	printf(" %9" PRIu64, c->objects);
-	printf(" %11s", with_commas(c->slotWaste, n));
-	printf(" %9s", with_commas(c->tail, n));
-	printf(" %11s", with_commas(c->freeSlots, n));
+	printf(" %11s", show_count(c->slotWaste, n));
+	printf(" %9s", show_count(c->tail, n));
+	printf(" %11s", show_count(c->freeSlots, n));
 }
 
 static range between(uint64_t a, uint64_t b) { return range_of((double)a, (double)b); }
@@ -277,13 +265,13 @@ static void print_traceHead(const whatif_trace *t) {
 	char n[32], m[32];
 	printf("trace      go1.%u%s, %u Ps\n", t->version, t->version == 23 ? " or go1.24" : "", t->procs);
 	printf("requests   %s allocations, %s objects at the start; deaths as %u cycles found them\n",
-		with_commas(t->mallocs, n), with_commas(t->startObjects, m), t->cycles);
+		show_count(t->mallocs, n), show_count(t->startObjects, m), t->cycles);
 	printf(
 		"sizes      a trace has slots, not sizes: figures are low..high of two runs, with the smallest size that slot\n"
 		"           and type allow, and with the largest; %s requests have one size only\n",
-		with_commas(t->exact, n));
+		show_count(t->exact, n));
 	printf("Go had     %s peak bytes in use; addresses are not compared here: `gomem replay` does that\n",
-		with_commas(t->peakInUse, n));
+		show_count(t->peakInUse, n));
 }
 
 void whatif_print_head(const whatif_args *args, const whatif_input *in, const whatif_outcome *recorded) {
@@ -295,10 +283,9 @@ void whatif_print_head(const whatif_args *args, const whatif_input *in, const wh
 		return;
 	}
 	printf("program    %s\n", in->head->command);
-	printf("requests   %s allocations, %s stacks; deaths as %u recorded cycles found them\n",
-		with_commas(a->mallocs, n), with_commas(a->stacks, m), in->lives->cycles);
-	printf(
-		"recorded   %s of %s decisions equal to Go's\n", with_commas(a->same, n), with_commas(in->lives->answers, m));
+	printf("requests   %s allocations, %s stacks; deaths as %u recorded cycles found them\n", show_count(a->mallocs, n),
+		show_count(a->stacks, m), in->lives->cycles);
+	printf("recorded   %s of %s decisions equal to Go's\n", show_count(a->same, n), show_count(in->lives->answers, m));
 }
 
 static void print_metrics(const whatif_outcome *a, const whatif_outcome *b) {
@@ -319,7 +306,7 @@ static void print_changed(const whatif_args *args, const whatif_input *in, const
 		printf("\n");
 		return;
 	}
-	printf(": %s of these decisions stay the same\n", with_commas(changed->of[0].same, n));
+	printf(": %s of these decisions stay the same\n", show_count(changed->of[0].same, n));
 }
 
 void whatif_print_pair(

@@ -1,0 +1,53 @@
+// show.c: see show.h.
+#include "traces/show.h"
+
+#include <inttypes.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+static const double EVERY = 0.2; // seconds
+
+const char *show_count(uint64_t n, char buf[32]) {
+	char digits[24];
+	int len = snprintf(digits, sizeof(digits), "%" PRIu64, n), out = 0;
+	for (int i = 0; i < len; i++) {
+		if (i > 0 && (len - i) % 3 == 0) {
+			buf[out++] = ',';
+		}
+		buf[out++] = digits[i];
+	}
+	buf[out] = 0;
+	return buf;
+}
+
+void show_text(FILE *out, const char *text, size_t n) {
+	for (; *text != 0 && n > 0; text++, n--) {
+		(void)fputc((unsigned char)*text < ' ' || *text == 127 ? '?' : *text, out);
+	}
+}
+
+uint64_t show_peak_kib(void) {
+	struct rusage ru;
+	(void)getrusage(RUSAGE_SELF, &ru);
+	return (uint64_t)ru.ru_maxrss;
+}
+
+static void show_done(void *progress, uint64_t done, uint64_t total) {
+	show_progress *p = progress;
+	struct timespec now;
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	double since = (double)(now.tv_sec - p->last.tv_sec) + (double)(now.tv_nsec - p->last.tv_nsec) / 1e9;
+	if (since < EVERY) {
+		return;
+	}
+	p->last = now;
+	(void)fprintf(stderr, "\r%3d %%", total == 0 ? 100 : (int)(100.0 * (double)done / (double)total));
+}
+
+show_progress_call *show_progress_on(void) { return isatty(STDERR_FILENO) != 0 ? show_done : NULL; }
+
+void show_progress_end(const show_progress *p) {
+	if (p->last.tv_sec != 0) {
+		(void)fprintf(stderr, "\r     \r");
+	}
+}
