@@ -49,9 +49,10 @@ struct census_key {
 
 // ---- classes
 
-uint64_t census_class_size(unsigned class) { return class < CENSUS_HEAP ? class_to_size[class >> 1] : 0; }
+// Sizes of which a span ends with mark bits, if there are any; up to the larger one the heap bits stand in it, too.
+enum { LEAST_MARKED = 16, MOST_MARKED = 512 };
 
-uint64_t census_class_pages(unsigned class) { return class < CENSUS_HEAP ? class_to_allocnpages[class >> 1] : 0; }
+uint64_t census_class_size(unsigned class) { return class < CENSUS_HEAP ? class_to_size[class >> 1] : 0; }
 
 unsigned census_class_slots(unsigned class, uint64_t npages, bool greentea) {
 	uint64_t size = census_class_size(class), bytes = npages * CENSUS_PAGE;
@@ -61,13 +62,19 @@ unsigned census_class_slots(unsigned class, uint64_t npages, bool greentea) {
 	if (size == 0) {
 		return 1;
 	}
-	if (size <= 512 && (class & 1) == 0) {
+	if (size <= MOST_MARKED && (class & 1) == 0) {
 		bytes -= bytes / 64;
 	}
-	if (greentea && size >= 16 && size <= 512) {
+	if (greentea && size >= LEAST_MARKED && size <= MOST_MARKED) {
 		bytes -= 128;
 	}
 	return (unsigned)(bytes / size);
+}
+
+bool census_past_marks(unsigned class, uint64_t offset) {
+	uint64_t size = census_class_size(class);
+	return size >= LEAST_MARKED && size <= MOST_MARKED &&
+		offset / size >= census_class_slots(class, class_to_allocnpages[class >> 1], true);
 }
 
 census_class census_sum(const census_class *classes, bool heap) {

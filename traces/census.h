@@ -191,10 +191,10 @@ const char *census_check(census *c);
 census_class census_sum(const census_class *classes, bool heap);
 // Bytes of a slot of a class; 0 for large objects and for what is no heap span.
 uint64_t census_class_size(unsigned class);
-// Pages of a span of a size class; 0 for large objects and for what is no heap span.
-uint64_t census_class_pages(unsigned class);
 // The slots that a span has. greentea: spans of 16 to 512 byte objects end with 128 bytes of mark bits.
 unsigned census_class_slots(unsigned class, uint64_t npages, bool greentea);
+// census_past_marks: an object at this offset in a span of a class lies where Green Tea has mark bits, so that the program did without it.
+bool census_past_marks(unsigned class, uint64_t offset);
 const char *census_life_name(unsigned i);
 const char *census_run_name(unsigned i);
 

@@ -163,10 +163,9 @@ static census *recording_read(const char *path, feed *f, const census_plan *plan
 // trace_object: before the first reading is over, spans have all the slots that they can have.
 static void trace_object(feed *f, const gotrace_event *e) {
 	unsigned class = 0;
-	uint64_t slot = census_slot(f->c, e->addr, &class), size = census_class_size(class);
-	if (slot != UINT64_MAX && size != 0) {
-		uint64_t npages = census_class_pages(class);
-		f->beyond |= slot >= census_class_slots(class, npages, true);
+	uint64_t slot = census_slot(f->c, e->addr, &class);
+	if (slot != UINT64_MAX) {
+		f->beyond |= census_past_marks(class, slot * census_class_size(class));
 	}
 	census_take(f->c, e->addr, 0, e->type);
 }
@@ -267,8 +266,7 @@ static bool trace_types(const gotrace *t, census_source *to) {
 }
 
 static void trace_about(const gotrace *t, census_source *to) {
-	unsigned version = gotrace_version(t);
-	(void)snprintf(to->go, sizeof(to->go), "go1.%u%s", version, version == 23 ? " or go1.24" : "");
+	(void)gotrace_go(gotrace_version(t), to->go);
 	const char *left = gotrace_salvaged(t);
 	if (left != NULL) {
 		(void)snprintf(to->note, sizeof(to->note), "%.500s", left);

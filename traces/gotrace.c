@@ -625,6 +625,11 @@ static bool is_trace(const char *path, const uint8_t *p, size_t n) {
 bool gotrace_is(const uint8_t *p, size_t n) { return n > 0 && is_trace("", p, n); }
 bool gotrace_is_file(const char *path) { return is_trace(path, NULL, 0); }
 
+const char *gotrace_go(unsigned version, char buf[32]) {
+	(void)snprintf(buf, 32, "go1.%u%s", version, version == 23 ? " or go1.24" : "");
+	return buf;
+}
+
 const char *gotrace_kind_name(gotrace_kind k) {
 	static const char *const names[GOTRACE_KINDS] = {
 		[GOTRACE_SPAN] = "span",

@@ -91,6 +91,8 @@ const char *gotrace_salvaged(const gotrace *t);
 // gotrace_read: bytes of the trace consumed so far, and its size: for progress.
 uint64_t gotrace_read(const gotrace *t, uint64_t *size);
 
+// gotrace_go names the Go of a version as far as a trace tells: "go1.26", "go1.23 or go1.24".
+const char *gotrace_go(unsigned version, char buf[32]);
 const char *gotrace_kind_name(gotrace_kind k);
 
 #endif

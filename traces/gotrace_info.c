@@ -40,7 +40,8 @@ static void count(facts *f, const gotrace_event *e) {
 }
 
 static void print(const gotrace *t, const facts *f) {
-	printf("trace       go1.%u%s\n", gotrace_version(t), gotrace_version(t) == 23 ? " or go1.24" : "");
+	char go[32];
+	printf("trace       %s\n", gotrace_go(gotrace_version(t), go));
 	printf("generations %" PRIu64 "\n", gotrace_generations(t));
 	printf("time        %.3f s\n", (double)f->last / 1e9);
 	printf("GOMAXPROCS  %" PRIu64, f->min);

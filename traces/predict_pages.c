@@ -5,8 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "gomem/layout.h"
-#include "gomem/sizeclasses.h"
+#include "traces/census.h"
 
 // ---- pages
 
@@ -305,21 +304,8 @@ static void collectRegionEnd(collector *c, m_state *m, const gotrace_event *e) {
 // checkGreenTea: an object that lies where the inline mark bits would be shows that there are none.
 static void checkGreenTea(collector *c, const gotrace_event *e) {
 	const uint64_t base = pages_base(&c->pages, e->addr);
-	if (base == 0) {
-		return;
-	}
-	const uint16_t class = pages_at(&c->pages, base)->class;
-	if (class == GOTRACE_MANUAL || class >> 1 >= numSizeClasses) {
-		return;
-	}
-	const uint64_t size = class_to_size[class >> 1];
-	const uint64_t span = (uint64_t)class_to_allocnpages[class >> 1] << predictPageShift;
-	if (size < 16 || size > 512) {
-		return;
-	}
-	const uint64_t reserve = 128 + ((class & 1) != 0 ? 0 : span / 64);
-	if ((e->addr - base) / size >= (span - reserve) / size) {
-		c->out->noGreenTea = true;
+	if (base != 0) {
+		c->out->noGreenTea |= census_past_marks(pages_at(&c->pages, base)->class, e->addr - base);
 	}
 }
 

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "traces/gotrace.h"
 #include "traces/show.h"
 #include "traces/whatif_print.h"
 
@@ -263,7 +264,7 @@ static void print_settings(const whatif_args *args) {
 
 static void print_traceHead(const whatif_trace *t) {
 	char n[32], m[32];
-	printf("trace      go1.%u%s, %u Ps\n", t->version, t->version == 23 ? " or go1.24" : "", t->procs);
+	printf("trace      %s, %u Ps\n", gotrace_go(t->version, n), t->procs);
 	printf("requests   %s allocations, %s objects at the start; deaths as %u cycles found them\n",
 		show_count(t->mallocs, n), show_count(t->startObjects, m), t->cycles);
 	printf(
@@ -400,9 +401,8 @@ cJSON *whatif_json_outcome(const whatif_outcome *outcome) {
 
 static void json_trace(cJSON *o, const whatif_trace *t) {
 	char go[32];
-	snprintf(go, sizeof(go), "go1.%u%s", t->version, t->version == 23 ? " or go1.24" : "");
 	cJSON_AddBoolToObject(o, "trace", true);
-	cJSON_AddStringToObject(o, "go", go);
+	cJSON_AddStringToObject(o, "go", gotrace_go(t->version, go));
 	cJSON_AddNumberToObject(o, "gomaxprocs", t->procs);
 	cJSON_AddNumberToObject(o, "mallocs", (double)t->mallocs);
 	cJSON_AddNumberToObject(o, "start_objects", (double)t->startObjects);

@@ -257,7 +257,7 @@ static tslot *slot_of(reading *r, const tspan *s, uint64_t addr) {
 	if (s == NULL || i >= s->nelems) {
 		return NULL;
 	}
-	r->beyond |= s->class >> 1 != 0 && i >= census_class_slots(s->class, s->npages, true);
+	r->beyond |= census_past_marks(s->class, addr - s->base);
 	return (tslot *)&s->slot[i];
 }
 
