@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "gomem/sizeclasses.h"
+#include "traces/grow.h"
 
 // A table that cannot grow does not take the element, and the census is of no use any more.
 #define HASH_NONFATAL_OOM 1
@@ -201,15 +202,9 @@ static int chunk_order(const census_chunk *a, const census_chunk *b) { return a-
 // ---- groups
 
 static uint32_t group_add(census *c, uint32_t type, unsigned class) {
-	if (c->ngroups == c->capgroups) {
-		uint32_t cap = c->capgroups == 0 ? 256 : c->capgroups * 2;
-		census_group **grown = realloc(c->groups, cap * sizeof(*grown));
-		if (grown == NULL) {
-			c->failed = true;
-			return 0;
-		}
-		c->groups = grown;
-		c->capgroups = cap;
+	if (!array_grow(&c->groups, &c->capgroups, c->ngroups, sizeof(*c->groups))) {
+		c->failed = true;
+		return 0;
 	}
 	census_group *g = calloc(1, sizeof(*g));
 	if (g == NULL) {
@@ -510,15 +505,9 @@ void census_stack_ends(census *c, uint64_t addr) {
 
 void census_gc_begins(census *c) {
 	c->cycles++;
-	if (c->ngc == c->capgc) {
-		size_t cap = c->capgc == 0 ? 256 : c->capgc * 2;
-		census_cycle *grown = realloc(c->gc, cap * sizeof(*grown));
-		if (grown == NULL) {
-			c->failed = true;
-			return;
-		}
-		c->gc = grown;
-		c->capgc = cap;
+	if (!array_grow(&c->gc, &c->capgc, c->ngc, sizeof(*c->gc))) {
+		c->failed = true;
+		return;
 	}
 	c->gc[c->ngc++] =
 		(census_cycle){.begin = c->at, .at_begin = c->used_bytes, .least = c->used_bytes, .most = c->used_bytes};

@@ -136,7 +136,8 @@ typedef struct census {
 	bool failed; // out of memory: nothing is right any more
 
 	census_group **groups;
-	uint32_t ngroups, capgroups;
+	uint32_t ngroups;
+	size_t capgroups;
 	census_cycle *gc;
 	size_t ngc, capgc;
 	census_sample *samples;

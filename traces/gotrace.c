@@ -51,7 +51,7 @@ static int begin_heap(gotrace *t) {
 		if (!t->ms[i].live) {
 			continue;
 		}
-		if (!gt_grow(&t->heap, &t->heap_room, t->nheap, sizeof(*t->heap))) {
+		if (!array_grow(&t->heap, &t->heap_room, t->nheap, sizeof(*t->heap))) {
 			return gt_fail(t, GMT_NO_OFFSET, "out of memory");
 		}
 		t->heap[t->nheap++] = (gt_node){t->ms[i].head.time, t->ms[i].id, (uint32_t)i};

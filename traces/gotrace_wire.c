@@ -37,22 +37,6 @@ int gt_fail(gotrace *t, uint64_t offset, const char *fmt, ...) {
 
 static int fail_memory(gotrace *t) { return gt_fail(t, GMT_NO_OFFSET, "out of memory"); }
 
-bool gt_grow(void *array, size_t *room, size_t n, size_t size) {
-	if (n < *room) {
-		return true;
-	}
-	size_t more = *room < 16 ? 16 : *room * 2;
-	void *old;
-	memcpy(&old, array, sizeof(old));
-	void *p = realloc(old, more * size);
-	if (p == NULL) {
-		return false;
-	}
-	memcpy(array, &p, sizeof(p));
-	*room = more;
-	return true;
-}
-
 // ---- maps
 
 static size_t map_slot(const gt_map *m, uint64_t key) {
@@ -198,7 +182,7 @@ static gt_string *string_at(gotrace *t, uint64_t id, uint64_t offset) {
 	}
 	if (*place == 0) {
 		*place = t->nstrings + 1;
-		if (t->nstrings == GT_MAX_IDS || !gt_grow(&t->strings, &t->string_room, t->nstrings, sizeof(*t->strings))) {
+		if (t->nstrings == GT_MAX_IDS || !array_grow(&t->strings, &t->string_room, t->nstrings, sizeof(*t->strings))) {
 			(void)gt_fail(t, offset, "more strings than fit in memory");
 			return NULL;
 		}
@@ -307,7 +291,7 @@ static uint64_t type_number(gotrace *t, const gotrace_type *type, uint64_t key) 
 			continue;
 		}
 		*place = t->ntypes + 1;
-		if (t->ntypes == GT_MAX_IDS || !gt_grow(&t->types, &t->type_room, t->ntypes, sizeof(*t->types))) {
+		if (t->ntypes == GT_MAX_IDS || !array_grow(&t->types, &t->type_room, t->ntypes, sizeof(*t->types))) {
 			return 0;
 		}
 		t->types[t->ntypes] = *type;
@@ -467,7 +451,7 @@ static uint32_t m_at(gotrace *t, uint64_t id) {
 	}
 	if (*place == 0) {
 		*place = t->nms + 1;
-		if (t->nms == GT_MAX_MS || !gt_grow(&t->ms, &t->m_room, t->nms, sizeof(*t->ms))) {
+		if (t->nms == GT_MAX_MS || !array_grow(&t->ms, &t->m_room, t->nms, sizeof(*t->ms))) {
 			(void)gt_fail(t, t->in.offset, "more threads than fit in memory");
 			return 0;
 		}
@@ -497,7 +481,7 @@ static int check_new(gotrace *t, const gt_header *h) {
 				(unsigned long long)h->m);
 		}
 	}
-	if (!gt_grow(&t->headers, &t->header_room, t->nheaders, sizeof(*t->headers))) {
+	if (!array_grow(&t->headers, &t->header_room, t->nheaders, sizeof(*t->headers))) {
 		return fail_memory(t);
 	}
 	t->headers[t->nheaders++] = (gt_place){h->m, h->time};
@@ -512,7 +496,7 @@ static int add_events(gotrace *t, const gt_header *h, const uint8_t *p, uint64_t
 	if (t->nbatches == GT_MAX_BATCHES) {
 		return gt_fail(t, h->at, "more than %d batches in a generation", GT_MAX_BATCHES);
 	}
-	if (!gt_grow(&t->batches, &t->batch_room, t->nbatches, sizeof(*t->batches))) {
+	if (!array_grow(&t->batches, &t->batch_room, t->nbatches, sizeof(*t->batches))) {
 		return fail_memory(t);
 	}
 	t->batches[t->nbatches++] = (gt_batch){.p = p, .time = h->time, .offset = offset, .n = (uint32_t)h->n};
@@ -777,7 +761,7 @@ uint32_t gt_number_of(gotrace *t, gt_string *s) {
 		}
 	}
 	char *name = calloc((size_t)s->n + 1, 1);
-	if (name == NULL || !gt_grow(&t->names, &t->name_room, t->nnames, sizeof(*t->names))) {
+	if (name == NULL || !array_grow(&t->names, &t->name_room, t->nnames, sizeof(*t->names))) {
 		free(name);
 		return 0;
 	}

@@ -13,6 +13,7 @@
 
 #include "traces/gmt_format.h"
 #include "traces/gotrace.h"
+#include "traces/grow.h"
 
 enum {
 	GT_HEADER = 16,
@@ -257,8 +258,6 @@ struct gotrace {
 
 // gt_fail writes an error at an offset of the trace, keeps it, and returns -1.
 __attribute__((format(printf, 3, 4))) int gt_fail(gotrace *t, uint64_t offset, const char *fmt, ...);
-// gt_grow makes room for one more element. false: out of memory.
-bool gt_grow(void *array, size_t *room, size_t n, size_t size);
 // gt_read_header reads the first 16 bytes. 0, or -1.
 int gt_read_header(gotrace *t);
 // gt_read_generation reads the next generation: 1, 0 at the end, -1.

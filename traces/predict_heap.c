@@ -4,26 +4,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static const uint64_t arenaSize = (uint64_t)predictPiecePages << predictPageShift;
+#include "traces/grow.h"
 
-static bool room(void **p, size_t len, size_t *cap, size_t size) {
-	if (len < *cap) {
-		return true;
-	}
-	const size_t more = *cap == 0 ? 256 : *cap * 2;
-	void *fresh = realloc(*p, more * size);
-	if (fresh == NULL) {
-		return false;
-	}
-	*p = fresh;
-	*cap = more;
-	return true;
-}
+static const uint64_t arenaSize = (uint64_t)predictPiecePages << predictPageShift;
 
 // ---- what the snapshot said
 
 bool snapshot_span(snapshot *s, const gotrace_event *e) {
-	if (!room((void **)&s->spans, s->nspans, &s->capSpans, sizeof(*s->spans))) {
+	if (!array_grow(&s->spans, &s->capSpans, s->nspans, sizeof(*s->spans))) {
 		return false;
 	}
 	s->spans[s->nspans++] = (snap_span){e->addr, e->n, e->class};
@@ -31,7 +19,7 @@ bool snapshot_span(snapshot *s, const gotrace_event *e) {
 }
 
 bool snapshot_object(snapshot *s, uint64_t addr) {
-	if (!room((void **)&s->objects, s->nobjects, &s->capObjects, sizeof(*s->objects))) {
+	if (!array_grow(&s->objects, &s->capObjects, s->nobjects, sizeof(*s->objects))) {
 		return false;
 	}
 	s->objects[s->nobjects++] = addr;
@@ -157,7 +145,7 @@ bool span_putOn(gomem_heap *h, mspan *s) {
 }
 
 bool span_hold(predict_heap *ph, mspan *s) {
-	if (!room((void **)&ph->held.p, ph->held.len, &ph->held.cap, sizeof(mspan *))) {
+	if (!array_grow(&ph->held.p, &ph->held.cap, ph->held.len, sizeof(mspan *))) {
 		return false;
 	}
 	ph->held.p[ph->held.len++] = s;
@@ -468,7 +456,7 @@ static bool takeGap(importer *im, uint64_t npages) {
 	if (im->padding) {
 		im->paddingEnd = im->at; // never free
 	}
-	if (!room((void **)&im->gaps.p, im->gaps.len, &im->gaps.cap, sizeof(mspan *))) {
+	if (!array_grow(&im->gaps.p, &im->gaps.cap, im->gaps.len, sizeof(mspan *))) {
 		return false;
 	}
 	im->gaps.p[im->gaps.len++] = s;

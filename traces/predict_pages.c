@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "traces/census.h"
+#include "traces/grow.h"
 
 // ---- pages
 
@@ -131,22 +132,9 @@ static m_state *stateOf(collector *c, uint64_t m) {
 	return s;
 }
 
-// grow makes room for one more element.
-static bool grow(void **p, uint32_t len, uint32_t *cap, size_t size) {
-	if (len < *cap) {
-		return true;
-	}
-	if (*cap > UINT32_MAX / 2) {
-		return false;
-	}
-	const uint32_t more = *cap == 0 ? 1024 : *cap * 2;
-	void *fresh = realloc(*p, (size_t)more * size);
-	if (fresh == NULL) {
-		return false;
-	}
-	*p = fresh;
-	*cap = more;
-	return true;
+// grow makes room for one more element; their numbers have 32 bits.
+static bool grow(void *array, size_t *room, uint32_t n, size_t size) {
+	return n <= UINT32_MAX / 2 && array_grow(array, room, n, size);
 }
 
 // beginSweeping: the sweeps that follow are those of the next cycle.
@@ -167,7 +155,7 @@ static void endCycle(collector *c) {
 
 static sweep_group *newGroup(collector *c, const m_state *m, uint64_t base, sweep_how how) {
 	predict_sweeps *w = c->out;
-	if (!grow((void **)&w->groups, w->len, &w->cap, sizeof(*w->groups))) {
+	if (!grow(&w->groups, &w->cap, w->len, sizeof(*w->groups))) {
 		return NULL;
 	}
 	w->groups[w->len] =
@@ -213,7 +201,7 @@ static bool collectAcquired(collector *c, const gotrace_event *e) {
 	if (e->p >= 0 || e->next_p < 0 || sweeps_acquired(w, c->cycle, e->next_p)) {
 		return true;
 	}
-	if (!grow((void **)&w->acquired, w->nacquired, &w->capAcquired, sizeof(*w->acquired))) {
+	if (!grow(&w->acquired, &w->capAcquired, w->nacquired, sizeof(*w->acquired))) {
 		return false;
 	}
 	w->acquired[w->nacquired++] = (uint64_t)c->cycle << 16 | (uint64_t)e->next_p;
@@ -231,7 +219,7 @@ static bool collectFree(collector *c, m_state *m, const gotrace_event *e) {
 	}
 	predict_sweeps *w = c->out;
 	sweep_group *g = groupOf(c, m, base);
-	if (g == NULL || !grow((void **)&w->offsets, w->noffsets, &w->capOffsets, sizeof(*w->offsets))) {
+	if (g == NULL || !grow(&w->offsets, &w->capOffsets, w->noffsets, sizeof(*w->offsets))) {
 		return false;
 	}
 	if (g->n == 0) {
@@ -245,8 +233,8 @@ static bool collectFree(collector *c, m_state *m, const gotrace_event *e) {
 
 static bool collectRegionBegin(collector *c, m_state *m) {
 	predict_sweeps *w = c->out;
-	if (!grow((void **)&w->regions, w->nregions, &w->capRegions, 1) ||
-		!grow((void **)&w->chunks, w->nregions, &w->capChunks, sizeof(*w->chunks))) {
+	if (!grow(&w->regions, &w->capRegions, w->nregions, 1) ||
+		!grow(&w->chunks, &w->capChunks, w->nregions, sizeof(*w->chunks))) {
 		return false;
 	}
 	w->chunks[w->nregions] = 0;
@@ -350,7 +338,7 @@ static bool collectUntold(collector *c, uint64_t base) {
 		}
 		u.since = pi != NULL && pi->told > u.since ? pi->told : u.since;
 	}
-	if (!grow((void **)&w->untold, w->nuntold, &w->capUntold, sizeof(*w->untold))) {
+	if (!grow(&w->untold, &w->capUntold, w->nuntold, sizeof(*w->untold))) {
 		return false;
 	}
 	w->untold[w->nuntold++] = u;

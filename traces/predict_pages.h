@@ -94,16 +94,21 @@ enum { untoldPages = 4 }; // what stacks of up to 32 KiB come from: how many the
 
 typedef struct predict_sweeps {
 	sweep_group *groups;
-	uint32_t len, cap;
+	uint32_t len;
+	size_t cap;
 	uint16_t *offsets; // of slots in their spans, in words
-	uint32_t noffsets, capOffsets;
+	uint32_t noffsets;
+	size_t capOffsets;
 	uint8_t *regions; // of each GOTRACE_SWEEP_BEGIN: region_what
 	uint32_t *chunks; // of each: chunks of pages that reclaim looked at
-	uint32_t nregions, capRegions, capChunks;
+	uint32_t nregions;
+	size_t capRegions, capChunks;
 	uint64_t *acquired; // cycle << 16 | P: who acquired that P flushed its cache, so that it was not idle
-	uint32_t nacquired, capAcquired;
+	uint32_t nacquired;
+	size_t capAcquired;
 	untold_span *untold; // by base, then by freed
-	uint32_t nuntold, capUntold;
+	uint32_t nuntold;
+	size_t capUntold;
 	int32_t procs;    // largest P + 1
 	uint64_t sweeper; // the goroutine that sweeps in the background; 0: not known
 	bool noGreenTea;  // an object lies where Green Tea has its mark bits

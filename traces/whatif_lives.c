@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "gomem/sizeclasses.h"
+#include "traces/grow.h"
 #include "traces/whatif.h"
 
 enum { ARENA_BITS = 26, PAGE_BITS = 13, ADDR_BITS = 48, ARENAS = 1 << (ADDR_BITS - ARENA_BITS) };
@@ -34,7 +35,8 @@ typedef struct op_seen {
 typedef struct shadow {
 	whatif_lives *lives;
 	gmt_error *err;
-	uint64_t event, cap, capTargets;
+	uint64_t event, cap;
+	size_t capTargets;
 	uint32_t *block;   // by malloc: 1 + the malloc whose block it lies in; 0: its own
 	uint32_t *pending; // by stream: 1 + the malloc that has begun and not ended
 	op_seen *ops;      // by stream
@@ -169,14 +171,8 @@ static bool shadow_sweep(shadow *w, const gmt_event *e) {
 
 static bool shadow_target(shadow *w, uint64_t base) {
 	whatif_lives *l = w->lives;
-	if (l->ntargets == w->capTargets) {
-		uint64_t cap = w->capTargets == 0 ? 256 : w->capTargets * 2;
-		whatif_target *grown = realloc(l->targets, cap * sizeof(*grown));
-		if (grown == NULL) {
-			return shadow_bad(w, "out of memory");
-		}
-		l->targets = grown;
-		w->capTargets = cap;
+	if (!array_grow(&l->targets, &w->capTargets, l->ntargets, sizeof(*l->targets))) {
+		return shadow_bad(w, "out of memory");
 	}
 	whatif_target t = {.event = w->event, .object = WHATIF_NEVER};
 	const shadow_span *s = shadow_spanOf(w, base);

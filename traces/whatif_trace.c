@@ -14,6 +14,7 @@
 #include "gomem/sizeclasses.h"
 #include "traces/census.h"
 #include "traces/gotrace.h"
+#include "traces/grow.h"
 #include "traces/whatif.h"
 
 enum { ARENA_BITS = 26, PAGE_BITS = 13, ADDR_BITS = 47, ARENAS = 1 << (ADDR_BITS - ARENA_BITS) };
@@ -83,15 +84,9 @@ static bool bad(reading *r, const char *why) {
 
 // add gives room for one more, zeroed; NULL: out of memory.
 static void *add(reading *r, list *l, size_t size) {
-	if (l->p == NULL || l->n == l->cap) {
-		const size_t cap = l->cap == 0 ? 1024 : l->cap * 2;
-		void *grown = cap > MAX_OPS ? NULL : realloc(l->p, cap * size);
-		if (grown == NULL) {
-			(void)bad(r, "out of memory");
-			return NULL;
-		}
-		l->p = grown;
-		l->cap = cap;
+	if (l->n >= MAX_OPS || !array_grow(&l->p, &l->cap, l->n, size)) {
+		(void)bad(r, "out of memory");
+		return NULL;
 	}
 	return memset((char *)l->p + size * l->n++, 0, size);
 }
