@@ -317,6 +317,38 @@ static void test_trace(void **state) {
 	globfree(&g);
 }
 
+// lives_of reads a recording of spans that begin, and gives what is said of it.
+static const char *lives_of(const gmt_event *e, uint32_t n, gmt_error *err) {
+	const gmt_header head = {.goversion = "go1.26.8"};
+	const gmt_block block = {.n = n, .events = e};
+	whatif_lives lives;
+	gmt_reader *r = gmt_open_events(&head, &block, err);
+	assert_non_null(r);
+	err->text[0] = 0;
+	if (whatif_read_lives(r, &lives, err) == 0) {
+		whatif_lives_free(&lives);
+	}
+	gmt_close(r);
+	return err->text;
+}
+
+static gmt_event span(uint64_t base, uint64_t npages) {
+	return (gmt_event){.kind = EV_SPANINIT, .a = 1 << 11, .b = 1, .c = base, .d = npages};
+}
+
+static void test_spansOutOfPlace(void **state) {
+	(void)state;
+	gmt_error err;
+	const uint64_t last = ((uint64_t)1 << 47) - 8192;
+	assert_string_equal(lives_of((gmt_event[]){span(last, 1)}, 1, &err), "");
+	assert_non_null(strstr(lives_of((gmt_event[]){span(last, 2)}, 1, &err), "out of range"));
+	assert_non_null(strstr(lives_of((gmt_event[]){span(0xc000000000, UINT32_MAX)}, 1, &err), "out of range"));
+	assert_non_null(
+		strstr(lives_of((gmt_event[]){span(0xc000002000, 1), span(0xc000000000, 2)}, 2, &err), "two spans"));
+	assert_non_null(
+		strstr(lives_of((gmt_event[]){span(0xc000000000, 2), span(0xc000002000, 1)}, 2, &err), "two spans"));
+}
+
 int main(void) {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_recordedConstantsChangeNothing),
@@ -326,6 +358,7 @@ int main(void) {
 		cmocka_unit_test(test_gogc),
 		cmocka_unit_test(test_twice),
 		cmocka_unit_test(test_trace),
+		cmocka_unit_test(test_spansOutOfPlace),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

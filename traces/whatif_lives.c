@@ -10,9 +10,7 @@
 #include "gomem/sizeclasses.h"
 #include "traces/grow.h"
 #include "traces/whatif.h"
-
-enum { ARENA_BITS = 26, PAGE_BITS = 13, ADDR_BITS = 48, ARENAS = 1 << (ADDR_BITS - ARENA_BITS) };
-enum { ARENA_PAGES = 1 << (ARENA_BITS - PAGE_BITS) };
+#include "traces/whatif_pages.h"
 
 typedef struct shadow_span {
 	uint64_t base, elemsize;
@@ -20,10 +18,6 @@ typedef struct shadow_span {
 	uint32_t dropped; // 1 + an object that a sweep took from it
 	uint32_t slot[];
 } shadow_span;
-
-typedef struct shadow_arena {
-	shadow_span *span[ARENA_PAGES];
-} shadow_arena;
 
 // What a stream is doing. Mallocs, stack allocations and work buffers have an event that ends them; other operations end where the next begins.
 typedef struct op_seen {
@@ -40,7 +34,7 @@ typedef struct shadow {
 	uint32_t *block;   // by malloc: 1 + the malloc whose block it lies in; 0: its own
 	uint32_t *pending; // by stream: 1 + the malloc that has begun and not ended
 	op_seen *ops;      // by stream
-	shadow_arena **arenas;
+	whatif_pages spans;
 	gmt_block from;
 } shadow;
 
@@ -49,34 +43,12 @@ static bool shadow_bad(shadow *w, const char *why) {
 	return false;
 }
 
-// The recorded heap's addresses have 47 bits: index is below ARENAS for each that passes.
-static shadow_span **shadow_at(shadow *w, uint64_t addr, bool make) {
-	if (addr >> (ADDR_BITS - 1) != 0) {
-		return NULL;
-	}
-	shadow_arena **a = &w->arenas[addr >> ARENA_BITS];
-	if (*a == NULL && make) {
-		*a = calloc(1, sizeof(**a));
-	}
-	return *a == NULL ? NULL : &(*a)->span[addr >> PAGE_BITS & (ARENA_PAGES - 1)];
-}
+static shadow_span *shadow_spanOf(shadow *w, uint64_t addr) { return pages_span(&w->spans, addr); }
 
-static shadow_span *shadow_spanOf(shadow *w, uint64_t addr) {
-	shadow_span **at = shadow_at(w, addr, false);
-	return at == NULL ? NULL : *at;
-}
-
-static bool shadow_setPages(shadow *w, uint64_t base, uint64_t npages, shadow_span *s) {
-	for (uint64_t i = 0; i < npages; i++) {
-		shadow_span **at = shadow_at(w, base + (i << PAGE_BITS), s != NULL);
-		if (at == NULL && s != NULL) {
-			return shadow_bad(w, "out of memory, or a span out of range");
-		}
-		if (at != NULL) {
-			*at = s;
-		}
-	}
-	return true;
+static void shadow_gone(whatif_pages *m, void *span) {
+	shadow_span *s = span;
+	pages_clear(m, s->base, s->npages, s);
+	free(s);
 }
 
 // ---- what the recording says
@@ -119,7 +91,7 @@ static bool shadow_init(shadow *w, const gmt_event *e) {
 	if ((e->a & 3) != 0) {
 		return true;
 	}
-	if (npages == 0 || spc >> 1 >= numSizeClasses || nelems > 1 << 16 || e->c >> (ADDR_BITS - 1) != 0) {
+	if (npages == 0 || npages > PAGES_MOST || spc >> 1 >= numSizeClasses || nelems > 1 << 16) {
 		return shadow_bad(w, "a span out of range");
 	}
 	shadow_span *s = calloc(1, sizeof(*s) + nelems * sizeof(s->slot[0]));
@@ -130,10 +102,10 @@ static bool shadow_init(shadow *w, const gmt_event *e) {
 	s->npages = (uint32_t)npages;
 	s->nelems = (uint32_t)nelems;
 	s->elemsize = spc >> 1 == 0 ? npages << PAGE_BITS : class_to_size[spc >> 1];
-	shadow_span *old = shadow_spanOf(w, e->c);
-	if (old != NULL || !shadow_setPages(w, e->c, npages, s)) {
+	const char *why = pages_enter(&w->spans, s->base, s->npages, s);
+	if (why != NULL) {
 		free(s);
-		return old != NULL ? shadow_bad(w, "two spans in one place") : false;
+		return shadow_bad(w, why);
 	}
 	return true;
 }
@@ -146,8 +118,7 @@ static bool shadow_free(shadow *w, const gmt_event *e) {
 	if (e->a != 0) {
 		return true;
 	}
-	(void)shadow_setPages(w, s->base, s->npages, NULL);
-	free(s);
+	shadow_gone(&w->spans, s);
 	return true;
 }
 
@@ -249,19 +220,7 @@ static bool shadow_event(shadow *w, const gmt_event *e) {
 }
 
 static void shadow_end(shadow *w) {
-	for (uint64_t i = 0; w->arenas != NULL && i < ARENAS; i++) {
-		for (unsigned k = 0; w->arenas[i] != NULL && k < ARENA_PAGES; k++) {
-			shadow_span *s = w->arenas[i]->span[k];
-			if (s != NULL && s->base == (i << ARENA_BITS | (uint64_t)k << PAGE_BITS)) {
-				(void)shadow_setPages(w, s->base, s->npages, NULL);
-				free(s);
-			}
-		}
-	}
-	for (uint64_t i = 0; w->arenas != NULL && i < ARENAS; i++) {
-		free(w->arenas[i]);
-	}
-	free((void *)w->arenas);
+	pages_free(&w->spans, shadow_gone);
 	free(w->pending);
 	free(w->ops);
 	free(w->block);
@@ -290,11 +249,10 @@ int whatif_read_lives(gmt_reader *r, whatif_lives *lives, gmt_error *err) {
 		.err = err,
 		.pending = calloc(GMT_MAX_STREAMS, sizeof(uint32_t)),
 		.ops = calloc(GMT_MAX_STREAMS, sizeof(op_seen)),
-		.arenas = calloc(ARENAS, sizeof(shadow_arena *)),
 	};
 	int got = -1;
 	lives->isLast = calloc(gmt_reader_events(r) / 8 + 1, 1);
-	if (w.pending == NULL || w.arenas == NULL || w.ops == NULL || lives->isLast == NULL) {
+	if (!pages_init(&w.spans) || w.pending == NULL || w.ops == NULL || lives->isLast == NULL) {
 		(void)shadow_bad(&w, "out of memory");
 	} else {
 		got = shadow_readAll(&w, r);

@@ -16,9 +16,9 @@
 #include "traces/gotrace.h"
 #include "traces/grow.h"
 #include "traces/whatif.h"
+#include "traces/whatif_pages.h"
 
-enum { ARENA_BITS = 26, PAGE_BITS = 13, ADDR_BITS = 47, ARENAS = 1 << (ADDR_BITS - ARENA_BITS) };
-enum { ARENA_PAGES = 1 << (ARENA_BITS - PAGE_BITS), MAX_PAGES = 1 << 24, MAX_PS = 1 << 15, MAX_OPS = 1 << 30 };
+enum { MAX_PS = 1 << 15, MAX_OPS = 1 << 30 };
 enum { TINY_CLASS = 5, TINY_BLOCK = 16, MAX_HEADERLESS = 512, HEADER = 8, MAX_SMALL = 32768 - HEADER };
 enum { PROGRESS_EVERY = 1 << 16, MANUAL = GOTRACE_MANUAL };
 static const uint32_t EARLY = UINT32_MAX;
@@ -35,10 +35,6 @@ typedef struct tspan {
 	uint16_t class;
 	tslot slot[];
 } tspan;
-
-typedef struct tarena {
-	tspan *span[ARENA_PAGES];
-} tarena;
 
 // What was there at the start.
 typedef struct start_object {
@@ -63,7 +59,7 @@ typedef struct reading {
 	gmt_error *err;
 	const char *path;
 	const gotrace_event *e;
-	tarena **arenas;
+	whatif_pages pages;
 	list ops, start, deaths, blocks,
 		freed;           // whatif_op, whatif_op, uint32_t by number, same: 1 + the number of the block, by cycle
 	list spans, objects; // start_span, start_object
@@ -93,46 +89,17 @@ static void *add(reading *r, list *l, size_t size) {
 
 // ---- spans
 
-static tspan **span_slot(reading *r, uint64_t addr, bool make) {
-	if (addr >> ADDR_BITS != 0) {
-		return NULL;
-	}
-	tarena **a = &r->arenas[addr >> ARENA_BITS];
-	if (*a == NULL && make) {
-		*a = calloc(1, sizeof(**a));
-	}
-	return *a == NULL ? NULL : &(*a)->span[addr >> PAGE_BITS & (ARENA_PAGES - 1)];
-}
+static tspan *span_of(reading *r, uint64_t addr) { return pages_span(&r->pages, addr); }
 
-static tspan *span_of(reading *r, uint64_t addr) {
-	tspan **at = span_slot(r, addr, false);
-	return at == NULL ? NULL : *at;
-}
-
-static void span_forget(reading *r, const tspan *s) {
-	for (uint64_t i = 0; i < s->npages; i++) {
-		tspan **at = span_slot(r, s->base + (i << PAGE_BITS), false);
-		if (at != NULL && *at == s) {
-			*at = NULL;
-		}
-	}
-}
-
-static bool span_enter(reading *r, tspan *s) {
-	for (uint64_t i = 0; i < s->npages; i++) {
-		tspan **at = span_slot(r, s->base + (i << PAGE_BITS), true);
-		if (at == NULL || *at != NULL) {
-			span_forget(r, s);
-			return bad(r, at == NULL ? "out of memory, or a span out of range" : "two spans in one place");
-		}
-		*at = s;
-	}
-	return true;
+static void span_end(whatif_pages *m, void *span) {
+	tspan *s = span;
+	pages_clear(m, s->base, s->npages, s);
+	free(s);
 }
 
 static tspan *span_new(reading *r, const gotrace_event *e) {
 	const bool manual = e->class == MANUAL;
-	const bool fits = e->n != 0 && e->n <= MAX_PAGES && (manual || e->class >> 1 < numSizeClasses) &&
+	const bool fits = e->n != 0 && e->n <= PAGES_MOST && (manual || e->class >> 1 < numSizeClasses) &&
 		(manual || e->class >> 1 == 0 || e->n == class_to_allocnpages[e->class >> 1]);
 	if (!fits) {
 		(void)bad(r, "a span out of range");
@@ -147,8 +114,10 @@ static tspan *span_new(reading *r, const gotrace_event *e) {
 		return NULL;
 	}
 	*s = (tspan){.base = e->addr, .npages = e->n, .elemsize = elemsize, .nelems = (uint32_t)nelems, .class = e->class};
-	if (!span_enter(r, s)) {
+	const char *why = pages_enter(&r->pages, s->base, s->npages, s);
+	if (why != NULL) {
 		free(s);
+		(void)bad(r, why);
 		return NULL;
 	}
 	s->manual = manual ? ++r->manuals : 0;
@@ -362,8 +331,7 @@ static bool span_gone(reading *r, tspan *s) {
 	}
 	r->inUse -= s->class == MANUAL ? 0 : s->npages << PAGE_BITS;
 	const bool ok = s->class != MANUAL || op != NULL;
-	span_forget(r, s);
-	free(s);
+	span_end(&r->pages, s);
 	return ok;
 }
 
@@ -381,7 +349,7 @@ static bool on_spanFree(reading *r, const gotrace_event *e) {
 
 // clear_place ends spans that lie where e has a new one: another thread tells their end later. *owed: ends of spans that begin there.
 static bool clear_place(reading *r, const gotrace_event *e, uint32_t *owed) {
-	for (uint64_t i = 0; i < e->n && i < MAX_PAGES; i++) {
+	for (uint64_t i = 0; i < e->n && i < PAGES_MOST; i++) {
 		tspan *s = span_of(r, e->addr + (i << PAGE_BITS));
 		if (s == NULL) {
 			continue;
@@ -588,26 +556,9 @@ static void take_lists(reading *r) {
 	r->ops.p = r->start.p = r->freed.p = r->deaths.p = NULL;
 }
 
-static void free_spans(reading *r) {
-	for (uint64_t i = 0; r->arenas != NULL && i < ARENAS; i++) {
-		for (unsigned k = 0; r->arenas[i] != NULL && k < ARENA_PAGES; k++) {
-			tspan *s = r->arenas[i]->span[k];
-			if (s != NULL && s->base == (i << ARENA_BITS | (uint64_t)k << PAGE_BITS)) {
-				span_forget(r, s);
-				free(s);
-			}
-		}
-	}
-	for (uint64_t i = 0; r->arenas != NULL && i < ARENAS; i++) {
-		free(r->arenas[i]);
-	}
-	free((void *)r->arenas);
-}
-
 static bool read_all(reading *r, whatif_progress progress) {
-	r->arenas = calloc(ARENAS, sizeof(tarena *));
 	r->cycle = 1;
-	if (r->arenas == NULL || add(r, &r->freed, sizeof(uint32_t)) == NULL ||
+	if (!pages_init(&r->pages) || add(r, &r->freed, sizeof(uint32_t)) == NULL ||
 		add(r, &r->freed, sizeof(uint32_t)) == NULL) {
 		return bad(r, "out of memory");
 	}
@@ -631,7 +582,7 @@ bool whatif_read_trace(const char *path, whatif_trace *t, whatif_progress progre
 	if (ok) {
 		take_lists(&r);
 	}
-	free_spans(&r);
+	pages_free(&r.pages, span_end);
 	free(r.ops.p);
 	free(r.start.p);
 	free(r.deaths.p);
