@@ -5,6 +5,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include <xxhash.h>
+
 #include "traces/gotrace_wire.h"
 
 enum { CHUNK = 1 << 18, ALLOC_FREE = 1, TYPES_BATCH = 0, INFO_BATCH = 1, PAGE = 8192, ALIGN = 8 };
@@ -67,7 +69,8 @@ static bool map_resize(gt_map *m, size_t room) {
 	return true;
 }
 
-uint64_t *gt_map_at(gt_map *m, uint64_t key) {
+// gt_map_at gives the place of the value of a key: 0 if it is new. NULL: out of memory. Valid until the next call.
+static uint64_t *gt_map_at(gt_map *m, uint64_t key) {
 	if (m->n * 2 >= m->room) {
 		m->seed = m->room == 0 ? (uint64_t)(uintptr_t)m * 0x9e3779b97f4a7c15u : m->seed;
 		if (!map_resize(m, m->room == 0 ? 64 : m->room * 2)) {
@@ -84,7 +87,7 @@ uint64_t *gt_map_at(gt_map *m, uint64_t key) {
 
 uint64_t gt_map_get(const gt_map *m, uint64_t key) { return m->room == 0 ? 0 : m->vals[map_slot(m, key)]; }
 
-void gt_map_clear(gt_map *m) {
+static void gt_map_clear(gt_map *m) {
 	if (m->n > 0) {
 		memset(m->vals, 0, m->room * sizeof(*m->vals));
 	}
@@ -305,11 +308,7 @@ static uint64_t type_number(gotrace *t, const gotrace_type *type, uint64_t key) 
 
 // key_of is a hash of a type, by an address so that nobody can prepare types that collide.
 static uint64_t key_of(const gotrace *t, const gotrace_type *type) {
-	uint64_t h = type->addr ^ type->size << 40 ^ (uint64_t)(uintptr_t)t;
-	for (const char *p = type->name; *p != 0; p++) {
-		h = (h ^ (uint8_t)*p) * 0x100000001b3u;
-	}
-	return h;
+	return XXH64(type->name, strlen(type->name), type->addr ^ type->size << 40 ^ (uint64_t)(uintptr_t)t);
 }
 
 static int read_types(gotrace *t, cursor c) {

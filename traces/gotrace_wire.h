@@ -125,10 +125,7 @@ typedef struct gt_map {
 	uint64_t seed;  // so that nobody can prepare keys that collide
 } gt_map;
 
-// gt_map_at gives the place of the value of a key: 0 if it is new. NULL: out of memory. Valid until the next call.
-uint64_t *gt_map_at(gt_map *m, uint64_t key);
 uint64_t gt_map_get(const gt_map *m, uint64_t key); // 0: it is not there
-void gt_map_clear(gt_map *m);
 void gt_map_free(gt_map *m);
 
 // ---- a generation

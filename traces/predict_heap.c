@@ -36,7 +36,8 @@ void snapshot_free(snapshot *s) {
 
 mspan *span_at(gomem_heap *h, uint64_t addr) {
 	mspan *s = spanOf(h, addr);
-	if (!span_isLive(s) || addr < s->startAddr || addr - s->startAddr >= s->npages << predictPageShift) {
+	if (s == NULL || mspan_state(s) == mSpanDead || addr < s->startAddr ||
+		addr - s->startAddr >= s->npages << predictPageShift) {
 		return NULL;
 	}
 	return s;

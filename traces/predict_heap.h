@@ -43,7 +43,6 @@ void snapshot_free(snapshot *s);
 bool heap_import(predict_heap *ph, snapshot *s, uint64_t minAddr, bool (*unswept)(void *ctx, uint64_t base), void *ctx,
 	gmt_error *err);
 
-static inline bool span_isLive(mspan *s) { return s != NULL && mspan_state(s) != mSpanDead; }
 // span_at gives the live span that covers addr, NULL: none.
 mspan *span_at(gomem_heap *h, uint64_t addr);
 // span_owner: the P whose cache has s, NULL: none.

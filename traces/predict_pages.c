@@ -28,7 +28,8 @@ page_info *pages_at(page_table *t, uint64_t addr) {
 	return piece == NULL ? NULL : &piece->pages[page % predictPiecePages];
 }
 
-page_info *pages_make(page_table *t, uint64_t addr) {
+// pages_make makes the entry of a page. NULL: out of memory.
+static page_info *pages_make(page_table *t, uint64_t addr) {
 	page_info *pi = pages_at(t, addr);
 	if (pi != NULL) {
 		return pi;

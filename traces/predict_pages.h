@@ -44,9 +44,8 @@ typedef struct page_table {
 	page_piece *pieces, *last;
 } page_table;
 
-// pages_at gives the entry of a page, NULL where no span ever was. pages_make makes it; NULL: out of memory.
+// pages_at gives the entry of a page, NULL where no span ever was.
 page_info *pages_at(page_table *t, uint64_t addr);
-page_info *pages_make(page_table *t, uint64_t addr);
 bool pages_span(page_table *t, uint64_t base, uint64_t npages, uint16_t class);
 void pages_unspan(page_table *t, uint64_t base);
 // pages_base gives the base of the span that covers addr, 0: none.

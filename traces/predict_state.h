@@ -99,17 +99,17 @@ void pr_countAdopted(predictor *pr, predict_kind kind);
 void pr_countMismatch(predictor *pr, predict_kind kind, uint64_t predicted, const char *why);
 void pr_lateAdd(predictor *pr, uint64_t addr, predict_kind kind, bool counted, const char *why);
 bool pr_lateTake(predictor *pr, uint64_t addr);
-// lateEnd: an object that never came was none: what skipped its slot was no equal decision.
+// pr_lateEnd: an object that never came was none: what skipped its slot was no equal decision.
 void pr_lateEnd(predictor *pr);
 
 // ---- predict_marks.c
 
 sweep_group *pr_groupAt(predictor *pr, uint64_t base);
-// showGroups makes the sweeps of this cycle known before they happen: their marks are an input.
+// pr_showGroups makes the sweeps of this cycle known before they happen: their marks are an input.
 void pr_showGroups(predictor *pr);
-// loadMarks: an object lives if the trace does not say that this sweep frees it.
+// pr_loadMarks: an object lives if the trace does not say that this sweep frees it.
 void pr_loadMarks(void *ctx, gomem_heap *h, gomem_p *p, mspan *s);
-// keepSpan: the port's sweeper came to a span before the P that took it, and freed it. It is made again.
+// pr_keepSpan: the port's sweeper came to a span before the P that took it, and freed it. It is made again.
 void pr_keepSpan(predictor *pr);
 static inline bool pr_isUnswept(const predictor *pr, mspan *s) {
 	return atomic_load(&s->sweepgen) == pr->h->sweepgen - 2;
@@ -119,26 +119,26 @@ static inline bool pr_isUnswept(const predictor *pr, mspan *s) {
 
 // pr_reclaimUntil: p reclaims pages and comes to stop.
 void pr_reclaimUntil(predictor *pr, gomem_p *p, const mspan *stop);
-// deductCredit is called before mcentral looks for a span, or a large one is allocated.
+// pr_deductCredit is called before mcentral looks for a span, or a large one is allocated.
 void pr_deductCredit(void *ctx, gomem_heap *h, gomem_p *p, uintptr_t spanBytes, uintptr_t callerSweepPages);
-// growing: mcentral found nothing, or a large object is allocated. What the trace says is reclaimed first, is.
+// pr_growing: mcentral found nothing, or a large object is allocated. What the trace says is reclaimed first, is.
 void pr_growing(void *ctx, gomem_heap *h, gomem_p *p, uintptr_t npages);
 void pr_noTrigger(void *ctx, gomem_heap *h, gomem_p *p);
 void pr_onRegion(predictor *pr, gomem_p *p, const gotrace_event *e);
 
 // ---- predict_sweep.c
 
-// toldLater: the trace comes to the sweep of s yet: so far it was not swept.
+// pr_toldLater: the trace comes to the sweep of s yet: so far it was not swept.
 sweep_group *pr_toldLater(predictor *pr, const mspan *s);
-// putOff takes s out of its set until the trace comes to it: its turn has come, but another M that has it has not told yet.
+// pr_putOff takes s out of its set until the trace comes to it: its turn has come, but another M that has it has not told yet.
 void pr_putOff(predictor *pr, mspan *s, sweep_group *g);
-// refillTook: mcentral has taken s from its set, for the P that allocates in it next.
+// pr_refillTook: mcentral has taken s from its set, for the P that allocates in it next.
 sweep_group *pr_refillTook(predictor *pr, const mspan *s);
-// sweepOne sweeps the next span. What is told later ends it, or is passed over if a later one was surely swept.
+// pr_sweepOne sweeps the next span. What is told later ends it, or is passed over if a later one was surely swept.
 bool pr_sweepOne(predictor *pr, gomem_p *p, bool passOver);
 void pr_forceSweep(predictor *pr, mspan *s);
 bool pr_isHidden(predictor *pr, const mspan *s);
-// sweeperEnd: the background sweeper stops after whole batches, or when nothing is left.
+// pr_sweeperEnd: the background sweeper stops after whole batches, or when nothing is left.
 void pr_sweeperEnd(predictor *pr, gomem_p *p);
 void pr_onGoStart(predictor *pr, gomem_p *p, const gotrace_event *e);
 void pr_onObjectFree(predictor *pr, const gotrace_event *e);
@@ -147,41 +147,41 @@ void pr_unhide(predictor *pr, const mspan *s);
 
 // ---- predict_flush.c
 
-// dropUnused: Go never has a cached span without an object. The port may, where it was told wrongly.
+// pr_dropUnused: Go never has a cached span without an object. The port may, where it was told wrongly.
 void pr_dropUnused(predictor *pr, gomem_p *p);
 void pr_flushPcache(predictor *pr, gomem_p *p);
-// flushP flushes what is left in p's cache.
+// pr_flushP flushes what is left in p's cache.
 void pr_flushP(predictor *pr, gomem_p *p);
-// flushSome flushes p's cache, class after class, as far as the trace has come: other Ms do the same with other caches, and each span goes
+// pr_flushSome flushes p's cache, class after class, as far as the trace has come: other Ms do the same with other caches, and each span goes
 // into its set at the end of its own sweep. false: there is more.
 bool pr_flushSome(predictor *pr, gomem_p *p);
 void pr_flushAll(predictor *pr);
 void pr_finishSweep(predictor *pr);
 void pr_beginSweeping(predictor *pr);
-// endCycle: a cycle that was under way when the trace began has no beginning.
+// pr_endCycle: a cycle that was under way when the trace began has no beginning.
 void pr_endCycle(predictor *pr);
 void pr_beginIdle(predictor *pr);
-// goOnFlushing: the trace has come further in some sweep.
+// pr_goOnFlushing: the trace has come further in some sweep.
 void pr_goOnFlushing(predictor *pr);
-// endedCycle: the M that ended the cycle does other things now, or it was long ago: it has flushed the idle Ps before.
+// pr_endedCycle: the M that ended the cycle does other things now, or it was long ago: it has flushed the idle Ps before.
 bool pr_endedCycle(const predictor *pr, const gotrace_event *e);
 
 // ---- predict_spans.c
 
 predict_kind pr_spanKind(uint16_t class);
 static inline bool pr_usesCache(const gomem_p *p, uint64_t npages) { return p != NULL && npages < pageCachePages / 4; }
-// pcacheRefilled: the cache that p allocates from is one that the port filled.
+// pr_notePcache: the cache that p allocates from is one that the port filled.
 void pr_notePcache(predictor *pr, gomem_p *p, uint64_t before);
-// placeSpan predicts the address of a span, compares it and moves it. NULL: out of memory.
+// pr_placeSpan predicts the address of a span, compares it and moves it. NULL: out of memory.
 mspan *pr_comparePlace(predictor *pr, gomem_p *p, mspan *s, const gotrace_event *e);
 mspan *pr_placeSpan(predictor *pr, gomem_p *p, const gotrace_event *e);
 
 // ---- predict_refill.c
 
-// unrefill takes back what the port chose: x, p's span now. hold: it is not to be chosen again in this cycle. Else it stays the first,
+// pr_unrefill takes back what the port chose: x, p's span now. hold: it is not to be chosen again in this cycle. Else it stays the first,
 // or goes behind the others if Go passed it over before.
 void pr_unrefill(predictor *pr, gomem_p *p, mspan *x, bool hold);
-// refill lets the port choose p's next span of class spc.
+// pr_refill lets the port choose p's next span of class spc.
 mspan *pr_refill(predictor *pr, gomem_p *p, spanClass spc);
 bool pr_onSpanAlloc(predictor *pr, gomem_p *p, const gotrace_event *e);
 
