@@ -80,7 +80,7 @@ static bool bad(reading *r, const char *why) {
 
 // add gives room for one more, zeroed; NULL: out of memory.
 static void *add(reading *r, list *l, size_t size) {
-	if (l->n >= MAX_OPS || !array_grow(&l->p, &l->cap, l->n, size)) {
+	if (l->n >= MAX_OPS || !array_grow(&l->p, &l->cap, l->n, size) || l->p == NULL) {
 		(void)bad(r, "out of memory");
 		return NULL;
 	}
