@@ -108,6 +108,80 @@ static void testLate(void **state) {
 	predict_result_free(&r);
 }
 
+// on gives the last event an M and a P.
+static void on(script *s, uint64_t m, int32_t p) {
+	s->events[s->n - 1].m = m;
+	s->events[s->n - 1].p = p;
+}
+
+// stopScript: goroutine g takes a slot of P 0 and stops; another one takes the next slot; then g runs on P 1, and tells `told`.
+static script *stopScript(uint64_t told, bool tellsStop) {
+	script *s = begin();
+	add(s, GOTRACE_GO_START, 0, 7, 0);
+	allocate(s, heap + 48);
+	if (tellsStop) {
+		add(s, GOTRACE_GO_STOP, 0, 0, 0);
+	}
+	add(s, GOTRACE_GO_START, 0, 8, 0);
+	allocate(s, heap + 3 * 48);
+	add(s, GOTRACE_PROC_START, 0, 0, 0);
+	on(s, 2, 1);
+	add(s, GOTRACE_GO_START, 0, 7, 0);
+	on(s, 2, 1);
+	allocate(s, told);
+	on(s, 2, 1);
+	return s;
+}
+
+static void testToldAfterStop(void **state) {
+	(void)state;
+	predict_result r = run(stopScript(heap + 2 * 48, true));
+	checkCount(&r, PREDICT_SMALL, 3, 0, 0, 0);
+	assert_int_equal(r.early, 1);
+	predict_result_free(&r);
+	r = run(stopScript(heap + 2 * 48, false));
+	checkCount(&r, PREDICT_SMALL, 2, 1, 0, 0);
+	assert_int_equal(r.early, 0);
+	predict_result_free(&r);
+	r = run(stopScript(heap + 5 * 48, true));
+	assert_int_equal(r.early, 0);
+	assert_int_equal(r.kinds[PREDICT_SMALL].mismatch, 1); // slot 2 was skipped, and never came
+	predict_result_free(&r);
+}
+
+// refillScript: P 0 gets a span, says so, and tells its object after P 1 has got the next one.
+static script *refillScript(bool tells) {
+	script *s = calloc(1, sizeof(*s));
+	assert_non_null(s);
+	for (unsigned i = 0; i < 3; i++) {
+		add(s, GOTRACE_SPAN, heap + i * PAGE, 1, SCAN48);
+		add(s, GOTRACE_OBJECT, heap + i * PAGE, 0, 0);
+	}
+	add(s, GOTRACE_SNAPSHOT_END, 0, 0, 0);
+	if (tells) {
+		add(s, GOTRACE_HEAP_ALLOC, 0, 1 << 20, 0);
+	}
+	add(s, GOTRACE_PROC_START, 0, 0, 0);
+	on(s, 2, 1);
+	add(s, GOTRACE_HEAP_ALLOC, 0, 1 << 20, 0);
+	on(s, 2, 1);
+	allocate(s, heap + PAGE + 48);
+	on(s, 2, 1);
+	allocate(s, heap + 48);
+	return s;
+}
+
+static void testRefillToldBefore(void **state) {
+	(void)state;
+	predict_result r = run(refillScript(true));
+	checkCount(&r, PREDICT_REFILL, 2, 0, 0, 0);
+	checkCount(&r, PREDICT_SMALL, 2, 0, 0, 0);
+	predict_result_free(&r);
+	r = run(refillScript(false));
+	checkCount(&r, PREDICT_REFILL, 0, 0, 2, 0); // the snapshot does not tell which of them is first
+	predict_result_free(&r);
+}
+
 static void testNeverTold(void **state) {
 	(void)state;
 	script *s = begin();
@@ -215,9 +289,11 @@ static void testNoSnapshot(void **state) {
 
 // ---- one event of a recorded trace is altered
 
-static const char *const tracePath = "traces/gotrace-data/compile-p1.trace.zst";
+static const char *const oneP = "traces/gotrace-data/compile-p1.trace.zst";
+static const char *const fourPs = "traces/gotrace-data/compile-p4.trace.zst";
 
 typedef struct altered {
+	const char *path;
 	gotrace *t;
 	page_table pages;
 	predict_kind kind;
@@ -270,14 +346,14 @@ static bool alteredRewind(void *ctx, gmt_error *err) {
 	altered *a = ctx;
 	gotrace_close(a->t);
 	pages_free(&a->pages);
-	a->t = gotrace_open(tracePath, (gotrace_options){.goroutines = true}, err);
+	a->t = gotrace_open(a->path, (gotrace_options){.goroutines = true}, err);
 	a->countdown = countdown;
 	return a->t != NULL;
 }
 
-static predict_result runAltered(predict_kind kind, unsigned nth) {
+static predict_result runAltered(const char *path, predict_kind kind, unsigned nth) {
 	gmt_error err = {{0}};
-	altered a = {.kind = kind};
+	altered a = {.path = path, .kind = kind};
 	countdown = nth;
 	assert_true(alteredRewind(&a, &err));
 	const predict_source src = {.ctx = &a,
@@ -301,32 +377,42 @@ static uint64_t allMismatches(const predict_result *r) {
 	return n;
 }
 
-static void testAltered(void **state) {
-	(void)state;
+// checkAltered alters events, `times` as far into the trace as in the shortest one.
+static void checkAltered(const char *path, unsigned times) {
 	static const struct {
 		predict_kind kind;
 		unsigned nth;
-	} cases[] = {{PREDICT_TINY, 200}, {PREDICT_SMALL, 500}, {PREDICT_LARGE, 2}, {PREDICT_SPAN_SMALL, 200},
+	} cases[] = {{PREDICT_TINY, 200}, {PREDICT_SMALL, 500}, {PREDICT_LARGE, 1}, {PREDICT_SPAN_SMALL, 200},
 		{PREDICT_SPAN_LARGE, 4}, {PREDICT_SPAN_MANUAL, 5}};
-	predict_result r = runAltered(PREDICT_TINY, 0);
-	assert_int_equal(allMismatches(&r), 0);
-	predict_result_free(&r);
+	predict_result whole = runAltered(path, PREDICT_TINY, 0);
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		r = runAltered(cases[i].kind, cases[i].nth);
-		const bool found = r.kinds[cases[i].kind].mismatch != 0;
+		const predict_kind kind = cases[i].kind;
+		predict_result r = runAltered(path, kind, cases[i].nth * times);
+		const bool found = r.kinds[kind].mismatch > whole.kinds[kind].mismatch;
 		if (!found) {
-			print_message("%s: the altered event was not found\n", predict_kind_names[cases[i].kind]);
+			print_message("%s: %s: the altered event was not found\n", path, predict_kind_names[kind]);
 		}
 		assert_true(found);
-		assert_true(allMismatches(&r) != 0);
 		predict_result_free(&r);
 	}
+	predict_result_free(&whole);
+}
+
+static void testAltered(void **state) {
+	(void)state;
+	predict_result r = runAltered(oneP, PREDICT_TINY, 0);
+	assert_int_equal(allMismatches(&r), 0);
+	predict_result_free(&r);
+	checkAltered(oneP, 1);
+	checkAltered(fourPs, 3);
 }
 
 int main(void) {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(testLowestSlot),
 		cmocka_unit_test(testLate),
+		cmocka_unit_test(testToldAfterStop),
+		cmocka_unit_test(testRefillToldBefore),
 		cmocka_unit_test(testNeverTold),
 		cmocka_unit_test(testSpans),
 		cmocka_unit_test(testRefillTooEarly),

@@ -338,6 +338,9 @@ static int other_event(gotrace *t, gt_m *m, gotrace_event *e) {
 		return proc_status(t, m, e);
 	case GT_EV_GO_START:
 		return t->options.goroutines ? number(e, GOTRACE_GO_START, h->a[0]) : 0;
+	case GT_EV_GO_STOP:
+	case GT_EV_GO_BLOCK:
+		return t->options.goroutines ? number(e, GOTRACE_GO_STOP, 0) : 0;
 	case GT_EV_STW_BEGIN:
 		return stw_begin(t, h, e);
 	case GT_EV_STW_END:
@@ -654,6 +657,7 @@ const char *gotrace_kind_name(gotrace_kind k) {
 		[GOTRACE_PROC_START] = "proc-start",
 		[GOTRACE_PROC_STOP] = "proc-stop",
 		[GOTRACE_GO_START] = "go-start",
+		[GOTRACE_GO_STOP] = "go-stop",
 	};
 	return k < GOTRACE_KINDS ? names[k] : "?";
 }

@@ -33,6 +33,7 @@ typedef enum gotrace_kind {
 	GOTRACE_PROC_START, // p got the M m. It may have had another: that it was stolen from that may be told late, or not at all
 	GOTRACE_PROC_STOP, // p lost its M: that is m, or it was in a system call and m is who took p away
 	GOTRACE_GO_START,  // n: the goroutine that this M runs from now on. Only if asked for
+	GOTRACE_GO_STOP,   // it does not run any more: it was preempted, or waits. Only if asked for
 	GOTRACE_KINDS
 } gotrace_kind;
 
@@ -62,7 +63,7 @@ typedef struct gotrace gotrace;
 // of that is whole, in the order of the merge: what other Ms did before is there too. Damage in the first generation leaves nothing, unless it is in
 // an event.
 typedef struct gotrace_options {
-	bool goroutines; // tell GOTRACE_GO_START
+	bool goroutines; // tell GOTRACE_GO_START and GOTRACE_GO_STOP
 	bool salvage;    // what stands behind damage is left out, instead of refusing the file
 } gotrace_options;
 

@@ -126,6 +126,10 @@ static bool onTimed(predictor *pr, const predict_source *src, const gotrace_even
 	case GOTRACE_GO_START:
 		pr_onGoStart(pr, p, e);
 		return true;
+	case GOTRACE_GO_STOP:
+	case GOTRACE_HEAP_ALLOC:
+		pr_onEarly(pr, p);
+		return true;
 	case GOTRACE_SWEEP_BEGIN:
 	case GOTRACE_SWEEP_END:
 		pr_onRegion(pr, p, e);
@@ -196,9 +200,10 @@ static bool makeHeap(predictor *pr) {
 		return false;
 	}
 	pr->ps = calloc((size_t)n, sizeof(*pr->ps));
+	pr->hidden = calloc((size_t)n, sizeof(*pr->hidden));
 	pr->out->procs = n;
 	pr->out->green_tea = !pr->sweeps.noGreenTea;
-	return pr->ps != NULL;
+	return pr->ps != NULL && pr->hidden != NULL;
 }
 
 static bool run(predictor *pr, const predict_source *src, gmt_error *err) {
@@ -238,6 +243,7 @@ static void predictorFree(predictor *pr) {
 	snapshot_free(&pr->snap);
 	sweeps_free(&pr->sweeps);
 	free(pr->ps);
+	free(pr->hidden);
 	free(pr);
 }
 

@@ -61,6 +61,7 @@ typedef struct predict_result {
 	uint64_t events, cycles, snapshot_spans, snapshot_objects;
 	uint64_t given[GOTRACE_KINDS]; // events by kind
 	uint64_t untold;               // spans that only their end tells
+	uint64_t early;                // objects that were taken before they were told
 	int32_t procs;                 // Ps that did something
 	bool green_tea;
 	char stopped[256];      // the port threw, and why: what follows was not compared. Empty: it reached the end

@@ -328,6 +328,25 @@ void pcache_adopt(predict_heap *ph, gomem_p *p, uint64_t base, uint64_t from, bo
 	p->pcache = (pageCache){.base = block, .cache = cache};
 }
 
+void pcache_extend(predict_heap *ph, gomem_p *p, uint64_t from, uint64_t to) {
+	gomem_heap *h = ph->h;
+	const gomem_layout *L = layout_get(&h->env);
+	const pallocData *chunk = pageAlloc_tryChunkOf(L, &h->pages, chunkIndex(L, p->pcache.base));
+	if (chunk == NULL) {
+		return;
+	}
+	const uint64_t inUse = pageBits_block64(&chunk->pallocBits.b, chunkPageIndex(L, p->pcache.base));
+	lock(&h->env, &h->lock);
+	for (unsigned i = 0; i < pageCachePages; i++) {
+		const uint64_t page = p->pcache.base + ((uint64_t)i << predictPageShift);
+		if (page >= from && page < to && (inUse >> i & 1) == 0) {
+			claimPage(h, page);
+			p->pcache.cache |= (uint64_t)1 << i;
+		}
+	}
+	unlock(&h->env, &h->lock);
+}
+
 void pcache_dropBelow(predict_heap *ph, gomem_p *p, uint64_t addr) {
 	gomem_heap *h = ph->h;
 	lock(&h->env, &h->lock);

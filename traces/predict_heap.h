@@ -74,6 +74,8 @@ void span_putOff(gomem_heap *h, mspan *s);
 bool span_putOn(gomem_heap *h, mspan *s);
 // pcache_adopt makes the block around base p's page cache: what is free in it from `from` on. unseen: only pages that were never in a span.
 void pcache_adopt(predict_heap *ph, gomem_p *p, uint64_t base, uint64_t from, bool unseen);
+// pcache_extend puts what is free from `from` to below `to` into p's page cache, whose block has it.
+void pcache_extend(predict_heap *ph, gomem_p *p, uint64_t from, uint64_t to);
 // pcache_dropBelow gives what p's page cache has below addr back to the heap.
 void pcache_dropBelow(predict_heap *ph, gomem_p *p, uint64_t addr);
 static inline uint64_t pcache_block(uint64_t base) {

@@ -31,6 +31,10 @@ static void tinyShared(p_state *ps, uint64_t block) {
 	ps->tinyKnown = true;
 }
 
+bool pr_hasTiny(const predictor *pr, const gomem_p *p, uint64_t slot) { return tinyHas(&pr->ps[p->id], slot); }
+
+void pr_tookTiny(predictor *pr, const gomem_p *p, uint64_t slot) { tinyTook(&pr->ps[p->id], slot); }
+
 // onShared: an object in a slot that is taken: a tiny block that is shared, or the event of an object that is told twice.
 static void onShared(predictor *pr, gomem_p *p, uint64_t slot, predict_kind kind) {
 	if (kind != PREDICT_TINY) {
@@ -173,6 +177,9 @@ static void onLarge(predictor *pr, const mspan *s, const gotrace_event *e) {
 }
 
 void pr_onObject(predictor *pr, gomem_p *p, const gotrace_event *e) {
+	if (e->kind == GOTRACE_OBJECT_ALLOC && pr_isEarly(pr, p)) {
+		return;
+	}
 	mspan *s = span_at(pr->h, e->addr);
 	if (s == NULL || mspan_state(s) != mSpanInUse) {
 		if (!pr_lateTake(pr, e->addr & ~(uint64_t)7)) {

@@ -104,12 +104,24 @@ typedef struct m_state {
 	uint32_t lastGroup;
 	uint64_t g; // that it runs, and the cycle in which it began to
 	uint32_t gCycle;
+	bool resumed;       // g runs again, and told nothing since
+	uint64_t heapAlloc; // the event that told how large the heap is, if nothing was told since; 0: none
 } m_state;
+
+// What is known of a goroutine that stopped: another M may run it next.
+typedef struct g_state {
+	uint64_t g;
+	UT_hash_handle hh;
+	uint64_t stopped; // the event; 0: it has not stopped
+	uint64_t heapAlloc;
+	uint32_t lastRegion, lastGroup; // these three as of an M
+} g_state;
 
 typedef struct collector {
 	predict_sweeps *out;
 	page_table pages;
 	m_state *ms, *lastM;
+	g_state *gs;
 	uint32_t cycle, votes;      // for out->sweeper
 	bool begun, marking, early; // early: sweeps were told before the end of the cycle
 	uint64_t events;            // before this one
@@ -130,6 +142,20 @@ static m_state *stateOf(collector *c, uint64_t m) {
 		HASH_ADD(hh, c->ms, m, sizeof(m), s);
 	}
 	c->lastM = s;
+	return s;
+}
+
+static g_state *goroutineOf(collector *c, uint64_t g) {
+	g_state *s;
+	HASH_FIND(hh, c->gs, &g, sizeof(g), s);
+	if (s == NULL) {
+		s = calloc(1, sizeof(*s));
+		if (s == NULL) {
+			return NULL;
+		}
+		s->g = g;
+		HASH_ADD(hh, c->gs, g, sizeof(g), s);
+	}
 	return s;
 }
 
@@ -312,6 +338,57 @@ static void collectAlloc(collector *c, m_state *m, const gotrace_event *e) {
 	checkGreenTea(c, e);
 }
 
+// collectEarly notes when the slot of an object was taken, if that was not at its event.
+static bool collectEarly(collector *c, m_state *m, const gotrace_event *e) {
+	predict_sweeps *w = c->out;
+	early_object o = {.taken = m->heapAlloc, .told = c->events, .addr = e->addr, .refilled = m->heapAlloc != 0};
+	m->heapAlloc = 0;
+	if (o.taken == 0 && m->resumed) {
+		const g_state *g = goroutineOf(c, m->g);
+		if (g == NULL) {
+			return false;
+		}
+		o.taken = g->stopped;
+	}
+	if (o.taken == 0) {
+		return true;
+	}
+	if (!grow(&w->early, &w->capEarly, w->nearly, sizeof(*w->early))) {
+		return false;
+	}
+	w->early[w->nearly++] = o;
+	return true;
+}
+
+static bool collectGoStop(collector *c, m_state *m) {
+	g_state *g = m->g != 0 ? goroutineOf(c, m->g) : NULL;
+	if (g != NULL) {
+		g->stopped = c->events;
+		g->heapAlloc = m->heapAlloc;
+		g->lastRegion = m->lastRegion;
+		g->lastGroup = m->lastGroup;
+	}
+	m->lastGroup = m->lastRegion = 0;
+	m->heapAlloc = 0;
+	return m->g == 0 || g != NULL;
+}
+
+static bool collectGoStart(collector *c, m_state *m, const gotrace_event *e) {
+	g_state *g = goroutineOf(c, e->n);
+	if (g == NULL) {
+		return false;
+	}
+	m->g = e->n;
+	m->gCycle = c->cycle;
+	m->resumed = true;
+	m->heapAlloc = g->heapAlloc;
+	m->lastRegion = g->lastRegion;
+	m->lastGroup = g->lastGroup;
+	g->heapAlloc = 0;
+	g->lastRegion = g->lastGroup = 0;
+	return true;
+}
+
 // noteTold: the trace tells of a span of n pages.
 static void noteTold(collector *c, uint64_t base, uint64_t n) {
 	for (uint64_t i = 0; i < n; i++) {
@@ -371,6 +448,7 @@ static bool collectEvent(collector *c, const gotrace_event *e) {
 	switch ((gotrace_kind)e->kind) {
 	case GOTRACE_SPAN:
 	case GOTRACE_SPAN_ALLOC:
+		m->resumed = false;
 		return collectSpan(c, m, e);
 	case GOTRACE_SPAN_FREE:
 		return collectSpanFree(c, m, e);
@@ -379,6 +457,10 @@ static bool collectEvent(collector *c, const gotrace_event *e) {
 		return true;
 	case GOTRACE_OBJECT_ALLOC:
 		collectAlloc(c, m, e);
+		if (!collectEarly(c, m, e)) {
+			return false;
+		}
+		m->resumed = false;
 		return true;
 	case GOTRACE_OBJECT_FREE:
 		return collectFree(c, m, e);
@@ -390,11 +472,15 @@ static bool collectEvent(collector *c, const gotrace_event *e) {
 		c->begun = false;
 		return true;
 	case GOTRACE_GC_END:
+		m->heapAlloc = 0; // caches are flushed, and that tells it too
 		endCycle(c);
 		return true;
 	case GOTRACE_GO_START:
-		m->g = e->n;
-		m->gCycle = c->cycle;
+		return collectGoStart(c, m, e);
+	case GOTRACE_GO_STOP:
+		return collectGoStop(c, m);
+	case GOTRACE_HEAP_ALLOC:
+		m->heapAlloc = c->events;
 		return true;
 	case GOTRACE_SWEEP_BEGIN:
 		return collectRegionBegin(c, m);
@@ -415,12 +501,24 @@ static void collectorFree(collector *c) {
 		free(m);
 		m = next;
 	}
+	g_state *g = c->gs;
+	HASH_CLEAR(hh, c->gs);
+	while (g != NULL) {
+		g_state *const next = g->hh.next;
+		free(g);
+		g = next;
+	}
 }
 
 static int byBase(const void *a, const void *b) {
 	const untold_span *x = a, *y = b;
 	return x->base != y->base ? (x->base > y->base) - (x->base < y->base)
 							  : (x->freed > y->freed) - (x->freed < y->freed);
+}
+
+static int byTaken(const void *a, const void *b) {
+	const uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+	return (x > y) - (x < y);
 }
 
 untold_span *sweeps_untold(const predict_sweeps *w, uint64_t base, uint64_t now) {
@@ -436,6 +534,25 @@ untold_span *sweeps_untold(const predict_sweeps *w, uint64_t base, uint64_t now)
 	}
 	untold_span *u = low < w->nuntold ? &w->untold[low] : NULL;
 	return u != NULL && u->base == base && u->since <= now && !u->placed ? u : NULL;
+}
+
+// sortEarly makes the list by the event at which the slot was taken.
+static bool sortEarly(predict_sweeps *w) {
+	uint64_t(*keys)[2] = calloc((size_t)w->nearly + 1, sizeof(*keys));
+	w->earlyByTaken = calloc((size_t)w->nearly + 1, sizeof(*w->earlyByTaken));
+	const bool ok = keys != NULL && w->earlyByTaken != NULL;
+	for (uint32_t i = 0; ok && i < w->nearly; i++) {
+		keys[i][0] = w->early[i].taken;
+		keys[i][1] = i;
+	}
+	if (ok) {
+		qsort(keys, w->nearly, sizeof(*keys), byTaken);
+	}
+	for (uint32_t i = 0; ok && i < w->nearly; i++) {
+		w->earlyByTaken[i] = (uint32_t)keys[i][1];
+	}
+	free(keys);
+	return ok;
 }
 
 bool sweeps_collect(const predict_source *src, predict_sweeps *out, gmt_error *err) {
@@ -454,6 +571,10 @@ bool sweeps_collect(const predict_source *src, predict_sweeps *out, gmt_error *e
 	collectorFree(&c);
 	if (out->nuntold > 0) {
 		qsort(out->untold, out->nuntold, sizeof(*out->untold), byBase);
+	}
+	if (ok && got == 0 && !sortEarly(out)) {
+		(void)snprintf(err->text, sizeof(err->text), "out of memory");
+		ok = false;
 	}
 	return ok && got == 0;
 }
@@ -475,5 +596,7 @@ void sweeps_free(predict_sweeps *w) {
 	free(w->chunks);
 	free(w->acquired);
 	free(w->untold);
+	free(w->early);
+	free(w->earlyByTaken);
 	*w = (predict_sweeps){0};
 }

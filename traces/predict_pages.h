@@ -91,6 +91,15 @@ typedef struct untold_span {
 } untold_span;
 enum { untoldPages = 4 }; // what stacks of up to 32 KiB come from: how many there are is not told either
 
+// mallocgc tells of an object at its end. Two things say that it took the slot before: it tells how large the heap is when it has got a span for a
+// P's cache; and what is told first of a goroutine that runs again may have been taken before it stopped.
+typedef struct early_object {
+	uint64_t taken, told; // events: the slot was taken at, or before, the first one
+	uint64_t addr;
+	bool refilled; // the P's cache got a span then
+	bool done;     // second pass: it was taken
+} early_object;
+
 typedef struct predict_sweeps {
 	sweep_group *groups;
 	uint32_t len;
@@ -108,6 +117,10 @@ typedef struct predict_sweeps {
 	untold_span *untold; // by base, then by freed
 	uint32_t nuntold;
 	size_t capUntold;
+	early_object *early;    // by told
+	uint32_t *earlyByTaken; // indices of these by taken
+	size_t capEarly;
+	uint32_t nearly;
 	int32_t procs;    // largest P + 1
 	uint64_t sweeper; // the goroutine that sweeps in the background; 0: not known
 	bool noGreenTea;  // an object lies where Green Tea has its mark bits

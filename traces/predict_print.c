@@ -157,6 +157,9 @@ static void printText(const char *path, const predict_result *r, const gotrace *
 	if (r->untold > 0) {
 		printf(", %" PRIu64 " spans that the trace only frees", r->untold);
 	}
+	if (r->early > 0) {
+		printf(", when %" PRIu64 " objects took their slots", r->early);
+	}
 	printf("\n");
 	printf("%.2f s, peak memory %" PRIu64 " KiB\n", seconds, show_peak_kib());
 }

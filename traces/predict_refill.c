@@ -32,6 +32,9 @@ void pr_unrefill(predictor *pr, gomem_p *p, mspan *x, bool hold) {
 	span_uncache(pr->h, p, x);
 	if (pr->grew) {
 		span_unalloc(&pr->ph, p, x);
+		if (p->pcache.base != pr->pcacheBefore) {
+			pr_flushPcache(pr, p); // it was filled for x
+		}
 		return;
 	}
 	const bool again = pr->passed[x->spanclass] == x->startAddr;
@@ -48,6 +51,7 @@ mspan *pr_refill(predictor *pr, gomem_p *p, spanClass spc) {
 	retire(pr, p, spc);
 	pr->grew = false;
 	pr->refilling = spc;
+	pr->pcacheBefore = p->pcache.base;
 	if (!mcache_refill(pr->h, p, p->mcache, spc)) {
 		pr->noMemory = true;
 		return NULL;

@@ -62,21 +62,30 @@ static bool isHeldUnseen(predictor *pr, uint64_t base, uint64_t npages) {
 	return false;
 }
 
-// someHidden: a P may still have pages in its cache that it had when the trace began.
-static bool someHidden(const predictor *pr) {
+// mayHide: a P may still have the page in its cache, that it had when the trace began. Each has one block of pages at most.
+static bool mayHide(predictor *pr, uint64_t page) {
+	const uint64_t block = pcache_block(page);
+	int32_t hidden = 0;
 	for (int32_t i = 0; i < pr->h->nallp; i++) {
-		if (pr->ps[i].pcache != PCACHE_KNOWN) {
-			return true;
+		hidden += pr->ps[i].pcache != PCACHE_KNOWN;
+	}
+	for (int32_t i = 0; i < pr->nhidden; i++) {
+		if (pr->hidden[i] == block) {
+			return hidden > 0;
 		}
 	}
-	return false;
+	if (pr->nhidden >= hidden) {
+		return false;
+	}
+	pr->hidden[pr->nhidden++] = block;
+	return true;
 }
 
 // wrongSpan puts s where Go has it, and says what that means.
 static bool wrongSpan(predictor *pr, gomem_p *p, mspan *s, const gotrace_event *e) {
 	const uint64_t predicted = s->startAddr;
 	const predict_kind kind = pr_spanKind(e->class);
-	const bool unseen = someHidden(pr) && isUnseen(pr, predicted, e->n);
+	const bool unseen = isUnseen(pr, predicted, e->n) && mayHide(pr, predicted);
 	const bool hiddenCache = pr_usesCache(p, e->n) && pr->ps[p->id].pcache != PCACHE_KNOWN;
 	if (unseen || hiddenCache || isHeldUnseen(pr, e->addr, e->n)) {
 		pr_countAdopted(pr, kind);
@@ -94,6 +103,8 @@ static bool wrongSpan(predictor *pr, gomem_p *p, mspan *s, const gotrace_event *
 	if (single && p->pcache.base == block) {
 		// The lowest page of a cache is taken: Go's has none below, they were freed after it was filled.
 		pcache_dropBelow(&pr->ph, p, e->addr);
+		// And if the port's had none so low, Go's was filled later than the port's: it has all that was free.
+		pcache_extend(&pr->ph, p, e->addr, predicted);
 	}
 	if (single && p->pcache.base != block) {
 		pr_flushPcache(pr, p);

@@ -69,6 +69,7 @@ typedef struct predictor {
 	snapshot snap;
 	late_slot *late;
 	uint32_t cycle, nextGroup, nextRegion;
+	uint32_t nextTaken, nextTold; // of sweeps.earlyByTaken, sweeps.early
 	unsigned version;
 	bool imported, begun, marking, early; // early: sweeps were told before the end of the cycle
 	bool idlePending;                     // the idle Ps are still to be flushed
@@ -82,7 +83,10 @@ typedef struct predictor {
 	uint32_t sweeperCut; // spans of a batch of the background sweeper that was preempted
 	uint64_t kept; // base of a span without objects that Go did not free: mcentral swept it, and a P took it. 0: none
 	spanClass keptClass;
-	bool grew; // mcentral asked for a new span
+	uint64_t *hidden; // blocks of pages that are in a page cache that the snapshot hides: one for each P at most
+	int32_t nhidden;
+	uint64_t pcacheBefore; // base of the page cache of the P before its refill
+	bool grew;             // mcentral asked for a new span
 	spanClass refilling;
 	uint64_t passed[numSpanClasses]; // the last span that the port chose and Go did not
 	gomem_p *running;
@@ -187,6 +191,16 @@ bool pr_onSpanAlloc(predictor *pr, gomem_p *p, const gotrace_event *e);
 
 // ---- predict_objects.c
 
+// pr_hasTiny: slot is one of the tiny blocks that p may have; pr_tookTiny: it is from now on.
+bool pr_hasTiny(const predictor *pr, const gomem_p *p, uint64_t slot);
+void pr_tookTiny(predictor *pr, const gomem_p *p, uint64_t slot);
 void pr_onObject(predictor *pr, gomem_p *p, const gotrace_event *e);
+
+// ---- predict_early.c
+
+// pr_onEarly: at this event the slot of an object may be taken that is told later.
+void pr_onEarly(predictor *pr, gomem_p *p);
+// pr_isEarly: the object of this event was taken before.
+bool pr_isEarly(predictor *pr, gomem_p *p);
 
 #endif
