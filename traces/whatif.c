@@ -136,7 +136,7 @@ static void print_pair(session *s) {
 	whatif_print_pair(s->args, &s->in, &s->recorded, &s->changed);
 	if (s->config.paced) {
 		printf(
-			"\nCycles of the changed side begin by the trigger rule. What died is known only as of the %u recorded cycles:\n"
+			"\nCycles of the changed side begin by the pacer. What died is known only as of the %u recorded cycles:\n"
 			"compare with --gogc 100, not with the recorded side (docs/WHATIF.md).\n",
 			s->in.lives->cycles);
 	}

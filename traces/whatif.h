@@ -45,7 +45,7 @@ typedef struct whatif_config {
 	bool ownClasses; // classes are used, and not Go's
 	bool greenTea, randomBase;
 	bool hugePages;   // the simulated OS backs untouched huge pages as a whole
-	bool paced;       // cycles by the trigger rule instead of the recorded ones
+	bool paced;       // cycles by the pacer instead of the recorded ones
 	bool neverGC;     // GOGC=off
 	bool earlyDeaths; // with paced: what a recorded cycle found dead was dead from the cycle before on
 	uint64_t physPageSize, physHugePageSize;

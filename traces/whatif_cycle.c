@@ -1,12 +1,12 @@
-// whatif_cycle.c: whole cycles of a what-if run that are not the recorded ones: marking what lives, and the trigger rule.
+// whatif_cycle.c: whole cycles of a what-if run that are not the recorded ones: marking what lives, and the pacer.
 //
 // Invariants: a cycle is one step, done when no operation is under way; after it nothing is unswept of the cycle before
 //   the deadline never goes back
 #include "traces/whatif_run.h"
 
-// mark_all marks what lives; returns its bytes.
+// mark_all marks what lives; returns its bytes. What a scan of it looks at is work done, as the pacer counts it.
 static uint64_t mark_all(whatif *w) {
-	uint64_t live = 0;
+	uint64_t live = 0, scanned = 0;
 	gcResetMarkState(w->h);
 	for (intptr_t k = 0; k < w->h->allspans.len; k++) {
 		mspan *m = w->h->allspans.p[k];
@@ -15,31 +15,27 @@ static uint64_t mark_all(whatif *w) {
 			if (s->slot[i].asked != 0 && s->slot[i].death > w->deadline) {
 				mspan_setMarked(w->h, m, i);
 				live += s->elemsize;
+				scanned += spanClass_noscan(m->spanclass) ? 0 : s->elemsize;
 			}
 		}
 	}
+	atomic_store(&w->pacer.heapScanWork, (int64_t)scanned);
 	return live;
 }
 
-// wi_next_trigger is gcController's goal: heapminimum, or what lives and GOGC percent of it; with a memory limit not more than what the limit
-// leaves beside everything else that is mapped, but at least a twentieth of what lives and 1 MiB.
-uint64_t wi_next_trigger(const whatif *w, uint64_t live) {
+void wi_pace(whatif *w) {
 	const whatif_config *c = w->c;
-	const uint64_t least = ((uint64_t)4 << 20) * c->gogc / 100;
-	uint64_t goal = live + (uint64_t)((double)live * (double)c->gogc / 100);
-	goal = c->neverGC ? UINT64_MAX : goal < least ? least : goal;
-	if (c->memoryLimit == 0) {
-		return goal;
-	}
-	const uint64_t ready = w->h == NULL ? 0 : (uint64_t)atomic_load(&w->h->stats.mappedReady);
-	const uint64_t heap =
-		w->h == NULL ? 0 : sysMemStat_load(&w->h->stats.heapFree) + sysMemStat_load(&w->h->stats.heapInUse);
-	const uint64_t beside = ready > heap ? ready - heap : 0;
-	const uint64_t slack = c->memoryLimit / 100 * 3 > 1 << 20 ? c->memoryLimit / 100 * 3 : 1 << 20;
-	const uint64_t room = c->memoryLimit > beside + slack ? c->memoryLimit - beside - slack : 0;
+	const int64_t limit = c->memoryLimit == 0 || c->memoryLimit > INT64_MAX ? INT64_MAX : (int64_t)c->memoryLimit;
+	gcController_init(&w->pacer, &w->h->env, &w->h->stats, c->neverGC ? -1 : (int32_t)c->gogc, limit);
+	uint64_t goal;
+	w->trigger = gcController_trigger(&w->pacer, &goal);
+}
+
+// notAtOnce: if more lives than the limit has, Go's collector runs all the time, and its limiter leaves half of the CPU to the program. Here a cycle
+// takes no time: the program gets a twentieth of what lives.
+static uint64_t notAtOnce(const whatif *w, uint64_t trigger, uint64_t live) {
 	const uint64_t floor = live + (live / 20 > 1 << 20 ? live / 20 : 1 << 20);
-	const uint64_t limited = room > floor ? room : floor;
-	return goal < limited ? goal : limited;
+	return w->c->memoryLimit != 0 && trigger < floor ? floor : trigger;
 }
 
 void wi_do_cycle(whatif *w, stream *s) {
@@ -47,8 +43,10 @@ void wi_do_cycle(whatif *w, stream *s) {
 	s->off = true;
 	s->depth++;
 	finishsweep_m(h, NULL);
+	gcController_startCycle(&w->pacer, 0, h->gomaxprocs, false);
 	w->deadline = w->recordedCycle + (w->c->earlyDeaths ? 1 : 0);
 	const uint64_t live = mark_all(w);
+	gcController_endCycle(&w->pacer, 0, h->gomaxprocs);
 	gcSweep(h);
 	for (int32_t i = 0; i < h->nallp; i++) {
 		if (p_isAlive(h->allp[i])) {
@@ -57,9 +55,8 @@ void wi_do_cycle(whatif *w, stream *s) {
 	}
 	scavengeIndex_nextGen(&h->env, &h->pages.scav.index);
 	freeStackSpans(h, NULL);
-	atomic_store(&h->stats.heapLive, live);
-	w->trigger = wi_next_trigger(w, live);
-	gcPaceSweeper(h, w->trigger);
+	gcController_resetLive(&w->pacer, live);
+	w->trigger = notAtOnce(w, gcControllerCommit(h, &w->pacer), live);
 	w->out->cycles++;
 	w->cycleDue = false;
 	s->depth--;

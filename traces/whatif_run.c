@@ -40,7 +40,9 @@ static void make_heap(whatif *w, stream *s) {
 	s->depth--;
 	if (w->h == NULL) {
 		wi_fail(w, "the heap cannot be made: %s", strerror(errno));
+		return;
 	}
+	wi_pace(w);
 }
 
 // is_cycles: kinds that belong to the recorded cycles.
@@ -150,7 +152,6 @@ static bool start(whatif *w) {
 		return false;
 	}
 	w->system = (stream){.w = w, .id = NO_STREAM};
-	w->trigger = wi_next_trigger(w, 0);
 	if (w->trace != NULL) { // the cursor of a recording that has ended
 		w->eof = (gmt_event){.kind = EV_NONE, .stream = NO_STREAM};
 		w->cur = &w->eof;

@@ -8,6 +8,7 @@
 #include "traces/whatif.h"
 
 #include "gomem/mcache.h"
+#include "gomem/mgcpacer.h"
 #include "traces/coro.h"
 
 #include <uthash.h>
@@ -78,7 +79,7 @@ struct whatif {
 	whatif_progress progress;
 	stream **streams; // by id
 	stream *made;     // the last one
-	stream system;    // what is not a stream of the recording: cycles that the trigger rule begins
+	stream system;    // what is not a stream of the recording: cycles that the pacer begins
 	coro *main;
 	gomem_lab lab;
 	gomem_os os, *under;
@@ -90,6 +91,7 @@ struct whatif {
 	uint64_t sweepBasis; // pages in use when the sweep began
 	uint32_t deadline;   // what died in a recorded cycle up to this one is dead
 	bool cycleDue;
+	gcControllerState pacer;
 	uint64_t trigger;
 	uint64_t mapped, stackBytes, rss;
 	region **regions;
@@ -159,7 +161,8 @@ void wi_do_op(whatif *w, stream *s);
 
 // ---- whatif_cycle.c
 void wi_do_cycle(whatif *w, stream *s);
-uint64_t wi_next_trigger(const whatif *w, uint64_t live);
+// wi_pace begins to pace: no cycle has run.
+void wi_pace(whatif *w);
 
 // ---- whatif_trace_serve.c
 // wi_serve_trace is the job that serves a whole trace.

@@ -4,7 +4,7 @@
 // too, which cycle 0 frees; figures begin after that.
 //
 // Invariants: in cycle c the sweep has come as far through this heap's pages as the trace's through what it found dead
-//   with the trigger rule, cycles and sweeps of the trace are passed over, but for what they tell of deaths
+//   with the pacer, cycles and sweeps of the trace are passed over, but for what they tell of deaths
 #include "traces/whatif_run.h"
 
 #include <inttypes.h>
