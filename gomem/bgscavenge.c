@@ -94,7 +94,8 @@ uintptr_t scavenger_run(scavengerState *s, double *worked) {
 	while (*worked < minScavWorkTime && !s->hooks.shouldStop(s->hooks.ctx)) {
 		int64_t ns = 0;
 		const uintptr_t r = s->hooks.scavenge(s->hooks.ctx, scavengeQuantum, &ns);
-		*worked += ns == 0 ? (double)approxWorkedPerPhysPage * (double)(r / s->physPageSize) : (double)ns;
+		const uint64_t approx = r / s->physPageSize * approxWorkedPerPhysPage;
+		*worked += ns == 0 ? (double)approx : (double)ns;
 		released += r;
 		if (r < scavengeQuantum) {
 			break;
