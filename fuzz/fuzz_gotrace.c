@@ -4,7 +4,8 @@
 // meant; it merges them by looking at all Ms each time, and follows Ps in one table.
 //
 //   no damage                        -> what is read == the model's order, with its Ps, addresses, types
-//   a bad event, a batch twice, a cut -> the file is refused; salvaged, it gives the model's events up to there, no more and no fewer
+//   a bad event, a batch twice, a cut -> the file is refused; salvaged, it gives the model's events up to there, no more and no fewer; none, if what
+//                                        was there at the start may be damaged
 //   scribbled on, or cut before 1.26 -> no event that is out of bounds; read again, it is the same
 //   an error                         -> names the file and an offset in it
 #include "fuzz/fuzz.h"
@@ -482,6 +483,20 @@ static raw *earliest(state *s, unsigned gen, const bool *used, unsigned *from) {
 	return best;
 }
 
+// hidden: a bad event of the first generation may hide what was there at the start: it stands on the M that tells that, or if none does, on any,
+// before an event that would come later.
+static bool hidden(const state *s) {
+	bool later[MAX_MS] = {false};
+	for (unsigned i = 0; i < s->n && s->raws[i].gen == 1; i++) {
+		const raw *r = &s->raws[i];
+		if (r->type == BAD && !later[r->m] && (s->snap < 0 || s->snap == r->m)) {
+			return true;
+		}
+		later[r->m] |= r->type >= GT_EV_SPAN && !gt_is_snapshot(r->type);
+	}
+	return false;
+}
+
 static void mergeAll(state *s) {
 	static bool used[MAX_RAW];
 	memset(used, 0, sizeof used);
@@ -494,6 +509,9 @@ static void mergeAll(state *s) {
 	unsigned from[MAX_MS] = {0};
 	nwanted = 0;
 	whole = false;
+	if (hidden(s)) {
+		return;
+	}
 	for (unsigned gen = 1; gen <= s->gen; gen++) {
 		if (gen == s->broken) {
 			return;

@@ -37,8 +37,8 @@ static void sift_down(gotrace *t, size_t i) {
 }
 
 static void begin_ms(gotrace *t) {
-	for (size_t i = 0; i < t->nms; i++) {
-		gt_m *m = &t->ms[i];
+	for (size_t i = 0; i < t->nactive; i++) {
+		gt_m *m = &t->ms[t->active[i]];
 		m->walk = (gt_walk){.batch = m->first};
 		m->live = gt_decode(t, &m->walk, &m->head);
 	}
@@ -47,14 +47,15 @@ static void begin_ms(gotrace *t) {
 // begin_heap takes in all Ms that have events.
 static int begin_heap(gotrace *t) {
 	t->nheap = 0;
-	for (size_t i = 0; i < t->nms; i++) {
-		if (!t->ms[i].live) {
+	for (size_t i = 0; i < t->nactive; i++) {
+		const gt_m *m = &t->ms[t->active[i]];
+		if (!m->live) {
 			continue;
 		}
 		if (!array_grow(&t->heap, &t->heap_room, t->nheap, sizeof(*t->heap))) {
 			return gt_fail(t, GMT_NO_OFFSET, "out of memory");
 		}
-		t->heap[t->nheap++] = (gt_node){t->ms[i].head.time, t->ms[i].id, (uint32_t)i};
+		t->heap[t->nheap++] = (gt_node){m->head.time, m->id, t->active[i]};
 	}
 	for (size_t i = t->nheap / 2; i > 0; i--) {
 		sift_down(t, i - 1);
@@ -79,32 +80,49 @@ static void advance(gotrace *t) {
 // ---- what was there at the start
 
 // snapshot_of counts the events of an M up to the last that tells what was there at the start. Those come before all other events of
-// objects, so that looking ahead ends early on other Ms.
-static uint64_t snapshot_of(const gotrace *t, const gt_m *m) {
+// objects, so that looking ahead ends early on other Ms. *end: the event that ended it; ->why if that is damage, behind which more may stand.
+static uint64_t snapshot_of(const gotrace *t, const gt_m *m, gt_head *end) {
 	gt_walk w = {.batch = m->first};
-	gt_head h;
 	uint64_t last = 0;
-	for (uint64_t n = 1; gt_decode(t, &w, &h) && h.why == NULL && (h.type < GT_EV_SPAN || gt_is_snapshot(h.type));
-		 n++) {
-		last = gt_is_snapshot(h.type) ? n : last;
+	*end = (gt_head){0};
+	for (uint64_t n = 1;
+		 gt_decode(t, &w, end) && end->why == NULL && (end->type < GT_EV_SPAN || gt_is_snapshot(end->type)); n++) {
+		last = gt_is_snapshot(end->type) ? n : last;
 	}
 	return last;
 }
 
+static int fail_snapshot(gotrace *t, const gt_head *h, uint64_t m) {
+	return gt_fail(t, h->offset, "%s (type %u, thread %llu), before all of what was there at the start has been told",
+		h->why, h->type, (unsigned long long)m);
+}
+
+// find_snapshot: without the whole of what was there at the start nothing can be said of what came later. So it is the end if damage may hide some of it.
 static int find_snapshot(gotrace *t) {
-	for (size_t i = 0; i < t->nms; i++) {
-		uint64_t n = snapshot_of(t, &t->ms[i]);
+	gt_head damage = {0};
+	uint64_t damaged = 0;
+	for (size_t i = 0; i < t->nactive; i++) {
+		const gt_m *m = &t->ms[t->active[i]];
+		gt_head end;
+		uint64_t n = snapshot_of(t, m, &end);
 		if (n > 0 && t->snap_left > 0) {
-			return gt_fail(t, t->batches[t->ms[i].first - 1].offset,
+			return gt_fail(t, t->batches[m->first - 1].offset,
 				"two threads (%llu, %llu) tell what was there at the start", (unsigned long long)t->ms[t->snap - 1].id,
-				(unsigned long long)t->ms[i].id);
+				(unsigned long long)m->id);
 		}
 		if (n > 0) {
-			t->snap = (uint32_t)i + 1;
+			t->snap = t->active[i] + 1;
 			t->snap_left = n;
 		}
+		if (end.why != NULL && n > 0) {
+			return fail_snapshot(t, &end, m->id);
+		}
+		if (end.why != NULL && damage.why == NULL) {
+			damage = end;
+			damaged = m->id;
+		}
 	}
-	return 0;
+	return damage.why != NULL && t->snap_left == 0 ? fail_snapshot(t, &damage, damaged) : 0;
 }
 
 // ---- Ps
@@ -308,9 +326,9 @@ static int stw_begin(gotrace *t, const gt_head *h, gotrace_event *e) {
 		return gt_fail(
 			t, h->offset, "string %llu, which no table of this generation defines", (unsigned long long)h->a[0]);
 	}
-	uint32_t name = gt_number_of(t, &t->strings[place - 1]);
+	uint32_t name = gt_number_of(t, &t->strings[place - 1], h->offset);
 	if (name == 0) {
-		return gt_fail(t, GMT_NO_OFFSET, "out of memory");
+		return -1;
 	}
 	e->n = name;
 	return 1;
@@ -576,12 +594,12 @@ void gotrace_close(gotrace *t) {
 	for (size_t i = 0; i < t->nnames; i++) {
 		free(t->names[i]);
 	}
-	gt_map *maps[] = {&t->places, &t->string_ids, &t->type_ids, &t->m_ids, &t->type_hash};
+	gt_map *maps[] = {&t->places, &t->string_ids, &t->type_ids, &t->m_ids, &t->type_hash, &t->name_hash};
 	for (size_t i = 0; i < sizeof(maps) / sizeof(maps[0]); i++) {
 		gt_map_free(maps[i]);
 	}
 	void *arrays[] = {
-		t->path, t->batches, t->headers, t->strings, t->ms, t->ps, t->types, t->names, t->heap, t->salvaged};
+		t->path, t->batches, t->headers, t->strings, t->ms, t->active, t->ps, t->types, t->names, t->heap, t->salvaged};
 	for (size_t i = 0; i < sizeof(arrays) / sizeof(arrays[0]); i++) {
 		free(arrays[i]);
 	}

@@ -1,6 +1,7 @@
 // gotrace_input.c: the bytes of a Go trace: from a file or from memory, plain, gzip or zstd.
 //
-//   memory == at most two buffers and what the decompressor takes, at most 128 MB of window, whatever the file claims
+//   memory       == at most two buffers and what the decompressor takes, at most 128 MB of window, whatever the file claims
+//   decompressed <= GT_EXPANSION_FREE + GT_EXPANSION * what was read of the file
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -160,6 +161,10 @@ static int more_compressed(gt_input *in, const char **why) {
 		}
 		size_t before = in->raw_at;
 		int got = in->kind == GT_GZIP ? inflate_some(in, why) : unzstd_some(in, why);
+		if (got > 0 && in->offset + (uint64_t)got > GT_EXPANSION_FREE + in->file * GT_EXPANSION) {
+			*why = "it becomes more than 64 MiB, and more than 100 times its size: no trace does";
+			return -1;
+		}
 		if (got > 0) {
 			poison_defined((uintptr_t)in->out, (size_t)got);
 			in->p = in->out;

@@ -87,17 +87,21 @@ static uint64_t *gt_map_at(gt_map *m, uint64_t key) {
 
 uint64_t gt_map_get(const gt_map *m, uint64_t key) { return m->room == 0 ? 0 : m->vals[map_slot(m, key)]; }
 
-static void gt_map_clear(gt_map *m) {
-	if (m->n > 0) {
-		memset(m->vals, 0, m->room * sizeof(*m->vals));
-	}
-	m->n = 0;
-}
-
 void gt_map_free(gt_map *m) {
 	free(m->keys);
 	free(m->vals);
 	*m = (gt_map){0};
+}
+
+// gt_map_clear takes as long as it took to fill the map. A room that a generation left nearly empty is given back: many small generations
+// behind a large one shall not each clear what that one needed.
+static void gt_map_clear(gt_map *m) {
+	if (m->n < m->room / 16) {
+		gt_map_free(m);
+	} else if (m->n > 0) {
+		memset(m->vals, 0, m->room * sizeof(*m->vals));
+		m->n = 0;
+	}
 }
 
 // ---- events
@@ -184,11 +188,15 @@ static gt_string *string_at(gotrace *t, uint64_t id, uint64_t offset) {
 		return NULL;
 	}
 	if (*place == 0) {
-		*place = t->nstrings + 1;
-		if (t->nstrings == GT_MAX_IDS || !array_grow(&t->strings, &t->string_room, t->nstrings, sizeof(*t->strings))) {
-			(void)gt_fail(t, offset, "more strings than fit in memory");
+		if (t->nstrings == GT_MAX_STRINGS) {
+			(void)gt_fail(t, offset, "more than %d strings in a generation", GT_MAX_STRINGS);
 			return NULL;
 		}
+		if (!array_grow(&t->strings, &t->string_room, t->nstrings, sizeof(*t->strings))) {
+			(void)fail_memory(t);
+			return NULL;
+		}
+		*place = t->nstrings + 1;
 		t->strings[t->nstrings++] = (gt_string){.id = id, .offset = offset};
 	}
 	return &t->strings[*place - 1];
@@ -280,29 +288,42 @@ static bool same_type(const gotrace_type *a, const gotrace_type *b) {
 	return a->addr == b->addr && a->size == b->size && a->ptrbytes == b->ptrbytes && strcmp(a->name, b->name) == 0;
 }
 
-// type_number gives a type its number in the trace. 0: out of memory.
-static uint64_t type_number(gotrace *t, const gotrace_type *type, uint64_t key) {
+// add_type gives a new type a number, *place. 0: out of memory, or too many; gt_fail has said so.
+static uint64_t add_type(gotrace *t, const gotrace_type *type, uint64_t *place, uint64_t offset) {
+	size_t n = strlen(type->name) + 1;
+	if (t->ntypes == GT_MAX_TYPES || n > GT_MAX_TYPE_NAMES - t->type_names) {
+		(void)gt_fail(
+			t, offset, "more than %d types, or more than %d bytes of their names", GT_MAX_TYPES, GT_MAX_TYPE_NAMES);
+		return 0;
+	}
+	char *name = malloc(n);
+	if (name == NULL || !array_grow(&t->types, &t->type_room, t->ntypes, sizeof(*t->types))) {
+		free(name);
+		(void)fail_memory(t);
+		return 0;
+	}
+	memcpy(name, type->name, n);
+	t->type_names += n;
+	t->types[t->ntypes] = *type;
+	t->types[t->ntypes].name = name;
+	*place = ++t->ntypes;
+	return t->ntypes;
+}
+
+// type_number gives a type its number in the trace. 0: there is none; gt_fail has said why.
+static uint64_t type_number(gotrace *t, const gotrace_type *type, uint64_t key, uint64_t offset) {
 	for (;; key++) {
 		uint64_t *place = gt_map_at(&t->type_hash, key);
 		if (place == NULL) {
+			(void)fail_memory(t);
 			return 0;
 		}
-		if (*place != 0 && same_type(&t->types[*place - 1], type)) {
+		if (*place == 0) {
+			return add_type(t, type, place, offset);
+		}
+		if (same_type(&t->types[*place - 1], type)) {
 			return *place;
 		}
-		if (*place != 0) {
-			continue;
-		}
-		*place = t->ntypes + 1;
-		if (t->ntypes == GT_MAX_IDS || !array_grow(&t->types, &t->type_room, t->ntypes, sizeof(*t->types))) {
-			return 0;
-		}
-		t->types[t->ntypes] = *type;
-		t->types[t->ntypes].name = strdup(type->name);
-		if (t->types[t->ntypes].name == NULL) {
-			return 0;
-		}
-		return ++t->ntypes;
 	}
 }
 
@@ -329,8 +350,11 @@ static int read_types(gotrace *t, cursor c) {
 			name[i] = (char)(text[i] == 0 ? '?' : text[i]);
 		}
 		name[n] = 0;
-		uint64_t number = type_number(t, &type, key_of(t, &type));
-		uint64_t *place = number == 0 ? NULL : gt_map_at(&t->type_ids, id);
+		uint64_t number = type_number(t, &type, key_of(t, &type), offset);
+		if (number == 0) {
+			return -1;
+		}
+		uint64_t *place = gt_map_at(&t->type_ids, id);
 		if (place == NULL) {
 			return fail_memory(t);
 		}
@@ -441,6 +465,10 @@ static int get_header(gotrace *t, gt_header *h, uint8_t tag) {
 	return 0;
 }
 
+static int fail_batches(gotrace *t, const gt_header *h) {
+	return gt_fail(t, h->at, "more than %d batches in a generation", GT_MAX_BATCHES);
+}
+
 // m_at gives the number of an M of the trace, + 1. 0: out of memory, or too many.
 static uint32_t m_at(gotrace *t, uint64_t id) {
 	uint64_t *place = gt_map_at(&t->m_ids, id);
@@ -449,22 +477,29 @@ static uint32_t m_at(gotrace *t, uint64_t id) {
 		return 0;
 	}
 	if (*place == 0) {
-		*place = t->nms + 1;
-		if (t->nms == GT_MAX_MS || !array_grow(&t->ms, &t->m_room, t->nms, sizeof(*t->ms))) {
-			(void)gt_fail(t, t->in.offset, "more threads than fit in memory");
+		if (t->nms == GT_MAX_MS) {
+			(void)gt_fail(t, t->in.offset, "more than %d threads", GT_MAX_MS);
+			return 0;
+		}
+		if (!array_grow(&t->ms, &t->m_room, t->nms, sizeof(*t->ms))) {
+			(void)fail_memory(t);
 			return 0;
 		}
 		t->ms[t->nms++] = (gt_m){.id = id, .p = -1};
+		*place = t->nms;
 	}
 	return (uint32_t)*place;
 }
 
-// check_new refuses a batch that was there before: Go's writer has a bug that writes some twice.
+// check_new refuses a batch that was there before: Go's writer has a bug that writes some twice. The hash is by an address, as that of types is.
 static int check_new(gotrace *t, const gt_header *h) {
 	if (h->m == GT_NO_M || h->experiment != 0) {
 		return 0;
 	}
-	for (uint64_t key = h->time ^ h->m * 0x9e3779b97f4a7c15u;; key++) {
+	if (t->nheaders == GT_MAX_BATCHES) {
+		return fail_batches(t, h);
+	}
+	for (uint64_t key = XXH64((const uint64_t[]){h->m, h->time}, 16, (uint64_t)(uintptr_t)t);; key++) {
 		uint64_t *place = gt_map_at(&t->places, key);
 		if (place == NULL) {
 			return fail_memory(t);
@@ -493,13 +528,17 @@ static int add_events(gotrace *t, const gt_header *h, const uint8_t *p, uint64_t
 		return -1;
 	}
 	if (t->nbatches == GT_MAX_BATCHES) {
-		return gt_fail(t, h->at, "more than %d batches in a generation", GT_MAX_BATCHES);
+		return fail_batches(t, h);
 	}
-	if (!array_grow(&t->batches, &t->batch_room, t->nbatches, sizeof(*t->batches))) {
+	if (!array_grow(&t->batches, &t->batch_room, t->nbatches, sizeof(*t->batches)) ||
+		!array_grow(&t->active, &t->active_room, t->nactive, sizeof(*t->active))) {
 		return fail_memory(t);
 	}
 	t->batches[t->nbatches++] = (gt_batch){.p = p, .time = h->time, .offset = offset, .n = (uint32_t)h->n};
 	gt_m *x = &t->ms[m - 1];
+	if (x->last == 0) {
+		t->active[t->nactive++] = m - 1;
+	}
 	*(x->last == 0 ? &x->first : &t->batches[x->last - 1].next) = (uint32_t)t->nbatches;
 	x->last = (uint32_t)t->nbatches;
 	return 0;
@@ -580,10 +619,12 @@ static int read_batch(gotrace *t, const gt_header *h) {
 // ---- generations
 
 static void forget_generation(gotrace *t) {
-	for (size_t i = 0; i < t->nms; i++) {
-		t->ms[i].first = t->ms[i].last = 0;
-		t->ms[i].peeked = false;
+	for (size_t i = 0; i < t->nactive; i++) {
+		gt_m *m = &t->ms[t->active[i]];
+		m->first = m->last = 0;
+		m->peeked = false;
 	}
+	t->nactive = 0;
 	gt_map_clear(&t->places);
 	gt_map_clear(&t->string_ids);
 	gt_map_clear(&t->type_ids);
@@ -749,23 +790,40 @@ int gt_read_header(gotrace *t) {
 	return check_version(t);
 }
 
-uint32_t gt_number_of(gotrace *t, gt_string *s) {
-	if (s->number != 0) {
-		return s->number;
-	}
-	for (size_t i = 0; i < t->nnames; i++) {
-		if (strlen(t->names[i]) == s->n && memcmp(t->names[i], s->p, s->n) == 0) {
-			s->number = (uint32_t)i + 1;
-			return s->number;
-		}
+// add_name gives a text a number, *place. 0: out of memory, or too many; gt_fail has said so.
+static uint32_t add_name(gotrace *t, const gt_string *s, uint64_t *place, uint64_t offset) {
+	if (t->nnames == GT_MAX_REASONS) {
+		(void)gt_fail(t, offset, "more than %d reasons to stop the world", GT_MAX_REASONS);
+		return 0;
 	}
 	char *name = calloc((size_t)s->n + 1, 1);
 	if (name == NULL || !array_grow(&t->names, &t->name_room, t->nnames, sizeof(*t->names))) {
 		free(name);
+		(void)fail_memory(t);
 		return 0;
 	}
 	memcpy(name, s->p, s->n);
 	t->names[t->nnames++] = name;
-	s->number = (uint32_t)t->nnames;
+	*place = t->nnames;
+	return (uint32_t)t->nnames;
+}
+
+static bool same_text(const char *name, const gt_string *s) {
+	return strlen(name) == s->n && memcmp(name, s->p, s->n) == 0;
+}
+
+uint32_t gt_number_of(gotrace *t, gt_string *s, uint64_t offset) {
+	for (uint64_t key = XXH64(s->p, s->n, (uint64_t)(uintptr_t)t); s->number == 0; key++) {
+		uint64_t *place = gt_map_at(&t->name_hash, key);
+		if (place == NULL) {
+			(void)fail_memory(t);
+			return 0;
+		}
+		if (*place == 0) {
+			s->number = add_name(t, s, place, offset);
+			return s->number;
+		}
+		s->number = same_text(t->names[*place - 1], s) ? (uint32_t)*place : 0;
+	}
 	return s->number;
 }

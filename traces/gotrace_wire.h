@@ -4,7 +4,9 @@
 //   record     = 1, gen, M, time, n, n bytes | 49, experiment, gen, M, time, n, n bytes | 52 (since 1.26: the generation ends)
 //   generation = the records with the same gen; they lie together. Its tables hold for it alone and may stand behind what uses them
 //
-// One generation is in memory at a time: the bytes of its batches of events as they were, undecoded; its tables decoded.
+// One generation is in memory at a time: the bytes of its batches of events as they were, undecoded; its tables decoded. The GT_MAX below bound what a
+// file that wants to do harm can ask for; docs/TRACES.md adds them up. Work is linear in the bytes of the uncompressed trace: what is kept from
+// one generation to the next is looked at through hashes, and only if the next one mentions it.
 #ifndef GOMEM_TRACES_GOTRACE_WIRE_H
 #define GOMEM_TRACES_GOTRACE_WIRE_H
 
@@ -18,11 +20,17 @@
 enum {
 	GT_HEADER = 16,
 	GT_MAX_BATCH = 65536,
-	GT_MAX_BATCHES = 1 << 22, // in a generation
+	GT_MAX_BATCHES = 1 << 18, // in a generation, empty ones too
 	GT_MAX_MS = 1 << 17,
 	GT_MAX_PS = 1 << 16,
-	GT_MAX_IDS = 1 << 24, // strings, or types, in a generation; types of a trace
+	GT_MAX_STRINGS = 1 << 20,    // in a generation
+	GT_MAX_TYPES = 1 << 18,      // of a trace
+	GT_MAX_TYPE_NAMES = 1 << 26, // bytes of their names
+	GT_MAX_REASONS = 1 << 10,    // to stop the world, of a trace
 	GT_MAX_GENERATION = 1 << 30,
+	// Traces are numbers that differ: compressed, they are a third. What a file becomes beyond the first bytes, no trace does.
+	GT_EXPANSION = 100,
+	GT_EXPANSION_FREE = 1 << 26,
 	GT_ARGS = 4,
 };
 #define GT_NO_M UINT64_MAX // the M of batches that belong to none
@@ -231,12 +239,16 @@ struct gotrace {
 	gt_map m_ids; // index in ms + 1
 	gt_m *ms;
 	size_t nms, m_room;
+	uint32_t *active; // Ms that have batches in this generation
+	size_t nactive, active_room;
 	gt_p *ps;
 	size_t p_room;
 	gotrace_type *types;
 	size_t ntypes, type_room;
-	gt_map type_hash; // of what a type is: number of the last type with that
-	char **names;
+	size_t type_names; // bytes
+	gt_map type_hash;  // of what a type is: number of the last type with that
+	gt_map name_hash;  // of a text: index in names + 1
+	char **names;      // reasons to stop the world
 	size_t nnames, name_room;
 
 	// The merge.
@@ -266,7 +278,8 @@ bool gt_decode(const gotrace *t, gt_walk *w, gt_head *h);
 static inline bool gt_is_snapshot(uint8_t type) {
 	return type == GT_EV_SPAN || type == GT_EV_OBJECT || type == GT_EV_STACK_SNAP;
 }
-// gt_number_of gives a string of this generation its number in the trace, + 1. 0: out of memory. *s: defined.
-uint32_t gt_number_of(gotrace *t, gt_string *s);
+// gt_number_of gives a reason to stop the world, a string of this generation, its number in the trace, + 1. 0: out of memory, or there are too
+// many. *s: defined. offset: of who mentions it.
+uint32_t gt_number_of(gotrace *t, gt_string *s, uint64_t offset);
 
 #endif
