@@ -17,12 +17,12 @@ typedef struct fileOf {
 } fileOf;
 
 static const fileOf files[] = {
-	{"bits", 200, 5637},
+	{"bits", 200, 5666},
 	{"bitrange", 40, 3200},
 	{"sums", 40, 1280},
 	{"pagecache", 60, 3014},
-	{"pagealloc", 250, 24575},
-	{"scavindex", 100, 7113},
+	{"pagealloc", 250, 24622},
+	{"scavindex", 100, 7086},
 	{"ranges", 80, 8070},
 	{"sizeclass", 41, 2 * (40 * 1024 + 1) + 68 * 5},
 	{"spanclass", 1, 512},

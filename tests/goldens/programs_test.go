@@ -171,6 +171,10 @@ func bitsProgram(g *gen, _ uint64) {
 			g.op("free", u(i), u(n)).is(c.Summarize())
 		case 3, 4:
 			npages := pick(g, uintptr(1), uintptr(n), uintptr(g.between(1, 64)), uintptr(g.between(1, 512)))
+			if g.chance(40) { // just what there is, or one too many
+				start, longest, end := GomemSumFields(c.Summarize())
+				npages = uintptr(max(1, min(512, pick(g, start, longest, longest, end)+uint(g.below(2)))))
+			}
 			at, search := c.Find(npages, i)
 			g.op("find", u(npages), u(i)).is(u(at), u(search))
 		case 5:
@@ -305,6 +309,7 @@ type pages struct {
 	heap     []run // chunks
 	live     []run // pages
 	firstPad bool
+	freed    uintptr // pages of the last run that was freed
 }
 
 func pageallocProgram(g *gen, index uint64) {
@@ -377,6 +382,9 @@ func (p *pages) grow() {
 }
 
 func (p *pages) npages() uintptr {
+	if p.freed != 0 && p.chance(15) {
+		return p.freed // it may fit just there
+	}
 	return uintptr(pick(p.gen, 1, p.between(1, 4), p.between(1, 16), p.between(1, 16), p.between(17, 64), p.between(65, 600), p.between(1, 4096)))
 }
 
@@ -448,6 +456,7 @@ func (p *pages) release() {
 			j--
 		}
 	}
+	p.freed = r.n
 	p.p.Free(r.base, r.n)
 	p.op("free", u(r.base), u(r.n)).is(u(p.p.SearchAddr()))
 }
@@ -509,14 +518,17 @@ func scavindexProgram(g *gen, _ uint64) {
 		base += n + uint64(pick(g, 0, g.between(0, 20), g.between(0, 2000)))
 	}
 	grow()
+	const dense = 496 // pages in use from which on a chunk is left alone
 	for range g.between(20, 120) {
 		ci := chunks[g.below(len(chunks))]
 		inUse, _, _, _, _ := GomemUnpackChunk(x.Word(ci))
 		switch k := g.below(100); {
 		case k < 35 && inUse < 512:
 			n := uint(g.between(1, 512-int(inUse)))
-			if g.chance(50) {
+			if g.chance(30) {
 				n = 512 - uint(inUse)
+			} else if near := dense - 1 + g.below(3) - int(inUse); near > 0 {
+				n = uint(near)
 			}
 			x.Alloc(ci, n)
 			g.op("alloc", ci, u(n)).is(x.Word(ci))
@@ -539,8 +551,11 @@ func scavindexProgram(g *gen, _ uint64) {
 			grow()
 		default:
 			w := x.Word(ci)
-			if g.chance(50) {
+			switch g.below(3) {
+			case 0:
 				w = g.rand()
+			case 1:
+				w = w&^(0xffff|0x3ff<<16) | uint64(dense-1+g.below(3)) | uint64(dense-1+g.below(3))<<16
 			}
 			used, last, gen, flags, packed := GomemUnpackChunk(w)
 			g.op("unpack", w).is(u(used), u(last), u(gen), u(flags), packed)
