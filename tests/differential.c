@@ -12,6 +12,15 @@ static void tell(const goldensResult *r) {
 	}
 }
 
+static void printCounts(const goldensResult *r) {
+	static const char row[] = "  %-10s %10" PRIu64 " programs %12" PRIu64 " cases equal\n";
+	printf("%s, seed %" PRIu64 "\n", r->go, r->seed);
+	for (unsigned i = 0; i < r->nkinds; i++) {
+		printf(row, r->kinds[i].kind, r->kinds[i].programs, r->kinds[i].cases);
+	}
+	printf(row, "all", r->programs, r->cases);
+}
+
 int main(int argc, char **argv) {
 	if (argc != 1) {
 		fprintf(stderr, "usage: %s < STREAM\n", argv[0]);
@@ -22,12 +31,9 @@ int main(int argc, char **argv) {
 	if (isatty(STDERR_FILENO)) {
 		fprintf(stderr, "\r%40s\r", "");
 	}
-	printf("%s, seed %" PRIu64 "\n", r.go, r.seed);
-	for (unsigned i = 0; i < r.nkinds; i++) {
-		printf("  %-10s %10" PRIu64 " programs %12" PRIu64 " cases equal\n", r.kinds[i].kind, r.kinds[i].programs,
-			r.kinds[i].cases);
+	if (r.go[0] != 0) {
+		printCounts(&r);
 	}
-	printf("  %-10s %10" PRIu64 " programs %12" PRIu64 " cases equal\n", "all", r.programs, r.cases);
 	if (r.status != GOLDENS_EQUAL) {
 		printf("%s: %s\n", r.status == GOLDENS_DIFFERENT ? "DIFFERENT" : "bad stream", r.message);
 	}

@@ -204,7 +204,7 @@ def main():
     commands.add_parser("check").set_defaults(run=check)
     d = commands.add_parser("differential")
     d.add_argument("seconds", nargs="?", type=int, default=0, help="0: until interrupted")
-    d.add_argument("--seed", type=int, default=1)
+    d.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(4), "little"), help="another one each time where none is given")
     d.add_argument("--programs", type=int, default=0, help="stop after so many")
     d.add_argument("--program", type=int, help="only this one")
     d.add_argument("--kind", help="only this kind: " + ", ".join(KINDS))

@@ -96,19 +96,38 @@ class Tree:
         self.link()
 
 
+DIFFERENT = re.compile(r"seed \d+, kind (?P<kind>\w+), (?P<at>program \d+, operation \d+) \(line \d+\): answer (?P<answer>\d+) differs\n"
+                       r"  operation (?P<operation>.*) =.*\n  Go       (?P<go>.*)\n  gomem    (?P<gomem>.*)")
+
+
+def where(found):
+    """The place of a difference, and the first two answers that differ."""
+    i = int(found["answer"]) - 1
+    go, gomem = found["go"].split(), found["gomem"].split()
+    there = found["gomem"].strip() if "throws" in found["gomem"] else gomem[i] if i < len(gomem) else "none"
+    return found["at"], "%s: answer %d: Go %s, gomem %s" % (found["operation"], i + 1, go[i] if i < len(go) else "none", there)
+
+
 def goldens(kind):
-    """Whether the goldens of the kind pass, and what the test said of them."""
-    done = subprocess.run([str(WORK / "test_goldens")], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
-                          env=dict(os.environ, CMOCKA_TEST_FILTER=""))
-    ok = "[       OK ] " + kind in done.stdout
-    found = re.search(r"%s: (seed .*(?:\n  .*){0,3})" % kind, done.stdout)
-    return ok, found.group(1) if found else "" if ok else done.stdout[-300:]
+    """None if the goldens of the kind pass, else the difference that the test found."""
+    done = subprocess.run([str(WORK / "test_goldens")], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+    if re.search(r"^\[       OK \] %s$" % kind, done.stdout, re.M):
+        return None
+    for found in DIFFERENT.finditer(done.stdout):
+        if found["kind"] == kind:
+            return where(found)
+    sys.exit("%s\ngoldens.py: the goldens of %s neither pass nor differ" % (done.stdout, kind))
 
 
 def live(ask_live, kind):
+    """The same for new programs."""
     code, said = ask_live(str(WORK / "differential"), "-gomem.kind=" + kind, "-gomem.programs=%d" % PROGRAMS, "-gomem.seed=99")
-    found = re.search(r"DIFFERENT: (.*)", said)
-    return code == 0, found.group(1) if code == 1 and found else "" if code == 0 else "exit code %d: %s" % (code, said[-300:])
+    found = DIFFERENT.search(said)
+    if code == 0:
+        return None
+    if code == 1 and found:
+        return where(found)
+    sys.exit("%s\ngoldens.py: a stream of %s ended with %d" % (said, kind, code))
 
 
 def chosen(args):
@@ -125,16 +144,13 @@ def one(tree, bite, ask_live):
     kind, name, file, old, new = bite
     text = (ROOT / "gomem" / file).read_text()
     tree.change(file, text.replace(old, new))
-    file_ok, file_said = goldens(kind)
-    live_ok, live_said = live(ask_live, kind)
+    in_file, in_stream = goldens(kind), live(ask_live, kind)
     tree.change(file, text)
-    print("%-10s %-20s gomem/%-15s goldens %-9s differential %s" %
-          (kind, name, file, "MISSED" if file_ok else "notice,", "MISSED" if live_ok else "notices"), flush=True)
-    if not file_ok:
-        print("    " + file_said.replace("\n", "\n    "))
-    if not live_ok:
-        print("    live: " + live_said.split(": answer")[0], flush=True)
-    return not file_ok and not live_ok
+    print("%-10s %-21s gomem/%-15s goldens: %-29s live: %s" %
+          (kind, name, file, in_file[0] if in_file else "MISSED", in_stream[0] if in_stream else "MISSED"), flush=True)
+    if in_file:
+        print("    " + in_file[1], flush=True)
+    return bool(in_file and in_stream)
 
 
 def main(args, ask_live):
@@ -147,7 +163,7 @@ def main(args, ask_live):
     tree.link()
     kinds = list(dict.fromkeys(b[0] for b in bites))
     for kind in kinds:
-        if not goldens(kind)[0] or not live(ask_live, kind)[0]:
+        if goldens(kind) or live(ask_live, kind):
             sys.exit("goldens.py: %s: the unchanged copy fails" % kind)
     print("unchanged: %d of %d kinds pass, goldens and differential" % (len(kinds), len(kinds)), flush=True)
     noticed = sum(one(tree, b, ask_live) for b in bites)
