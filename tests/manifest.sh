@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# traces/data/MANIFEST and the recordings agree: hash, events, header, end; sizes and numbers are within the limits.
+# traces/data/MANIFEST and the recordings agree: hash, events, header, end; sizes and numbers are within the limits. So do traces/gotrace-data/MANIFEST
+# and the Go traces.
 set -euo pipefail
 cd "$(dirname "$0")/../traces/data"
 
@@ -52,4 +53,36 @@ done
 [ "$most" -ge 4000000 ] || complain "no recording has 4 million events"
 [ "$one$several" = 11 ] || complain "recordings with one P and with four or more are needed"
 echo "manifest: $files recordings, $total bytes"
+
+cd ../gotrace-data
+files=0 total=0
+while IFS=$'\t' read -r hash file go procs generations events; do
+	[ "${hash:0:1}" != "#" ] || continue
+	files=$((files + 1))
+	if [ ! -f "$file" ]; then
+		complain "$file is missing"
+		continue
+	fi
+	total=$((total + $(stat -c %s "$file")))
+	[ "$(sha256sum <"$file")" = "$hash  -" ] || complain "$file: its sha256 is another"
+	if [ -z "$go" ]; then
+		"$GOMEM" info "$file" >/dev/null 2>&1 && complain "$file: there are objects in it, the MANIFEST says none"
+		continue
+	fi
+	while IFS='|' read -r name want; do
+		got=$(field "$file" "$name")
+		[ "$got" = "$want" ] || complain "$file: $name is $got, the MANIFEST says $want"
+	done <<-END
+		trace|$go
+		GOMAXPROCS|$procs
+		generations|$generations
+		events|$events
+	END
+done <MANIFEST
+for file in *.trace.zst; do
+	grep -q "	$file	" MANIFEST || complain "$file is not in MANIFEST"
+done
+[ "$files" -ge 15 ] || complain "there are only $files Go traces"
+[ "$total" -le $((10 << 20)) ] || complain "all Go traces have $total bytes"
+echo "manifest: $files Go traces, $total bytes"
 exit $bad

@@ -10,7 +10,7 @@ set -euo pipefail
 
 root=$(cd "$(dirname "$0")/.." && pwd)
 gomem=${GOMEM:-$root/build/release/gomem}
-small=(traced-p1 traced-p4 http-p4 json-p1 json-p4 compile-p1 compile-p4 go123-p4 go124-p4 go125-p4 noobjects-p4 esbuild-p1 esbuild-p4)
+small=(traced-p1 traced-p4 http-p4 json-p1 json-p4 types-p1 types-p4 compile-p1 compile-p4 go123-p4 go124-p4 go125-p4 noobjects-p4 esbuild-p1 esbuild-p4)
 large=(json-large-p1 json-large-p4 compile-large-p4 esbuild-large-p4)
 out=$root/traces/gotrace-data names=("${small[@]}") level=-12
 while [ $# -gt 0 ]; do
@@ -35,7 +35,7 @@ goroot=$(go env GOROOT)
 work=$(mktemp -d)
 trap 'chmod -R u+w "$work"; rm -rf "$work"' EXIT
 export GODEBUG=traceallocfree=1 CGO_ENABLED=0 # without cgo the toolchains make no use of a C compiler
-max_all=$((6 * 1024 * 1024))
+max_all=$((10 * 1024 * 1024))
 
 # traced TOOLCHAIN PROCS ARGS...: the program of traces/programs/traced, built by a toolchain.
 traced() {
@@ -49,10 +49,10 @@ traced() {
 	GOMAXPROCS=$procs "$work/$toolchain/traced" -o "$work/trace" "$@"
 }
 
-# json PROCS PATTERN: the tests of encoding/json.
-json() {
-	(cd "$goroot/src/encoding/json" &&
-		GOMAXPROCS=$1 go test -trimpath -count=1 -trace "$work/trace" -o "$work/json.test" -run "$2" . >"$work/log") ||
+# gotest PROCS PACKAGE PATTERN: tests of a package of Go's own.
+gotest() {
+	(cd "$goroot/src/$2" &&
+		GOMAXPROCS=$1 go test -trimpath -count=1 -trace "$work/trace" -o "$work/package.test" -run "$3" . >"$work/log") ||
 		{ cat "$work/log" >&2 && exit 1; }
 }
 
@@ -92,8 +92,10 @@ make_one() {
 	traced-p1) traced local 1 -rounds 80 ;;
 	traced-p4) traced local 4 -rounds 20 -workers 6 ;;
 	http-p4) traced local 4 -seconds 2 -rounds 1 -pause 30ms ;;
-	json-p1) json 1 'TestMarshal$|TestIndent|TestEncoder' ;;
-	json-p4) json 4 'TestUnmarshal$|TestDecoder|TestHTTPDecoding|TestRoundTrip' ;;
+	json-p1) gotest 1 encoding/json 'TestMarshal$|TestIndent|TestEncoder' ;;
+	json-p4) gotest 4 encoding/json 'TestUnmarshal$|TestDecoder|TestHTTPDecoding|TestRoundTrip' ;;
+	types-p1) gotest 1 go/types 'TestValuesInfo|TestCheckExpr|TestInstantiate' ;;
+	types-p4) gotest 4 go/types 'TestTypesInfo|TestInstantiate|TestTypeString' ;;
 	compile-p1) compile 1 errors ;;
 	compile-p4) compile 4 sort ;;
 	go123-p4) traced go1.23.12 4 -rounds 20 -pause 30ms -workers 3 ;;
@@ -103,8 +105,8 @@ make_one() {
 	esbuild-p1) esbuild 1 esbuild/lib/main.js 0.25.12 ;;
 	esbuild-p4) esbuild 4 lodash-es/lodash.js 4.17.21 ;;
 	esbuild-large-p4) esbuild 4 typescript/lib/typescript.js 5.9.3 ;;
-	json-large-p1) json 1 . ;;
-	json-large-p4) json 4 . ;;
+	json-large-p1) gotest 1 encoding/json . ;;
+	json-large-p4) gotest 4 encoding/json . ;;
 	compile-large-p4) compile 4 go/types ;;
 	*)
 		echo "make_traces.sh: there is no trace $1" >&2
