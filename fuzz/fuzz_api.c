@@ -430,14 +430,14 @@ static void scavenge(void *v, const uint64_t *a) {
 
 static void stackAlloc(void *v, const uint64_t *a) {
 	state *s = v;
-	const uint32_t n = (uint32_t)(a[3] % 4 == 0 ? a[1] : (uint64_t)2048 << a[1] % 7);
+	const uint32_t n = (uint32_t)(a[3] % 4 == 0 ? a[1] : s->layout.fixedStack << a[1] % 7);
 	if (s->h == NULL || s->nstacks == maxBlocks || n > 1 << 20) {
 		return;
 	}
 	errno = 0;
 	const uint64_t failed = fuzz_os_failed();
 	void *x = gomem_stackalloc(s->h, pOf(s, a[0]), n, (a[2] & 1) != 0);
-	if (n < 2048 || (n & (n - 1)) != 0) {
+	if (n < s->layout.fixedStack || (n & (n - 1)) != 0) {
 		fuzz_check(x == NULL && errno == EINVAL, "no size of a stack");
 		return;
 	}
@@ -449,7 +449,7 @@ static void stackAlloc(void *v, const uint64_t *a) {
 	fuzz_check(gomem_spanOf(s->h, (uintptr_t)x, &span) && span.state == mSpanManual, "the span of a stack");
 	const uintptr_t align = s->layout.physPageAlignedStacks ? s->h->env.physPageSize : 1;
 	fuzz_equal("stacks are aligned to physical pages where the system wants it", span.base % align, 0);
-	fuzz_must(contract_allocated(s->c, (uintptr_t)x, n, 2048, false));
+	fuzz_must(contract_allocated(s->c, (uintptr_t)x, n, s->layout.fixedStack, false));
 	s->stacks[s->nstacks++] = (block){(uintptr_t)x, n};
 }
 
@@ -488,7 +488,7 @@ static void stackFree(void *v, const uint64_t *a) {
 	}
 	const unsigned i = (unsigned)(a[1] % s->nstacks);
 	giveBack g = {s, pOf(s, a[0]), s->stacks[i].addr, s->stacks[i].n, (a[2] & 1) != 0};
-	throws(s, freeStack, (giveBack){s, g.p, g.addr, 2048 + 1, g.bypass}, "no size of a stack");
+	throws(s, freeStack, (giveBack){s, g.p, g.addr, (uintptr_t)s->layout.fixedStack + 1, g.bypass}, "no size of a stack");
 	if (s->checked) {
 		throws(s, freeStack, (giveBack){s, g.p, g.addr + 8, g.n, g.bypass}, "not the beginning of a stack");
 		throws(s, freeStack, (giveBack){s, g.p, g.addr, 2 * g.n, g.bypass}, "a stack of another size");
@@ -617,7 +617,7 @@ static void breakHeap(state *s, uint64_t how) {
 		sees(s, "more bytes of stacks than stacks");
 		break;
 	default:
-		c->stackcache[0].size -= 2048;
+		c->stackcache[0].size -= (uintptr_t)s->layout.fixedStack;
 		sees(s, "fewer bytes of stacks than stacks");
 		break;
 	}

@@ -38,7 +38,7 @@ static void address(void *v, const uint64_t *a) {
 	const gomem_layout *l = &((state *)v)->good;
 	const wide offset = a[0] % power(l->heapAddrBits);
 	const uint64_t addr = addrAt(l, offset);
-	const wide page = power(l->pageShift), chunk = page * 512;
+	const wide page = power(l->pageShift), chunk = page * power(l->logPallocChunkPages);
 
 	const arenaIdx ai = arenaIndex(l, addr);
 	fuzz_equal("arenaIndex", ai, (uint64_t)(offset / l->heapArenaBytes));
@@ -58,7 +58,7 @@ static void address(void *v, const uint64_t *a) {
 static void levels(void *v, const uint64_t *a) {
 	(void)a;
 	const gomem_layout *l = &((state *)v)->good;
-	const wide page = power(l->pageShift), chunk = page * 512;
+	const wide page = power(l->pageShift), chunk = page * power(l->logPallocChunkPages);
 	wide covers = chunk;
 	fuzz_equal("pageSize", layout_pageSize(l), (uint64_t)page);
 	fuzz_equal("chunkBytes", layout_chunkBytes(l), (uint64_t)chunk);
@@ -99,35 +99,41 @@ static bool isPower(wide x) {
 }
 
 static bool pagesHold(const gomem_layout *l) {
-	const wide page = power(l->pageShift);
+	const wide page = power(l->pageShift), widest = power(l->ptrSize == 4 ? 32 : 48);
 	return (l->ptrSize == 4 || l->ptrSize == 8) && page >= 4096 && page <= 1 << 20 &&
-		power(l->heapAddrBits) >= power(32) && power(l->heapAddrBits) <= power(48) && l->heapAddrBits < 128 &&
-		isPower(l->maxPhysPageSize) && l->maxPhysPageSize >= page && l->maxPhysPageSize <= 64 * page;
+		power(l->heapAddrBits) >= power(31) && power(l->heapAddrBits) <= widest && l->heapAddrBits < 128 &&
+		l->logPallocChunkPages >= 6 && l->logPallocChunkPages <= 9 && isPower(l->minPhysPageSize) &&
+		isPower(l->defaultPhysPageSize) && l->minPhysPageSize > 0 && l->minPhysPageSize <= l->defaultPhysPageSize &&
+		l->defaultPhysPageSize <= l->maxPhysPageSize && isPower(l->maxPhysPageSize) && l->maxPhysPageSize >= page &&
+		l->maxPhysPageSize <= 64 * page;
 }
 
 // An arena is a whole number of chunks, its metadata has room for its pages, and the two tables reach each arena of the address space.
 static bool arenasHold(const gomem_layout *l) {
 	const wide page = power(l->pageShift), space = power(l->heapAddrBits), arena = l->heapArenaBytes;
-	return arena == power(l->logHeapArenaBytes) && arena < space && arena % (page * 512) == 0 && arena / page > 0 &&
-		arena / page <= 16384 && l->arenaL1Bits <= 6 &&
-		(unsigned)l->arenaL1Bits + l->arenaL2Bits + l->logHeapArenaBytes == l->heapAddrBits &&
+	return arena == power(l->logHeapArenaBytes) && arena < space &&
+		arena % (page * power(l->logPallocChunkPages)) == 0 && arena / page > 0 && arena / page <= 16384 &&
+		l->arenaL1Bits <= 6 && (unsigned)l->arenaL1Bits + l->arenaL2Bits + l->logHeapArenaBytes == l->heapAddrBits &&
 		l->arenaBaseOffset % arena == 0;
 }
 
-// A randomized base has bits above an arena's and within an address's, and eight of them count the hints.
+// A randomized base has bits above an arena's and within an address's, and eight of them count the hints. It is for hints of 64 bits.
 static bool baseHolds(const gomem_layout *l) {
-	return !l->randomizeHeapBase ||
-		(l->randHeapAddrBits >= l->logHeapArenaBytes && l->randHeapAddrBits >= 8 &&
-			l->randHeapAddrBits <= l->heapAddrBits);
+	return l->reserve <= 2 && l->firstArenaHint <= l->numArenaHints && l->numHeapArenaHints <= l->numArenaHints &&
+		l->arenaHintShift <= 48 &&
+		(!l->randomizeHeapBase ||
+			(l->reserve != 2 && l->ptrSize == 8 && l->randHeapAddrBits >= l->logHeapArenaBytes &&
+				l->randHeapAddrBits >= 8 && l->randHeapAddrBits <= l->heapAddrBits));
 }
 
 static bool treeHolds(const gomem_layout *l) {
 	const wide page = power(l->pageShift);
-	const unsigned chunkBits = l->pageShift + 9u, below = (l->summaryLevels - 1u) * l->summaryLevelBits;
+	const unsigned logPages = l->logPallocChunkPages, chunkBits = l->pageShift + logPages;
+	const unsigned below = (l->summaryLevels - 1u) * l->summaryLevelBits;
 	return l->summaryLevels >= 1 && l->summaryLevels <= 5 && l->summaryL0Bits + below + chunkBits == l->heapAddrBits &&
-		(9 + below) * 3 < 64 &&
+		(logPages + below) * 3 < 64 &&
 		(unsigned)l->pallocChunksL1Bits + l->pallocChunksL2Bits + chunkBits == l->heapAddrBits &&
-		l->scavChunkHiOccPages <= 512 && l->pagesPerReclaimerChunk != 0 &&
+		l->scavChunkHiOccPages <= power(logPages) && l->pagesPerReclaimerChunk != 0 &&
 		l->heapArenaBytes / page % l->pagesPerReclaimerChunk == 0;
 }
 
@@ -144,14 +150,16 @@ static bool objectsHold(const gomem_layout *l) {
 
 static bool stacksHold(const gomem_layout *l) {
 	return l->numStackOrders >= 1 && l->numStackOrders <= 4 && isPower(l->fixedStack) && isPower(l->stackCacheSize) &&
-		l->fixedStack * power(l->numStackOrders) <= l->stackCacheSize && l->stackCacheSize % power(l->pageShift) == 0;
+		(wide)l->fixedStack * 2 <= l->stackCacheSize &&
+		l->fixedStack * power(l->numStackOrders) <= (wide)l->stackCacheSize * 2 &&
+		l->stackCacheSize % power(l->pageShift) == 0;
 }
 
 static bool metadataHolds(const gomem_layout *l) {
 	return l->fixAllocChunk >= 4096 && l->fixAllocChunk < power(32) && l->persistentChunkSize >= 128 << 10 &&
 		(l->persistentChunkSize % l->maxPhysPageSize == 0 || l->maxPhysPageSize % l->persistentChunkSize == 0) &&
 		l->fixAllocChunk * (wide)2 <= l->persistentChunkSize && isPower(l->gcBitsChunkBytes) &&
-		l->gcBitsChunkBytes >= 4096;
+		l->gcBitsChunkBytes >= 4096 && l->tagAddrBits >= 32 && l->tagAddrBits <= (l->ptrSize == 4 ? 48 : 57);
 }
 
 static bool allHold(const gomem_layout *l) {
@@ -208,6 +216,15 @@ static const struct {
 	FIELD(gcBitsChunkBytes),
 	FIELD(pagesPerReclaimerChunk),
 	FIELD(scavChunkHiOccPages),
+	FIELD(logPallocChunkPages),
+	FIELD(minPhysPageSize),
+	FIELD(defaultPhysPageSize),
+	FIELD(reserve),
+	FIELD(tagAddrBits),
+	FIELD(numArenaHints),
+	FIELD(numHeapArenaHints),
+	FIELD(firstArenaHint),
+	FIELD(arenaHintShift),
 };
 enum { numFields = sizeof fields / sizeof fields[0] };
 
@@ -221,7 +238,7 @@ static void set(void *v, const uint64_t *a) {
 
 static void fit(state *s) {
 	gomem_layout *l = &s->draft;
-	const unsigned chunkBits = l->pageShift + 9u;
+	const unsigned chunkBits = l->pageShift + (unsigned)l->logPallocChunkPages;
 	l->arenaL2Bits = (uint8_t)(l->heapAddrBits - l->arenaL1Bits - l->logHeapArenaBytes);
 	l->summaryL0Bits = (uint8_t)(l->heapAddrBits - (l->summaryLevels - 1u) * l->summaryLevelBits - chunkBits);
 	l->pallocChunksL2Bits = (uint8_t)(l->heapAddrBits - l->pallocChunksL1Bits - chunkBits);
@@ -261,7 +278,8 @@ static void page(void *v, const uint64_t *a) {
 
 static void restart(void *v, const uint64_t *a) {
 	state *s = v;
-	s->draft = fuzz_layout(a[0]);
+	s->draft = fuzz_any_platform(a[0]);
+	fuzz_check(layout_platformName(FUZZ_PLATFORMS) == NULL, "FUZZ_PLATFORMS is the number of platforms");
 	fuzz_check(layout_check(&s->draft) == NULL, "the layout of a platform");
 	judge(s);
 }
@@ -283,13 +301,13 @@ static const fuzz_op_info ops[] = {
 	{"arena", {{"log", 1, FUZZ_ANY, 48}, {"l1", 1, FUZZ_ANY, 9}}, arena},
 	{"tree", {{"levels", 1, FUZZ_ANY, 6}, {"bits", 1, FUZZ_ANY, 16}, {"l1", 1, FUZZ_ANY, 20}}, tree},
 	{"page", {{"log", 1, FUZZ_ANY, 22}, {"phys", 1, FUZZ_ANY, 30}, {"stacks", 1, FUZZ_ANY, 30}}, page},
-	{"restart", {{"layout", 1, FUZZ_ANY, FUZZ_LAYOUTS - 1}}, restart},
+	{"restart", {{"layout", 1, FUZZ_ANY, FUZZ_PLATFORMS - 1}}, restart},
 };
 
 FUZZ_TARGET(arenaindex) = {
 	.name = "arenaindex",
 	.what = "arena, chunk and order of addresses on many layouts, and layout_check, against 128-bit arithmetic",
-	.config = {{"layout", 1, FUZZ_ANY, FUZZ_LAYOUTS - 1}},
+	.config = {{"layout", 1, FUZZ_ANY, FUZZ_PLATFORMS - 1}},
 	.ops = ops,
 	.nops = sizeof ops / sizeof ops[0],
 	.max_ops = 48,

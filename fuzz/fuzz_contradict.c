@@ -261,10 +261,6 @@ static gomem_layout *otherLayout(state *s) {
 	return &s->other;
 }
 
-static void words32(state *s) {
-	otherLayout(s)->ptrSize = 4;
-	mallocinit(s->h);
-}
 static void tinyIsNoClass(state *s) {
 	otherLayout(s)->tinySizeClass = 3;
 	mallocinit(s->h);
@@ -360,7 +356,6 @@ static const contradiction contradictions[] = {
 	{noPs, "procresize: invalid arg"},
 	{noFirstCache, "missing mcache"},
 	{endWhileMarking, "P destroyed while GC is running"},
-	{words32, "not a 64-bit layout"},
 	{tinyIsNoClass, "bad tinySizeClass"},
 	{headerIsNoClass, "expected all size classes up to min size for malloc header"},
 	{headerOfLargeBitmaps, "max pointer bitmap size"},

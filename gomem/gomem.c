@@ -8,13 +8,13 @@
 
 #include "gomem/mcache.h"
 
-enum { minPhysPageSize = 4096, defaultSampleRate = 512 << 10 };
+enum { defaultSampleRate = 512 << 10 };
 
 // ---- a heap
 
 static const char *checkPageSizes(const gomem_layout *L, const gomem_os *os) {
 	const uintptr_t page = os->physPageSize;
-	if (page < minPhysPageSize || page > L->maxPhysPageSize || (page & (page - 1)) != 0) {
+	if (page < L->minPhysPageSize || page > L->maxPhysPageSize || (page & (page - 1)) != 0) {
 		return "bad system page size";
 	}
 	return (os->physHugePageSize & (os->physHugePageSize - 1)) != 0 ? "bad system huge page size" : NULL;

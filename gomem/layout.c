@@ -16,11 +16,19 @@ static const char *checkPages(const gomem_layout *L) {
 	if (L->pageShift < 12 || L->pageShift > 20) {
 		return "12 <= pageShift <= 20";
 	}
-	if (L->heapAddrBits < 32 || L->heapAddrBits > 48) {
-		return "32 <= heapAddrBits <= 48";
+	if (L->heapAddrBits < 31 || L->heapAddrBits > 48) {
+		return "31 <= heapAddrBits <= 48";
 	}
-	if (pallocChunkPages != 1 << logPallocChunkPages) {
-		return "pallocChunkPages == 1 << logPallocChunkPages";
+	if (L->ptrSize == 4 && L->heapAddrBits > 32) {
+		return "an address fits ptrSize bytes";
+	}
+	if (pallocChunkPages != 1 << logPallocChunkPages || L->logPallocChunkPages < 6 ||
+		L->logPallocChunkPages > logPallocChunkPages) {
+		return "64 <= pages of a chunk <= pallocChunkPages";
+	}
+	if (!powerOfTwo(L->minPhysPageSize) || L->minPhysPageSize > L->defaultPhysPageSize ||
+		!powerOfTwo(L->defaultPhysPageSize) || L->defaultPhysPageSize > L->maxPhysPageSize) {
+		return "minPhysPageSize <= defaultPhysPageSize <= maxPhysPageSize, powers of two";
 	}
 	if (!powerOfTwo(L->maxPhysPageSize) || L->maxPhysPageSize < layout_pageSize(L)) {
 		return "maxPhysPageSize is a power of two >= pageSize";
@@ -35,8 +43,8 @@ static const char *checkArenas(const gomem_layout *L) {
 	if (L->logHeapArenaBytes >= L->heapAddrBits || L->heapArenaBytes != (uint64_t)1 << L->logHeapArenaBytes) {
 		return "heapArenaBytes == 1 << logHeapArenaBytes";
 	}
-	if (layout_pagesPerArena(L) == 0 || layout_pagesPerArena(L) % pallocChunkPages != 0) {
-		return "heapArenaBytes / pageSize is a multiple of pallocChunkPages";
+	if (layout_pagesPerArena(L) == 0 || layout_pagesPerArena(L) % layout_chunkPages(L) != 0) {
+		return "heapArenaBytes / pageSize is a multiple of a chunk's pages";
 	}
 	if (layout_pagesPerArena(L) > maxPagesPerArena || L->arenaL1Bits > maxArenaL1Bits) {
 		return "pagesPerArena <= maxPagesPerArena, arenaL1Bits <= maxArenaL1Bits";
@@ -49,6 +57,13 @@ static const char *checkArenas(const gomem_layout *L) {
 	}
 	if (L->randomizeHeapBase && (L->randHeapAddrBits < L->logHeapArenaBytes || L->randHeapAddrBits > L->heapAddrBits)) {
 		return "logHeapArenaBytes <= randHeapAddrBits <= heapAddrBits";
+	}
+	if (L->reserve > LAYOUT_RESERVE_SBRK || (L->reserve == LAYOUT_RESERVE_SBRK && L->randomizeHeapBase) ||
+		(L->ptrSize == 4 && L->randomizeHeapBase)) {
+		return "a randomized base needs hints";
+	}
+	if (L->firstArenaHint > L->numArenaHints || L->numHeapArenaHints > L->numArenaHints || L->arenaHintShift > 48) {
+		return "firstArenaHint, numHeapArenaHints <= numArenaHints, arenaHintShift <= 48";
 	}
 	return NULL;
 }
@@ -66,8 +81,8 @@ static const char *checkTree(const gomem_layout *L) {
 	if ((unsigned)L->pallocChunksL1Bits + L->pallocChunksL2Bits + layout_logChunkBytes(L) != L->heapAddrBits) {
 		return "pallocChunksL1Bits + pallocChunksL2Bits + logPallocChunkBytes == heapAddrBits";
 	}
-	if (L->scavChunkHiOccPages > pallocChunkPages) {
-		return "scavChunkHiOccPages <= pallocChunkPages";
+	if (L->scavChunkHiOccPages > layout_chunkPages(L)) {
+		return "scavChunkHiOccPages <= pages of a chunk";
 	}
 	if (L->pagesPerReclaimerChunk == 0 || layout_pagesPerArena(L) % L->pagesPerReclaimerChunk != 0) {
 		return "pagesPerArena is a multiple of pagesPerReclaimerChunk";
@@ -110,8 +125,10 @@ static const char *checkStacksAndMetadata(const gomem_layout *L) {
 	if (!powerOfTwo(L->fixedStack) || !powerOfTwo(L->stackCacheSize)) {
 		return "fixedStack and stackCacheSize are powers of two";
 	}
-	if (L->fixedStack > L->stackCacheSize >> L->numStackOrders || L->stackCacheSize % layout_pageSize(L) != 0) {
-		return "fixedStack << numStackOrders <= stackCacheSize, a multiple of pageSize";
+	// On ios/arm64 and windows/386 the last order would be as large as the cache: it is there, and nobody takes from it.
+	if (L->fixedStack > L->stackCacheSize >> 1 || L->fixedStack > L->stackCacheSize >> (L->numStackOrders - 1u) ||
+		L->stackCacheSize % layout_pageSize(L) != 0) {
+		return "fixedStack << (numStackOrders - 1) <= stackCacheSize, a multiple of pageSize";
 	}
 	if (L->fixAllocChunk > UINT32_MAX || L->fixAllocChunk < 4096) {
 		return "fixAllocChunk fits 32 bits";
@@ -124,6 +141,9 @@ static const char *checkStacksAndMetadata(const gomem_layout *L) {
 	}
 	if (L->fixAllocChunk > L->persistentChunkSize / 2) {
 		return "fixAllocChunk <= persistentChunkSize / 2";
+	}
+	if (L->tagAddrBits < 32 || L->tagAddrBits > 64 || layout_tagBits(L) < 16) {
+		return "a tag has 16 bits";
 	}
 	if (!powerOfTwo(L->gcBitsChunkBytes) || L->gcBitsChunkBytes < 4096) {
 		return "gcBitsChunkBytes is a power of two >= 4096";

@@ -3,13 +3,13 @@
 // Ports the constants of malloc.go, mheap.go, mpagealloc.go, mpagealloc_64bit.go, mpagecache.go, mgcscavenge.go,
 // mspanset.go, stack.go and internal/runtime/gc/malloc.go. No other file of gomem/ may state one.
 //
-// Words: a *page* is the allocator's (8 KiB); a *physical page* is the OS's; a *chunk* is 512 pages; an *arena* is a
-// naturally aligned piece of address space (64 MiB here) with one heapArena of metadata.
+// Words: a *page* is the allocator's (8 KiB); a *physical page* is the OS's; a *chunk* is 512 pages (64 on wasm); an *arena* is
+// a naturally aligned piece of address space (64 MiB here) with one heapArena of metadata.
 //
 // Invariants, checked below and by layout_check():
 //   pageSize            == 1 << pageShift
-//   pallocChunkBytes    == pallocChunkPages * pageSize
-//   pagesPerArena       == heapArenaBytes / pageSize, a multiple of pallocChunkPages
+//   pallocChunkBytes    == pageSize << logPallocChunkPages
+//   pagesPerArena       == heapArenaBytes / pageSize, a multiple of a chunk's pages
 //   1 << (arenaL1Bits + arenaL2Bits + logHeapArenaBytes) == 1 << heapAddrBits
 //   summaryL0Bits + (summaryLevels - 1) * summaryLevelBits + logPallocChunkBytes == heapAddrBits
 //
@@ -41,13 +41,13 @@ enum {
 	maxSummaryLevels = 5,
 	maxArenaL1Bits = 6,
 	numStackOrdersMax = 4,
-	pallocChunkPages = 512,
+	pallocChunkPages = 512, // of all platforms but wasm; a layout may have less
 	logPallocChunkPages = 9,
 	pageCachePages = 64,
 	spanSetBlockEntries = 512,
 	spanSetInitSpineCap = 256,
 	cacheLineSize = 64,
-	stackLargeClasses = 48 - 13,
+	stackLargeClasses = 48 - 13, // Go: heapAddrBits - pageShift
 	mspanCacheLen = 128,
 	tagAddrBits = 48 + 1, // significant bits of an address in a tagged pointer
 	tagAlignBits = 9,     // what is tagged stands at multiples of tagAlign
@@ -66,12 +66,20 @@ typedef struct gomem_size_classes {
 	uint8_t lookup128[249];
 } gomem_size_classes;
 
+// How the OS gives address space at a multiple of something.
+typedef enum layoutReserve {
+	LAYOUT_RESERVE_TRIM,  // more is reserved, what stands out is given back
+	LAYOUT_RESERVE_WHOLE, // Windows: a reservation is given back as a whole, and made again at the aligned place
+	LAYOUT_RESERVE_SBRK,  // there is one break, which grows: no hints, and never more than was asked for
+} layoutReserve;
+
 typedef struct gomem_layout {
 	const char *name; // "linux/amd64 go1.26"
 	uint8_t ptrSize;
 	uint8_t pageShift;
 	uint8_t heapAddrBits;
 	uint8_t logHeapArenaBytes;
+	uint8_t logPallocChunkPages;
 	uint8_t arenaL1Bits;
 	uint8_t arenaL2Bits;
 	uint8_t summaryLevels;
@@ -87,7 +95,11 @@ typedef struct gomem_layout {
 	bool greenTea;             // GOEXPERIMENT=greenteagc: 128 bytes of inline mark bits in small spans
 	bool randomizeHeapBase;    // GOEXPERIMENT=randomizedheapbase64
 	bool physPageAlignedStacks;
-	uint64_t arenaHintBase;   // or'ed into each hint if the heap base is not randomized
+	uint8_t reserve;     // layoutReserve
+	uint8_t tagAddrBits; // significant bits of an address in a tagged pointer of the platform (lfstack has the host's)
+	uint8_t arenaHintShift;   // distance of the hints if the heap base is not randomized
+	uint8_t firstArenaHint;   // lower ones are left out
+	uint64_t arenaHintBase;   // or'ed into each of these hints. 32-bit: where the program, or its break, ends
 	uint64_t arenaBaseOffset; // subtracted from an address before it is an index
 	uint64_t heapArenaBytes;
 	uint64_t maxTinySize;
@@ -102,7 +114,9 @@ typedef struct gomem_layout {
 	uint64_t fixedStack;             // 2 KiB: the smallest stack
 	uint64_t fixAllocChunk;          // 16 KiB
 	uint64_t persistentChunkSize;    // 256 KiB
+	uint64_t minPhysPageSize;        // 4 KiB
 	uint64_t maxPhysPageSize;        // 512 KiB
+	uint64_t defaultPhysPageSize;    // the largest that the architecture is known for; the OS tells what it is
 	uint64_t gcBitsChunkBytes;       // 64 KiB
 	uint64_t minHeapForMetadataHugePages;
 	uint32_t pagesPerReclaimerChunk;
@@ -119,6 +133,7 @@ static const gomem_layout layout_linux_amd64_go126 = {
 	.pageShift = 13,
 	.heapAddrBits = 48,
 	.logHeapArenaBytes = 26,
+	.logPallocChunkPages = logPallocChunkPages,
 	.arenaL1Bits = 0,
 	.arenaL2Bits = 22,
 	.summaryLevels = 5,
@@ -134,6 +149,10 @@ static const gomem_layout layout_linux_amd64_go126 = {
 	.greenTea = true,
 	.randomizeHeapBase = true,
 	.physPageAlignedStacks = false,
+	.reserve = LAYOUT_RESERVE_TRIM,
+	.tagAddrBits = tagAddrBits,
+	.arenaHintShift = 40,
+	.firstArenaHint = 0,
 	.arenaHintBase = 0x00c0ull << 32,
 	.arenaBaseOffset = 0xffff800000000000u,
 	.heapArenaBytes = 64u << 20,
@@ -149,7 +168,9 @@ static const gomem_layout layout_linux_amd64_go126 = {
 	.fixedStack = 2048,
 	.fixAllocChunk = 16 << 10,
 	.persistentChunkSize = 256 << 10,
+	.minPhysPageSize = 4096,
 	.maxPhysPageSize = 512 << 10,
+	.defaultPhysPageSize = 4096,
 	.gcBitsChunkBytes = 64 << 10,
 	.minHeapForMetadataHugePages = 1u << 30,
 	.pagesPerReclaimerChunk = 512,
@@ -159,10 +180,11 @@ static const gomem_layout layout_linux_amd64_go126 = {
 };
 
 static inline uint64_t layout_pageSize(const gomem_layout *L) { return (uint64_t)1 << L->pageShift; }
-static inline uint64_t layout_chunkBytes(const gomem_layout *L) { return (uint64_t)pallocChunkPages << L->pageShift; }
+static inline unsigned layout_chunkPages(const gomem_layout *L) { return 1u << L->logPallocChunkPages; }
 static inline unsigned layout_logChunkBytes(const gomem_layout *L) {
-	return (unsigned)logPallocChunkPages + L->pageShift;
+	return (unsigned)L->logPallocChunkPages + L->pageShift;
 }
+static inline uint64_t layout_chunkBytes(const gomem_layout *L) { return (uint64_t)1 << layout_logChunkBytes(L); }
 static inline uint64_t layout_pagesPerArena(const gomem_layout *L) { return L->heapArenaBytes >> L->pageShift; }
 // The radix tree: level 0 is the root. levelBits: log2 of entries per block; levelShift: log2 of bytes one entry covers;
 // levelLogPages: log2 of pages one entry covers.
@@ -176,10 +198,25 @@ static inline unsigned layout_levelLogPages(const gomem_layout *L, unsigned leve
 	return layout_levelShift(L, level) - L->pageShift;
 }
 static inline unsigned layout_logMaxPackedValue(const gomem_layout *L) {
-	return (unsigned)logPallocChunkPages + (L->summaryLevels - 1u) * L->summaryLevelBits;
+	return (unsigned)L->logPallocChunkPages + (L->summaryLevels - 1u) * L->summaryLevelBits;
 }
+// The largest allocation: on 32-bit platforms the address space itself does not fit a word.
+static inline uint64_t layout_maxAlloc(const gomem_layout *L) {
+	return ((uint64_t)1 << L->heapAddrBits) - (L->ptrSize == 4 ? 1 : 0);
+}
+// Bits of a tag beside a pointer: those above an address and, in a 64-bit word, those that its alignment leaves.
+static inline unsigned layout_tagBits(const gomem_layout *L) {
+	return 64u - L->tagAddrBits + (L->ptrSize == 4 ? 0u : (unsigned)tagAlignBits);
+}
+// layout_uintptr gives x as a word of the platform holds it: 64-bit programs compute with the addresses of 32-bit platforms.
+static inline uint64_t layout_uintptr(const gomem_layout *L, uint64_t x) { return L->ptrSize == 4 ? (uint32_t)x : x; }
 
 // layout_check gives NULL if all equations hold, else the text of one that does not.
 const char *layout_check(const gomem_layout *L);
+
+// platforms.c: the layouts of all platforms. layout_platformName gives the name of the i-th, "aix/ppc64"; NULL: there are no more.
+const char *layout_platformName(unsigned i);
+// layout_ofPlatform makes the layout of a platform. false: there is no such platform.
+bool layout_ofPlatform(const char *name, gomem_layout *L);
 
 #endif

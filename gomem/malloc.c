@@ -21,7 +21,7 @@ static inline bool unlikely(bool x) { return __builtin_expect(x, false); }
 static uintptr_t hintAddr(const gomem_env *env, uintptr_t base, unsigned i) {
 	const gomem_layout *L = layout_get(env);
 	if (!env->randomizeHeapBase) {
-		return (uintptr_t)i << 40 | (uintptr_t)L->arenaHintBase;
+		return (uintptr_t)i << L->arenaHintShift | (uintptr_t)L->arenaHintBase;
 	}
 	// As in Go, the prefix goes to bits 38 to 45 while bits 40 to 47 are cleared for it.
 	const unsigned prefixShift = L->randHeapAddrBits - 8u;
@@ -46,18 +46,38 @@ static bool makeArenaHints(mheap *h) {
 	gomem_env *env = &h->env;
 	const gomem_layout *L = layout_get(env);
 	const uintptr_t base = env->randomizeHeapBase ? randomHeapBase(h) : 0;
-	for (unsigned i = L->numArenaHints; i-- > 0;) {
-		arenaHint *hint = fixalloc_alloc(env, &h->arenaHintAlloc);
-		if (hint == NULL) {
+	const unsigned first = env->randomizeHeapBase ? 0 : L->firstArenaHint;
+	for (unsigned i = L->numArenaHints; i-- > first;) {
+		arenaHint **list = i < L->numHeapArenaHints ? &h->arenaHints : &h->userArenaHints;
+		if (!mheap_pushHint(h, list, hintAddr(env, base, i), false)) {
 			return false;
 		}
-		arenaHint **list = i < L->numHeapArenaHints ? &h->arenaHints : &h->userArenaHints;
-		*hint = (arenaHint){.addr = hintAddr(env, base, i), .next = *list};
-		*list = hint;
 	}
 	reportHints(env, 0, h->arenaHints);
 	reportHints(env, 1, h->userArenaHints);
 	return true;
+}
+
+static bool reservesArena(const gomem_layout *L) { return L->ptrSize == 4 && L->reserve != LAYOUT_RESERVE_SBRK; }
+
+// reserveArena is the start of 32-bit platforms: as much as the OS grants of the address space behind the program, and a hint behind that.
+// DEVIATION(D02): metadata of arenas is not reserved up front: a heap of 32-bit addresses in a 64-bit program has it elsewhere.
+static bool reserveArena(mheap *h) {
+	gomem_env *env = &h->env;
+	const gomem_layout *L = layout_get(env);
+	const uintptr_t programGap = 256 << 10;
+	uintptr_t p = (uintptr_t)alignUp((uintptr_t)L->arenaHintBase + programGap, L->heapArenaBytes);
+	void *a = NULL;
+	for (uintptr_t n = 512 << 20; a == NULL && n >= 128 << 20; n /= 2) {
+		uintptr_t size;
+		a = sysReserveAligned(env, (void *)p, n, (uintptr_t)L->heapArenaBytes, &size, MEM_HEAP);
+		lab_event(env, EV_RESERVE, p, n, size, (uintptr_t)a);
+		if (a != NULL) {
+			linearAlloc_init(&h->arena, (uintptr_t)a, size, false);
+			p = h->arena.end;
+		}
+	}
+	return mheap_pushHint(h, &h->arenaHints, p, false) && mheap_pushHint(h, &h->userArenaHints, p, false);
 }
 
 // checkSizeClasses tests what the paths of mallocgc take for granted.
@@ -81,19 +101,15 @@ static void checkSizeClasses(gomem_env *env) {
 	}
 }
 
-// DEVIATION(D02): the one reserved arena of 32-bit platforms is not ported: layouts are 64-bit.
 bool mallocinit(mheap *h) {
 	gomem_env *env = &h->env;
-	if (layout_get(env)->ptrSize != 8) {
-		gomem_throw(env, "mallocinit: not a 64-bit layout");
-	}
 	checkSizeClasses(env);
 	if (!mheap_init(h)) {
 		return false;
 	}
 	fixalloc_init(env, &h->cachealloc, sizeof(mcache), NULL, NULL, &h->stats.mcache_sys);
 	h->mcache0 = allocmcache(h);
-	return h->mcache0 != NULL && makeArenaHints(h);
+	return h->mcache0 != NULL && (reservesArena(layout_get(env)) ? reserveArena(h) : makeArenaHints(h));
 }
 
 // ---- sampling

@@ -236,25 +236,55 @@ void sysUnreserve(gomem_env *env, void *v, uintptr_t n) {
 	osFree(env, v, n);
 }
 
-void *sysReserveAligned(gomem_env *env, void *hint, uintptr_t n, uintptr_t align, uintptr_t *size, memUse use) {
-	*size = 0;
-	if (n + align < n) {
-		errno = ENOMEM;
-		return NULL;
-	}
-	unsigned char *p = sysReserve(env, hint, n + align, use);
-	if (p == NULL) {
-		return NULL;
-	}
-	uintptr_t head = (uintptr_t)alignUp((uintptr_t)p, align) - (uintptr_t)p;
-	if (head == 0) {
+// reserveTrimmed reserves more than n bytes and gives back what stands out; *size is what is left.
+static void *reserveTrimmed(
+	gomem_env *env, unsigned char *p, uintptr_t n, uintptr_t align, uintptr_t *size, layoutReserve how) {
+	const uintptr_t head = (uintptr_t)alignUp((uintptr_t)p, align) - (uintptr_t)p;
+	if (head == 0 && how != LAYOUT_RESERVE_SBRK) {
 		*size = n + align;
 		return p;
 	}
-	osFree(env, p, head);
+	if (head > 0) {
+		osFree(env, p, head);
+	}
 	osFree(env, p + head + n, align - head);
 	*size = n;
 	return p + head;
+}
+
+// On Windows somebody else may take the address space between two calls: Go gives up after 100 tries.
+enum { maxReserveRetries = 100 };
+
+// DEVIATION(D19): on platforms with a break Go takes memory up to the next multiple of align and keeps what lies before for itself; here the
+// OS layer is asked for more, as on other platforms, and gets both ends back.
+void *sysReserveAligned(gomem_env *env, void *hint, uintptr_t n, uintptr_t align, uintptr_t *size, memUse use) {
+	const layoutReserve how = layout_get(env)->reserve;
+	*size = 0;
+	if (layout_uintptr(layout_get(env), n + align) < n) {
+		errno = ENOMEM;
+		return NULL;
+	}
+	for (int retries = 0; retries < maxReserveRetries; retries++) {
+		unsigned char *p = sysReserve(env, hint, n + align, use);
+		const uintptr_t head = (uintptr_t)alignUp((uintptr_t)p, align) - (uintptr_t)p;
+		if (p == NULL) {
+			return NULL;
+		}
+		if (how != LAYOUT_RESERVE_WHOLE || head == 0) {
+			return reserveTrimmed(env, p, n, align, size, how);
+		}
+		sysUnreserve(env, p, n + align);
+		void *again = sysReserve(env, p + head, n, use);
+		if (again == p + head) {
+			*size = n;
+			return again;
+		}
+		if (again != NULL) {
+			sysUnreserve(env, again, n);
+		}
+	}
+	errno = ENOMEM;
+	return NULL;
 }
 
 bool sysMap(gomem_env *env, void *v, uintptr_t n, sysMemStat *stat) {

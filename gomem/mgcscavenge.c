@@ -199,7 +199,7 @@ chunkIdx scavengeIndex_find(gomem_env *env, scavengeIndex *s, bool force, unsign
 		} else {
 			atomicOffAddr_StoreMin(L, cursor, newSearchAddr);
 		}
-		*pageIdx = pallocChunkPages - 1;
+		*pageIdx = layout_chunkPages(L) - 1;
 		return i;
 	}
 	atomicOffAddr_Clear(L, cursor);
@@ -207,13 +207,14 @@ chunkIdx scavengeIndex_find(gomem_env *env, scavengeIndex *s, bool force, unsign
 }
 
 void scavengeIndex_alloc(gomem_env *env, scavengeIndex *s, chunkIdx ci, unsigned npages) {
+	const unsigned chunkPages = layout_chunkPages(layout_get(env));
 	scavChunkData sc = loadChunk(s, ci);
-	if (sc.inUse + npages > pallocChunkPages) {
+	if (sc.inUse + npages > chunkPages) {
 		gomem_throw(env, "too many pages allocated in chunk?");
 	}
 	touchChunk(&sc, atomic_load_explicit(&s->gen, memory_order_relaxed));
 	sc.inUse = (uint16_t)(sc.inUse + npages);
-	if (sc.inUse == pallocChunkPages) {
+	if (sc.inUse == chunkPages) {
 		sc.flags &= (uint8_t)~scavChunkHasFree;
 	}
 	storeChunk(s, ci, sc);

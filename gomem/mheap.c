@@ -208,6 +208,9 @@ static void mheap_freeArenas(mheap *h) {
 		uintptr_t base = arenaBase(L, h->heapArenas.p[i]);
 		sysFree(&h->env, (void *)base, (uintptr_t)L->heapArenaBytes, &ignored);
 	}
+	if (h->arena.end > h->arena.next) { // what 32-bit platforms reserve and did not use
+		sysFree(&h->env, (void *)h->arena.next, h->arena.end - h->arena.next, &ignored);
+	}
 }
 
 void mheap_destroy(mheap *h) {
@@ -306,13 +309,13 @@ static bool mheap_newArena(mheap *h, arenaIdx ri, arenaList *list) {
 	return true;
 }
 
-static bool mheap_pushHint(mheap *h, uintptr_t addr, bool down) {
+bool mheap_pushHint(mheap *h, arenaHint **list, uintptr_t addr, bool down) {
 	arenaHint *hint = fixalloc_alloc(&h->env, &h->arenaHintAlloc);
 	if (hint == NULL) {
 		return false;
 	}
-	*hint = (arenaHint){.addr = addr, .down = down, .next = h->arenaHints};
-	h->arenaHints = hint;
+	*hint = (arenaHint){.addr = addr, .down = down, .next = *list};
+	*list = hint;
 	return true;
 }
 
@@ -323,7 +326,7 @@ static void *mheap_reserveAtHints(mheap *h, uintptr_t n, arenaHint **hintList) {
 		arenaHint *hint = *hintList;
 		uintptr_t p = hint->down ? hint->addr - n : hint->addr;
 		void *v = NULL;
-		if (p + n >= p && arenaIndex(L, p + n - 1) >> (L->arenaL1Bits + L->arenaL2Bits) == 0) {
+		if (layout_uintptr(L, p + n) >= p && arenaIndex(L, p + n - 1) >> (L->arenaL1Bits + L->arenaL2Bits) == 0) {
 			v = sysReserve(&h->env, (void *)p, n, MEM_HEAP);
 			lab_event(&h->env, EV_RESERVE, p, n, 0, (uintptr_t)v);
 		}
@@ -348,7 +351,8 @@ static void *mheap_reserveAnywhere(mheap *h, uintptr_t n, uintptr_t *size) {
 	if (v == NULL) {
 		return NULL;
 	}
-	if (!mheap_pushHint(h, (uintptr_t)v, true) || !mheap_pushHint(h, (uintptr_t)v + *size, false)) {
+	if (!mheap_pushHint(h, &h->arenaHints, (uintptr_t)v, true) ||
+		!mheap_pushHint(h, &h->arenaHints, (uintptr_t)v + *size, false)) {
 		sysUnreserve(&h->env, v, *size);
 		return NULL;
 	}
@@ -357,7 +361,7 @@ static void *mheap_reserveAnywhere(mheap *h, uintptr_t n, uintptr_t *size) {
 
 static const char *badArenaRange(const gomem_layout *L, uintptr_t p, uintptr_t size) {
 	unsigned bits = (unsigned)L->arenaL1Bits + L->arenaL2Bits;
-	if (p + size < p) {
+	if (layout_uintptr(L, p + size) < p) {
 		return "memory reservation exceeds address space limit: region exceeds uintptr range";
 	}
 	if (arenaIndex(L, p) >> bits != 0) {
@@ -490,7 +494,7 @@ uintptr_t mheap_grow(mheap *h, uintptr_t npage, bool *ok) {
 	assertLockHeld(&h->env, &h->lock);
 	*ok = false;
 	bool firstGrow = h->curArena.base == 0;
-	uintptr_t ask = (uintptr_t)(alignUp(npage, pallocChunkPages) << L->pageShift);
+	uintptr_t ask = (uintptr_t)(alignUp(npage, layout_chunkPages(L)) << L->pageShift);
 	uintptr_t totalGrowth = 0;
 	uintptr_t end = h->curArena.base + ask;
 	uintptr_t nBase = (uintptr_t)alignUp(end, h->env.physPageSize);

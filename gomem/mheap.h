@@ -247,6 +247,7 @@ void mheap_reclaim(mheap *h, gomem_p *p, uintptr_t npage); // Go's own rule
 bool mheap_reclaimSpan(mheap *h, gomem_p *p, mspan *s);
 uintptr_t mheap_grow(mheap *h, uintptr_t npage, bool *ok);
 void *mheap_sysAlloc(mheap *h, uintptr_t n, arenaHint **hintList, arenaList *list, uintptr_t *size);
+bool mheap_pushHint(mheap *h, arenaHint **list, uintptr_t addr, bool down); // false: out of memory
 bool mheap_allocNeedsZero(mheap *h, uintptr_t base, uintptr_t npage);
 void mheap_enableMetadataHugePages(mheap *h);
 uint64_t mheap_nextHeapRandBits(mheap *h, int bits);

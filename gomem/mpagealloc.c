@@ -10,10 +10,6 @@
 
 #include "gomem/mem.h"
 
-static inline uintptr_t chunkIdx_l1(const gomem_layout *L, chunkIdx ci) { return ci >> L->pallocChunksL2Bits; }
-static inline uintptr_t chunkIdx_l2(const gomem_layout *L, chunkIdx ci) {
-	return ci & (((uintptr_t)1 << L->pallocChunksL2Bits) - 1);
-}
 static inline uintptr_t chunksL2Size(const gomem_layout *L) { return sizeof(pallocData) << L->pallocChunksL2Bits; }
 static inline pallocData *chunkOf(const gomem_layout *L, pageAlloc *p, chunkIdx ci) {
 	return &p->chunks[chunkIdx_l1(L, ci)][chunkIdx_l2(L, ci)];
@@ -63,12 +59,6 @@ typedef struct sumRange {
 	uintptr_t lo, hi; // entries [lo, hi)
 } sumRange;
 
-static inline uintptr_t offAddrToLevelIndex(const gomem_layout *L, unsigned level, offAddr addr) {
-	return (addr.a - (uintptr_t)L->arenaBaseOffset) >> layout_levelShift(L, level);
-}
-static inline offAddr levelIndexToOffAddr(const gomem_layout *L, unsigned level, uintptr_t idx) {
-	return (offAddr){(idx << layout_levelShift(L, level)) + (uintptr_t)L->arenaBaseOffset};
-}
 // limit may end within an entry or exactly at one's end: only the entry of the last byte counts.
 static inline sumRange addrsToSummaryRange(const gomem_layout *L, unsigned level, uintptr_t base, uintptr_t limit) {
 	return (sumRange){
@@ -326,6 +316,10 @@ bool pageAlloc_grow(gomem_env *env, pageAlloc *p, uintptr_t base, uintptr_t size
 	}
 	for (chunkIdx c = start; c < end; c++) {
 		pageBits_setAll(&chunkOf(L, p, c)->scavenged); // new memory is not backed yet
+		if (layout_chunkPages(L) < pallocChunkPages) {
+			pageBits_setRange(
+				&chunkOf(L, p, c)->pallocBits.b, layout_chunkPages(L), pallocChunkPages - layout_chunkPages(L));
+		}
 	}
 	pageAlloc_update(env, p, base, size >> L->pageShift, true, false);
 	return true;
@@ -369,7 +363,7 @@ static inline bool pageAlloc_updateLeaves(
 		}
 		return true;
 	}
-	const pallocSum whole = alloc ? 0 : packPallocSum(L, pallocChunkPages, pallocChunkPages, pallocChunkPages);
+	const pallocSum whole = alloc ? 0 : wholeChunk(L);
 	sums[sc] = pallocBits_summarize(L, &chunkOf(L, p, sc)->pallocBits);
 	for (chunkIdx c = sc + 1; c < ec; c++) {
 		sums[c] = whole;
@@ -406,7 +400,7 @@ typedef struct chunkRun {
 // takeChunkRun cuts what lies in the first chunk off the front of [*base, *base + *npages pages).
 static inline chunkRun takeChunkRun(const gomem_layout *L, uintptr_t *base, uintptr_t *npages) {
 	const unsigned page = chunkPageIndex(L, *base);
-	const uintptr_t room = (uintptr_t)pallocChunkPages - page;
+	const uintptr_t room = (uintptr_t)layout_chunkPages(L) - page;
 	const chunkRun r = {chunkIndex(L, *base), page, (unsigned)(*npages < room ? *npages : room)};
 	*base += (uintptr_t)r.npages << L->pageShift;
 	*npages -= r.npages;
@@ -534,7 +528,7 @@ static inline uintptr_t pageAlloc_findAtSearchAddr(
 	gomem_env *env, const gomem_layout *L, pageAlloc *p, uintptr_t npages, offAddr *searchAddr) {
 	const unsigned page = chunkPageIndex(L, p->searchAddr.a);
 	const chunkIdx ci = chunkIndex(L, p->searchAddr.a);
-	if (pallocChunkPages - page < npages || pallocSum_max(L, leafSums(L, p)[ci]) < npages) {
+	if (layout_chunkPages(L) - page < npages || pallocSum_max(L, leafSums(L, p)[ci]) < npages) {
 		return 0;
 	}
 	unsigned searchIdx;
@@ -619,7 +613,7 @@ static void checkSearchAddr(gomem_env *env, pageAlloc *p) {
 // hasFreeBelow tells whether a page of chunk ci below searchAddr is free.
 static bool hasFreeBelow(const gomem_layout *L, pageAlloc *p, chunkIdx ci) {
 	const chunkIdx sc = chunkIndex(L, p->searchAddr.a);
-	const unsigned below = ci < sc ? (unsigned)pallocChunkPages : ci == sc ? chunkPageIndex(L, p->searchAddr.a) : 0;
+	const unsigned below = ci < sc ? layout_chunkPages(L) : ci == sc ? chunkPageIndex(L, p->searchAddr.a) : 0;
 	return below > 0 && pageBits_popcntRange(&chunkOf(L, p, ci)->pallocBits.b, 0, below) != below;
 }
 
@@ -632,9 +626,9 @@ static void checkChunk(gomem_env *env, pageAlloc *p, chunkIdx ci, unsigned *padd
 		"pageAlloc: leaf summary differs from its bitmap");
 	check(env, !hasFreeBelow(L, p, ci), "pageAlloc: free page below searchAddr");
 	const scavChunkData sc = unpackScavChunkData(atomic_load_explicit(&p->scav.index.chunks[ci], memory_order_acquire));
-	check(env, sc.inUse == pageBits_popcntRange(&chunk->pallocBits.b, 0, pallocChunkPages),
+	check(env, sc.inUse == pageBits_popcntRange(&chunk->pallocBits.b, 0, layout_chunkPages(L)),
 		"pageAlloc: scavenge index counts other pages in use than the bitmap");
-	for (unsigned i = 0; i < pallocChunkPages / 64; i++) {
+	for (unsigned i = 0; i < layout_chunkPages(L) / 64; i++) {
 		const uint64_t padding = chunk->pallocBits.b.x[i] & chunk->scavenged.x[i];
 		*paddingRuns +=
 			popcount64(padding & ~(padding << 1 | *last)); // a run begins where no page before belongs to it

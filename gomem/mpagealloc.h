@@ -78,6 +78,8 @@ unsigned findBitRange64(uint64_t c, unsigned n);
 void pallocData_allocRange(pallocData *m, unsigned i, unsigned n); // also clears scavenged
 void pallocData_allocAll(pallocData *m);
 
+// Bits behind the pages of a smaller chunk are ones: pages that nobody can take.
+
 // ---- sums: three counts of logMaxPackedValue bits each. One whose max, thus each, is 1 << logMaxPackedValue is bit 63.
 static inline pallocSum packPallocSum(const gomem_layout *L, unsigned start, unsigned max, unsigned end) {
 	const unsigned bits = layout_logMaxPackedValue(layout_fold(L));
@@ -86,6 +88,11 @@ static inline pallocSum packPallocSum(const gomem_layout *L, unsigned start, uns
 		return (uint64_t)1 << 63;
 	}
 	return (start & (full - 1)) | (max & (full - 1)) << bits | (end & (full - 1)) << 2 * bits;
+}
+// The sum of a chunk without a page in use.
+static inline pallocSum wholeChunk(const gomem_layout *L) {
+	const unsigned n = layout_chunkPages(layout_fold(L));
+	return packPallocSum(L, n, n, n);
 }
 static inline unsigned pallocSum_field(const gomem_layout *L, pallocSum s, unsigned i) {
 	const unsigned bits = layout_logMaxPackedValue(layout_fold(L));
@@ -105,6 +112,18 @@ static inline chunkIdx chunkIndex(const gomem_layout *L, uintptr_t p) {
 }
 static inline uintptr_t chunkBase(const gomem_layout *L, chunkIdx ci) {
 	return ((uintptr_t)ci << layout_logChunkBytes(L)) + (uintptr_t)L->arenaBaseOffset;
+}
+static inline uintptr_t chunkIdx_l1(const gomem_layout *L, chunkIdx ci) {
+	return L->pallocChunksL1Bits == 0 ? 0 : (uintptr_t)ci >> L->pallocChunksL2Bits;
+}
+static inline uintptr_t chunkIdx_l2(const gomem_layout *L, chunkIdx ci) {
+	return L->pallocChunksL1Bits == 0 ? (uintptr_t)ci : (uintptr_t)ci & (((uintptr_t)1 << L->pallocChunksL2Bits) - 1);
+}
+static inline uintptr_t offAddrToLevelIndex(const gomem_layout *L, unsigned level, offAddr addr) {
+	return (addr.a - (uintptr_t)L->arenaBaseOffset) >> layout_levelShift(L, level);
+}
+static inline offAddr levelIndexToOffAddr(const gomem_layout *L, unsigned level, uintptr_t idx) {
+	return (offAddr){(idx << layout_levelShift(L, level)) + (uintptr_t)L->arenaBaseOffset};
 }
 static inline unsigned chunkPageIndex(const gomem_layout *L, uintptr_t p) {
 	return (unsigned)((p & (layout_chunkBytes(L) - 1)) >> L->pageShift);

@@ -88,8 +88,9 @@ static inline unsigned longestInnerRun(uint64_t x, unsigned most) {
 }
 
 pallocSum pallocBits_summarize(const gomem_layout *L, const pallocBits *b) {
+	const unsigned words = layout_chunkPages(layout_fold(L)) / 64;
 	unsigned start = none, most = 0, cur = 0;
-	for (unsigned i = 0; i < pageBitsWords; i++) {
+	for (unsigned i = 0; i < words; i++) {
 		const uint64_t x = b->b.x[i];
 		if (x == 0) {
 			cur += 64;
@@ -103,11 +104,11 @@ pallocSum pallocBits_summarize(const gomem_layout *L, const pallocBits *b) {
 		cur = (unsigned)__builtin_clzll(x);
 	}
 	if (start == none) {
-		return packPallocSum(L, pallocChunkPages, pallocChunkPages, pallocChunkPages);
+		return wholeChunk(L);
 	}
 	most = cur > most ? cur : most;
 	if (most < 64 - 2) { // else no run between two ones of a word can be longer
-		for (unsigned i = 0; i < pageBitsWords; i++) {
+		for (unsigned i = 0; i < words; i++) {
 			most = longestInnerRun(b->b.x[i], most);
 		}
 	}
