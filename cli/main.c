@@ -25,6 +25,8 @@ static const command commands[] = {
 	{"report", gomem_report_main, "[-o OUT.html] FILE", "the same as a page: heap map over time, charts, tables"},
 	{"info", gomem_info_main, "FILE...",
 		"what a recording holds (program, Go version, events, how it ended), or a Go trace"},
+	{"layout", gomem_layout_main, "[--json] [--all | GOOS/GOARCH...] [--address ADDR]",
+		"the allocator's constants on each platform that Go runs on"},
 	{"dump", gomem_dump_main, "FILE", "print the events of a recording or of a Go trace, one a line"},
 };
 enum { numCommands = sizeof commands / sizeof commands[0] };

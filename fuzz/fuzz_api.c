@@ -488,7 +488,8 @@ static void stackFree(void *v, const uint64_t *a) {
 	}
 	const unsigned i = (unsigned)(a[1] % s->nstacks);
 	giveBack g = {s, pOf(s, a[0]), s->stacks[i].addr, s->stacks[i].n, (a[2] & 1) != 0};
-	throws(s, freeStack, (giveBack){s, g.p, g.addr, (uintptr_t)s->layout.fixedStack + 1, g.bypass}, "no size of a stack");
+	throws(
+		s, freeStack, (giveBack){s, g.p, g.addr, (uintptr_t)s->layout.fixedStack + 1, g.bypass}, "no size of a stack");
 	if (s->checked) {
 		throws(s, freeStack, (giveBack){s, g.p, g.addr + 8, g.n, g.bypass}, "not the beginning of a stack");
 		throws(s, freeStack, (giveBack){s, g.p, g.addr, 2 * g.n, g.bypass}, "a stack of another size");

@@ -187,8 +187,11 @@ static bool isFree(uint64_t lo, uint64_t hi) {
 }
 
 static bool place(uint64_t lo, uint64_t n) {
-	if (lo == 0 || lo + n < lo || lo + n > (uint64_t)1 << 47 || (lo & (sys.cfg.physPageSize - 1)) != 0 ||
-		sys.nheap == maxHeapRanges || !isFree(lo, lo + n)) {
+	if (lo == 0 || lo + n < lo || lo < sys.cfg.lowest || lo + n > sys.cfg.highest ||
+		(lo & (sys.cfg.physPageSize - 1)) != 0 || sys.nheap == maxHeapRanges || !isFree(lo, lo + n)) {
+		return false;
+	}
+	if (lo < addrOf(sys.meta) + metaBytes && addrOf(sys.meta) < lo + n) {
 		return false;
 	}
 	if (sys.cfg.backed && windowOf(lo, lo + n) == numWindows) {
@@ -196,6 +199,13 @@ static bool place(uint64_t lo, uint64_t n) {
 	}
 	sys.heap[sys.nheap++] = (range){lo, lo + n};
 	return true;
+}
+
+// firstElsewhere: in a smaller address space, the upper half.
+static uint64_t firstElsewhere(void) {
+	const uint64_t gap = sys.cfg.physPageSize;
+	const bool wide = sys.cfg.lowest <= elsewhere && elsewhere < sys.cfg.highest;
+	return (wide ? elsewhere : sys.cfg.lowest + (sys.cfg.highest - sys.cfg.lowest) / 2) + gap;
 }
 
 // placeElsewhere goes on behind the last such place, and begins anew where that ends: what was given back is free again. 0: no room.
@@ -210,7 +220,7 @@ static uint64_t placeElsewhere(uint64_t n) {
 			sys.next = at + n + gap;
 			return at;
 		}
-		sys.next = elsewhere + gap;
+		sys.next = firstElsewhere();
 	}
 	return 0;
 }
@@ -299,7 +309,7 @@ static void clearHeap(void) {
 		sys.dirty[w].n = 0;
 	}
 	sys.nheap = 0;
-	sys.next = elsewhere + sys.cfg.physPageSize;
+	sys.next = firstElsewhere();
 }
 
 // ---- the system's functions
@@ -401,6 +411,9 @@ gomem_os *fuzz_os_begin(const fuzz_os_config *cfg) {
 	mapOnce();
 	clearMeta();
 	sys.cfg = cfg != NULL ? *cfg : (fuzz_os_config){0};
+	if (sys.cfg.highest == 0) {
+		sys.cfg.highest = (uint64_t)1 << 47;
+	}
 	if (sys.cfg.physPageSize == 0) {
 		sys.cfg.physPageSize = 4096;
 	}

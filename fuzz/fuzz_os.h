@@ -17,6 +17,7 @@ typedef struct fuzz_os_config {
 	uintptr_t physHugePageSize; // 0: none
 	bool backed;                // heap memory can be touched; then hints are granted only near FUZZ_OS_BASE
 	bool unusedKeepsContents;
+	uint64_t lowest, highest; // unbacked: addresses that reservations can have; 0, 0: 47 bits
 } fuzz_os_config;
 
 // With a random seed whose upper 20 bits are these, the heap's first hints lie where fuzz_os can back them: from FUZZ_OS_BASE +

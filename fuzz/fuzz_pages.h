@@ -161,7 +161,7 @@ static inline pagesWorld *worldBegin(const uint64_t *config, bool test) {
 	w->lab = (gomem_lab){w, onWorldTurn, onWorldEvent, onWorldBusy};
 	w->e.env.lab = &w->lab;
 	fuzz_check(pageAlloc_init(&w->e.env, &w->p, &w->heapLock, &w->sysStat, test), "pageAlloc_init failed");
-	w->o = oracle_pages_new(&(oracle_pages_config){pageBytes(w), sys.physPageSize, sys.physHugePageSize});
+	w->o = oracle_pages_new(&(oracle_pages_config){pageBytes(w), sys.physPageSize, sys.physHugePageSize, 0});
 	fuzz_check(w->o != NULL, "out of memory");
 	const gomem_layout *L = worldLayout(w);
 	const chunkIdx chunks = (chunkIdx)1 << (L->heapAddrBits - layout_logChunkBytes(L));

@@ -110,7 +110,7 @@ static void *begin(const uint64_t *config) {
 		.physPageSize = phys,
 		.physHugePageSize = huge,
 	};
-	s->o = oracle_pages_new(&(oracle_pages_config){page, phys, huge});
+	s->o = oracle_pages_new(&(oracle_pages_config){page, phys, huge, 0});
 	fuzz_check(s->o != NULL, "out of memory");
 	// All pages were used once.
 	oracle_pages_grow(s->o, chunkAddr, pallocChunkPages);

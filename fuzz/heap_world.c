@@ -65,6 +65,12 @@ void world_on_event(void *ctx, gomem_ev k, uint64_t a, uint64_t b, uint64_t c, u
 	(void)d;
 }
 
+// same compares an answer of the port with the oracle's, and counts it.
+static void same(world *w, const char *what, uint64_t port, uint64_t wanted) {
+	fuzz_equal(what, port, wanted);
+	w->compared++;
+}
+
 static void on_busy(void *ctx, const char *name) {
 	(void)ctx;
 	fuzz_fail("one thread asks for the lock %s twice", name);
@@ -83,7 +89,7 @@ static void oracle_step_taken(void *ctx, oracle_step step) {
 	if (w->step >= w->nsteps) {
 		fuzz_fail("the oracle takes a step (%d) that gomem did not take", (int)step);
 	}
-	fuzz_equal("step that Ps share", w->steps[w->step], step);
+	same(w, "step that Ps share", w->steps[w->step], step);
 	w->step++;
 }
 
@@ -122,9 +128,9 @@ static uint64_t oracle_os(void *ctx, oracle_os_call call, uint64_t addr, uint64_
 			(unsigned long long)addr, (unsigned long long)n);
 	}
 	w->oscalls++;
-	fuzz_equal("what was asked of the OS", did->kind, osKinds[call]);
-	fuzz_equal("address asked of the OS", did->addr, addr);
-	fuzz_equal("bytes asked of the OS", did->n, n);
+	same(w, "what was asked of the OS", did->kind, osKinds[call]);
+	same(w, "address asked of the OS", did->addr, addr);
+	same(w, "bytes asked of the OS", did->n, n);
 	return did->got;
 }
 
@@ -199,8 +205,32 @@ static void on_throw(void *ctx, const char *msg) {
 
 static const uintptr_t physPages[] = {4096, 8192, 16384, 65536, 4096, 524288};
 
+static oracle_platform platform_of(const gomem_layout *L) {
+	return (oracle_platform){
+		.word = L->ptrSize,
+		.lowest = L->arenaBaseOffset,
+		.address_bits = L->heapAddrBits,
+		.random_bits = L->randHeapAddrBits,
+		.chunk_pages = layout_chunkPages(L),
+		.reclaim_pages = L->pagesPerReclaimerChunk,
+		.hint = L->arenaHintBase,
+		.hint_step = (uint64_t)1 << L->arenaHintShift,
+		.nhints = L->numHeapArenaHints,
+		.first_hint = L->firstArenaHint,
+		.one_arena = L->ptrSize == 4 && L->reserve != LAYOUT_RESERVE_SBRK,
+		.program_end = L->arenaHintBase,
+		.trims_both_ends = L->reserve == LAYOUT_RESERVE_SBRK,
+		.reserves_again = L->reserve == LAYOUT_RESERVE_WHOLE,
+		.stack_min = L->fixedStack,
+		.stack_orders = L->numStackOrders,
+		.aligned_stacks = L->physPageAlignedStacks,
+	};
+}
+
 static void begin_oracle(world *w, uint64_t flags, uint64_t seed, const gomem_os *os) {
+	const oracle_platform platform = platform_of(&w->layout);
 	const oracle_config cfg = {
+		.platform = &platform,
 		.os = oracle_os,
 		.os_ctx = w,
 		.step = oracle_step_taken,
@@ -208,7 +238,7 @@ static void begin_oracle(world *w, uint64_t flags, uint64_t seed, const gomem_os
 		.revive = revives,
 		.revive_ctx = w,
 		.seed = seed,
-		.no_randomized_base = (flags & WORLD_NO_RANDOM_BASE) != 0,
+		.no_randomized_base = (flags & WORLD_NO_RANDOM_BASE) != 0 || !w->layout.randomizeHeapBase,
 		.no_green_tea = (flags & WORLD_NO_GREEN_TEA) != 0,
 		.unused_keeps_contents = (flags & WORLD_KEEPS_CONTENTS) != 0,
 		.arena_bytes = w->layout.heapArenaBytes,
@@ -233,8 +263,17 @@ static uint64_t flags_of(uint64_t flags) {
 	return (flags & WORLD_UNBACKED) != 0 ? flags : flags & ~(uint64_t)WORLD_NO_RANDOM_BASE;
 }
 
-void *world_begin(const uint64_t *config) {
-	const uint64_t flags = flags_of(config[1]);
+// The space for reservations: all that the layout has addresses for, but of amd64 the lower half, and nothing where this process has its own
+// memory.
+static void limit_addresses(const gomem_layout *L, fuzz_os_config *cfg) {
+	const uint64_t ours = (uint64_t)0x7000 << 32;
+	const bool signExtended = L->arenaBaseOffset >> 63 != 0;
+	cfg->lowest = signExtended ? 0 : L->arenaBaseOffset;
+	cfg->highest = cfg->lowest + ((uint64_t)1 << (L->heapAddrBits - (signExtended ? 1 : 0)));
+	cfg->highest = cfg->lowest < ours && cfg->highest > ours ? ours : cfg->highest;
+}
+
+static void *begin(const uint64_t *config, uint64_t flags, uint64_t phys, const gomem_layout *L) {
 	world *w = calloc(1, sizeof *w);
 	fuzz_check(w != NULL, "out of memory");
 	// Tables of which most is never touched: there is one world at a time.
@@ -247,22 +286,25 @@ void *world_begin(const uint64_t *config) {
 	w->budget = WORLD_MANY;
 	w->pages = w->backed ? WORLD_PAGES_REAL : config[2] == WORLD_VAST ? WORLD_PAGES_VAST : WORLD_PAGES;
 	w->c = contract_new(w->backed, fuzz_unhurried());
-	w->layout = (flags & WORLD_SMALL_ARENAS) != 0 ? small_arenas() : layout_linux_amd64_go126;
+	w->layout = *L;
 	const bool runTimeLayout = layout_get(&(gomem_env){.layout = &w->layout}) == &w->layout;
 	if (!runTimeLayout) {
 		w->layout = layout_linux_amd64_go126;
 	}
-	gomem_os *os = fuzz_os_begin(&(fuzz_os_config){
-		.physPageSize = physPages[config[2]],
+	fuzz_os_config system = {
+		.physPageSize = (uintptr_t)phys,
 		.physHugePageSize = (flags & WORLD_HUGE_PAGES) != 0 ? 2 << 20 : 0,
 		.backed = w->backed,
 		.unusedKeepsContents = (flags & WORLD_KEEPS_CONTENTS) != 0,
-	});
+	};
+	if (!w->backed) {
+		limit_addresses(&w->layout, &system);
+	}
+	gomem_os *os = fuzz_os_begin(&system);
 	// The lower bits of the seed decide offset and padding; hash them, so that a small number is as good as any.
 	uint64_t state = config[0];
 	const uint64_t low = fuzz_random(&state) >> 20;
 	const uint64_t seed = config[0] == 0 ? FUZZ_OS_SEED | 1 : w->backed ? FUZZ_OS_SEED | low : fuzz_random(&state) | 1;
-	begin_oracle(w, flags, seed, os);
 	w->policy = (gomem_policy){.ctx = w, .reviveSpecial = policy_revive};
 	world_use_lab(w);
 	const gomem_config cfg = {
@@ -282,11 +324,26 @@ void *world_begin(const uint64_t *config) {
 	};
 	w->h = gomem_heap_new_bare(&cfg);
 	fuzz_check(w->h != NULL, "a heap cannot be made");
-	forget(w);
+	// Where the heap reserves at the start, the oracle does. Steps are taken later only.
+	begin_oracle(w, flags, seed, os);
+	w->nsteps = 0;
+	world_settle(w);
 	if (config[3] != 1) {
 		world_procs(w, (const uint64_t[FUZZ_MAX_ARGS]){config[3]});
 	}
 	return w;
+}
+
+void *world_begin(const uint64_t *config) {
+	const uint64_t flags = flags_of(config[1]);
+	const gomem_layout small = small_arenas();
+	return begin(
+		config, flags, physPages[config[2]], (flags & WORLD_SMALL_ARENAS) != 0 ? &small : &layout_linux_amd64_go126);
+}
+
+void *world_begin_on(const uint64_t *config, const gomem_layout *L) {
+	const uint64_t phys = config[2] != 0 ? physPages[config[2]] : L->defaultPhysPageSize;
+	return begin(config, flags_of(config[1] | WORLD_UNBACKED), phys, L);
 }
 
 static void release(world *w) {
@@ -411,10 +468,10 @@ static bool allocate(world *w, gomem_p *p, int id, uint64_t size, uint64_t flags
 	const uint64_t want = oracle_malloc(w->o, id, size, pointers, needzero);
 	world_settle(w);
 	if (size == 0) {
-		fuzz_equal("an object without size", addr, (uintptr_t)&w->h->zerobase);
+		same(w, "an object without size", addr, (uintptr_t)&w->h->zerobase);
 		return true;
 	}
-	fuzz_equal("address of an object", addr, want);
+	same(w, "address of an object", addr, want);
 	world_add_object(w, addr, size, pointers, needzero);
 	return true;
 }
@@ -579,7 +636,7 @@ void world_mark_some(void *v, const uint64_t *a) {
 
 static uint64_t near_object(const world *w, const uint64_t *a) {
 	const uint64_t base = w->nobjects > 0 ? w->objects[a[0] % w->nobjects].addr : FUZZ_OS_BASE;
-	return a[2] != 0 ? base - a[1] : base + a[1];
+	return layout_uintptr(&w->layout, a[2] != 0 ? base - a[1] : base + a[1]);
 }
 
 void world_mark_wild(void *v, const uint64_t *a) {
@@ -589,7 +646,7 @@ void world_mark_wild(void *v, const uint64_t *a) {
 	if (!w->marking || !w->compare) {
 		return;
 	}
-	fuzz_equal("mark of any address", gomem_mark(w->h, (const void *)(uintptr_t)addr), oracle_mark(w->o, addr));
+	same(w, "mark of any address", gomem_mark(w->h, (const void *)(uintptr_t)addr), oracle_mark(w->o, addr));
 }
 
 void world_gc_end(void *v, const uint64_t *a) {
@@ -617,7 +674,7 @@ void world_sweep(void *v, const uint64_t *a) {
 	for (uint64_t i = 0; i < a[1]; i++) {
 		const uintptr_t got = gomem_sweepone(w->h, p);
 		if (!world_lost(w)) {
-			fuzz_equal("sweepone", got, oracle_sweep_one(w->o, id));
+			same(w, "sweepone", got, oracle_sweep_one(w->o, id));
 			world_settle(w);
 		}
 		if (got == ~(uintptr_t)0) {
@@ -685,7 +742,7 @@ world_stack world_take_manual(world *w, uint64_t which) { return take_from(w, w-
 void world_add_stack(world *w, uint64_t addr, uint64_t n) {
 	if (addr != 0) {
 		fuzz_check(w->nstacks < WORLD_STACKS, "room for a stack");
-		fuzz_must(contract_allocated(w->c, addr, n, 2048, false));
+		fuzz_must(contract_allocated(w->c, addr, n, w->layout.fixedStack, false));
 		w->stacks[w->nstacks++] = (world_stack){addr, n};
 	}
 }
@@ -702,10 +759,10 @@ void world_stackalloc(void *v, const uint64_t *a) {
 	world *w = v;
 	int id;
 	gomem_p *p = world_p_or_none(w, a[0], a[2] == 2, &id);
-	const uint32_t n = 2048u << a[1];
+	const uint32_t n = (uint32_t)w->layout.fixedStack << a[1];
 	const uintptr_t addr = (uintptr_t)gomem_stackalloc(w->h, p, n, a[2] == 1);
 	if (!world_lost(w)) {
-		fuzz_equal("address of a stack", addr, oracle_stackalloc(w->o, id, n, a[2] == 1));
+		same(w, "address of a stack", addr, oracle_stackalloc(w->o, id, n, a[2] == 1));
 		world_settle(w);
 	}
 	world_add_stack(w, addr, n);
@@ -748,7 +805,7 @@ void world_manual(void *v, const uint64_t *a) {
 	const uint64_t npages = 1 + world_spend_pages(w, a[1]);
 	const uintptr_t addr = (uintptr_t)gomem_allocManual(w->h, p, (uintptr_t)npages);
 	if (!world_lost(w)) {
-		fuzz_equal("address of pages", addr, oracle_alloc_manual(w->o, id, npages));
+		same(w, "address of pages", addr, oracle_alloc_manual(w->o, id, npages));
 		world_settle(w);
 	}
 	world_add_manual(w, addr, npages);
@@ -776,7 +833,7 @@ void world_scavenge(void *v, const uint64_t *a) {
 	world *w = v;
 	const uintptr_t got = gomem_scavenge(w->h, NULL, (uintptr_t)a[0], a[1] != 0);
 	if (!world_lost(w)) {
-		fuzz_equal("bytes scavenged", got, oracle_scavenge(w->o, a[0], a[1] != 0));
+		same(w, "bytes scavenged", got, oracle_scavenge(w->o, a[0], a[1] != 0));
 		world_settle(w);
 	}
 }
@@ -787,20 +844,20 @@ static void look_at(world *w, uint64_t addr) {
 	gomem_span_info got;
 	oracle_span_info want;
 	const bool found = gomem_spanOf(w->h, (uintptr_t)addr, &got);
-	fuzz_equal("a span covers the address", found, oracle_span_of(w->o, addr, &want));
-	fuzz_equal("object at an address", gomem_findObject(w->h, (uintptr_t)addr), oracle_find_object(w->o, addr));
+	same(w, "a span covers the address", found, oracle_span_of(w->o, addr, &want));
+	same(w, "object at an address", gomem_findObject(w->h, (uintptr_t)addr), oracle_find_object(w->o, addr));
 	if (!found) {
 		return;
 	}
-	fuzz_equal("base of a span", got.base, want.base);
-	fuzz_equal("pages of a span", got.npages, want.npages);
-	fuzz_equal("a span is manual", got.state == 2, want.manual);
-	fuzz_equal("a span needs zeroing", got.needzero, want.needzero);
+	same(w, "base of a span", got.base, want.base);
+	same(w, "pages of a span", got.npages, want.npages);
+	same(w, "a span is manual", got.state == 2, want.manual);
+	same(w, "a span needs zeroing", got.needzero, want.needzero);
 	if (!want.manual) {
-		fuzz_equal("class of a span", got.spanclass, want.class * 2 + want.noscan);
-		fuzz_equal("bytes of a slot", got.elemsize, want.slot_size);
-		fuzz_equal("slots of a span", got.nelems, want.slots);
-		fuzz_equal("allocated slots of a span", got.alloc_count, want.allocated);
+		same(w, "class of a span", got.spanclass, want.class * 2 + want.noscan);
+		same(w, "bytes of a slot", got.elemsize, want.slot_size);
+		same(w, "slots of a span", got.nelems, want.slots);
+		same(w, "allocated slots of a span", got.alloc_count, want.allocated);
 	}
 }
 
@@ -834,18 +891,18 @@ void world_read_stats(void *v, const uint64_t *a) {
 	}
 	oracle_stats want;
 	oracle_read_stats(w->o, &want);
-	fuzz_equal("heap_in_use", got.heap_in_use, want.heap_in_use);
-	fuzz_equal("heap_free", got.heap_free, want.heap_free);
-	fuzz_equal("heap_released", got.heap_released, want.heap_released);
-	fuzz_equal("stacks_in_use", got.stacks_in_use, want.stacks_in_use);
-	fuzz_equal("work_bufs", got.work_bufs, want.manual_in_use);
-	fuzz_equal("total_alloc", got.total_alloc, want.total_alloc);
-	fuzz_equal("total_free", got.total_free, want.total_free);
-	fuzz_equal("mallocs", got.mallocs, want.mallocs);
-	fuzz_equal("frees", got.frees, want.frees);
-	fuzz_equal("tiny_allocs", got.tiny_allocs, want.tiny_allocs);
-	fuzz_equal("large_allocs", got.large_allocs, want.large_allocs);
-	fuzz_equal("heapLive", atomic_load(&w->h->stats.heapLive), oracle_live(w->o));
+	same(w, "heap_in_use", got.heap_in_use, want.heap_in_use);
+	same(w, "heap_free", got.heap_free, want.heap_free);
+	same(w, "heap_released", got.heap_released, want.heap_released);
+	same(w, "stacks_in_use", got.stacks_in_use, want.stacks_in_use);
+	same(w, "work_bufs", got.work_bufs, want.manual_in_use);
+	same(w, "total_alloc", got.total_alloc, want.total_alloc);
+	same(w, "total_free", got.total_free, want.total_free);
+	same(w, "mallocs", got.mallocs, want.mallocs);
+	same(w, "frees", got.frees, want.frees);
+	same(w, "tiny_allocs", got.tiny_allocs, want.tiny_allocs);
+	same(w, "large_allocs", got.large_allocs, want.large_allocs);
+	same(w, "heapLive", atomic_load(&w->h->stats.heapLive), oracle_live(w->o));
 }
 
 // ---- the world

@@ -71,6 +71,7 @@ typedef struct world {
 	size_t nsteps, step;         // step: the next one that the oracle will take
 	uint64_t budget;             // of malloc_many
 	uint64_t pages;              // of WORLD_PAGES
+	uint64_t compared;           // answers of the port that were the oracle's
 	void *extra;                 // of the target
 	void (*oracle_step)(
 		void *ctx, oracle_step step); // is told of the oracle's steps; NULL: they are compared with `steps`
@@ -91,6 +92,8 @@ enum {
 };
 
 void *world_begin(const uint64_t *config);
+// world_begin_on: the same on another layout, with addresses only. WORLD_SMALL_ARENAS is not heeded; phys 0: the size of its platform.
+void *world_begin_on(const uint64_t *config, const gomem_layout *L);
 void world_after(void *v);
 void world_end(void *v);
 void world_abandon(void *v); // releases what a heap holds that threw

@@ -77,6 +77,10 @@ static inline void touchChunk(scavChunkData *sc, uint32_t gen) {
 static inline uintptr_t indexEntries(const gomem_layout *L) {
 	return (uintptr_t)1 << (L->heapAddrBits - layout_logChunkBytes(L));
 }
+// In a small address space the index is smaller than a large physical page.
+static inline uintptr_t indexBytes(const gomem_env *env) {
+	return (uintptr_t)alignUp(indexEntries(layout_get(env)) * sizeof(uint64_t), env->physPageSize);
+}
 static inline uintptr_t loadIdx(const _Atomic(uintptr_t) *a) { return atomic_load_explicit(a, memory_order_acquire); }
 
 uintptr_t scavengeIndex_init(gomem_env *env, scavengeIndex *s, bool test, sysMemStat *sysStat) {
@@ -87,7 +91,7 @@ uintptr_t scavengeIndex_init(gomem_env *env, scavengeIndex *s, bool test, sysMem
 	atomicOffAddr_Clear(L, &s->searchAddrForce);
 	s->freeHWM = minOffAddr(L);
 	s->test = test;
-	s->chunks = sysReserve(env, NULL, n * sizeof *s->chunks, MEM_META);
+	s->chunks = sysReserve(env, NULL, indexBytes(env), MEM_META);
 	if (s->chunks == NULL) {
 		return outOfMemory;
 	}
@@ -106,7 +110,7 @@ void scavengeIndex_destroy(gomem_env *env, scavengeIndex *s, sysMemStat *sysStat
 		const uintptr_t first = (uintptr_t)&s->chunks[loadIdx(&s->min)];
 		pageAlloc_unmapMeta(env, makeAddrRange(env, first, first + n), sysStat);
 	}
-	sysUnreserve(env, (void *)(uintptr_t)s->chunks, indexEntries(layout_get(env)) * sizeof *s->chunks);
+	sysUnreserve(env, (void *)(uintptr_t)s->chunks, indexBytes(env));
 }
 
 // The index is mapped without gaps from the heap's lowest chunk to its highest.

@@ -114,6 +114,7 @@ void pageAlloc_unmapMeta(gomem_env *env, addrRange r, sysMemStat *stat) {
 	sysMemStat_add(stat, -(int64_t)n);
 }
 
+// DEVIATION(D20): on 32-bit platforms the tree and the index of the scavenger are reserved here and mapped as the heap grows, as on others.
 static bool pageAlloc_sysInit(gomem_env *env, pageAlloc *p) {
 	const gomem_layout *const L = layout_get(env);
 	for (unsigned l = 0; l < L->summaryLevels; l++) {

@@ -1,10 +1,12 @@
 // arenas.c: address space, and pages for spans.
 //
 // The rules, in words:
+// (numbers are those of linux/amd64; oracle_platform has those of others)
 //   place    64 hints; without randomization 1 TiB apart from 0xc000000000 on. With it, the topmost bits of the seed (46 less the bits
-//            of an arena's size) are the base; a hint's number is added to the base's bits 38 to 45, and bits 40 to 47 of the base are dropped
-//   reserve  whole arenas at the first hint; a hint that the OS does not grant is dropped. Without hints: anywhere, aligned, and new hints
-//            stand below and above that place
+//            of an arena's size) are the base; a hint's number is added to the base's bits 38 to 45, and bits 40 to 47 of the base are dropped.
+//            With 32-bit words: 512, 256 or 128 MiB, whatever the OS grants, of the space behind the program, and a hint behind that
+//   reserve  whole arenas of what was reserved at the start, else at the first hint; a hint that the OS does not grant, or behind which there are
+//            no addresses, is dropped. Without hints: anywhere, aligned, and new hints stand below and above that place
 //   grow     whole chunks, from the current arena; what is left of an arena that is not continued becomes pages as well
 //   first    the first growth skips a random number of chunks, unless what is asked for would not fit, and a random number of pages
 //   pages    fewer than 16 come from the P's own, which are filled when they are used up; else the first run that fits
@@ -13,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { HINTS = 64, BASE_BITS = 46, PREFIX_SHIFT = 38 };
+enum { PROGRAM_GAP = 256 << 10, PREFIX_BITS = 8 };
 
 static uint64_t os_call(oracle *o, oracle_os_call call, uint64_t addr, uint64_t n) {
 	return o->cfg.os(o->cfg.os_ctx, call, addr, n);
@@ -36,28 +38,62 @@ static uint64_t seed_bits(oracle *o, unsigned n) {
 
 static void add_hint(oracle *o, uint64_t addr, bool down) { o->hints[o->nhints++] = (hint){addr, down}; }
 
+static uint64_t reserve_aligned(oracle *o, uint64_t at, uint64_t *n);
+
+// reserve_one takes a large part of a small address space at once.
+static void reserve_one(oracle *o) {
+	uint64_t behind = round_up(o->platform.program_end + PROGRAM_GAP, o->cfg.arena_bytes);
+	for (uint64_t n = 512 << 20; n >= 128 << 20 && o->one == 0; n /= 2) {
+		uint64_t got = n;
+		o->one = reserve_aligned(o, behind, &got);
+		o->one_end = o->one + got;
+	}
+	if (o->one != 0) {
+		behind = o->one_end;
+	} else {
+		o->one_end = 0;
+	}
+	add_hint(o, behind, false);
+}
+
 void oracle_place_heap(oracle *o) {
+	const oracle_platform *p = &o->platform;
+	if (p->one_arena) {
+		reserve_one(o);
+		return;
+	}
 	o->seed = o->cfg.seed;
 	const unsigned arena_bits = log2_of(o->cfg.arena_bytes);
-	const uint64_t base = o->cfg.no_randomized_base ? 0 : seed_bits(o, BASE_BITS - arena_bits) << arena_bits;
-	for (uint64_t i = HINTS; i-- > 0;) {
+	const uint64_t base =
+		o->cfg.no_randomized_base ? 0 : seed_bits(o, (unsigned)p->random_bits - arena_bits) << arena_bits;
+	const unsigned least = o->cfg.no_randomized_base ? p->first_hint : 0;
+	for (uint64_t i = p->nhints; i-- > least;) {
 		if (o->cfg.no_randomized_base) {
-			add_hint(o, 0xc000000000 + (i << 40), false);
+			add_hint(o, p->hint | i * p->hint_step, false); // of sv39 each second one is the one before
 			continue;
 		}
-		const uint64_t prefix = ((base >> PREFIX_SHIFT) + i) % 256 << PREFIX_SHIFT;
-		const uint64_t rest = base % ((uint64_t)1 << 40);
+		const unsigned shift = (unsigned)p->random_bits - PREFIX_BITS;
+		const uint64_t prefix = ((base >> shift) + i) % 256 << shift;
+		const uint64_t rest = base % ((uint64_t)1 << (p->address_bits - PREFIX_BITS));
 		add_hint(o, prefix | rest, false);
 	}
 }
 
 // ---- address space
 
+// is_address tells whether [addr, addr + n) can be the heap's.
+static bool is_address(const oracle *o, uint64_t addr, uint64_t n) {
+	if (o->platform.word == 4 && addr + n >= (uint64_t)1 << 32) {
+		return false; // the end must fit a word, too
+	}
+	return addr + n >= addr && addr + n - 1 - o->platform.lowest < (uint64_t)1 << o->platform.address_bits;
+}
+
 static uint64_t reserve_at_hints(oracle *o, uint64_t n) {
 	while (o->nhints > 0) {
 		hint *h = &o->hints[o->nhints - 1];
 		const uint64_t want = h->down ? h->addr - n : h->addr;
-		const uint64_t got = os_call(o, ORACLE_OS_RESERVE, want, n);
+		const uint64_t got = is_address(o, want, n) ? os_call(o, ORACLE_OS_RESERVE, want, n) : 0;
 		if (got == want) {
 			h->addr = h->down ? want : want + n;
 			return got;
@@ -70,22 +106,54 @@ static uint64_t reserve_at_hints(oracle *o, uint64_t n) {
 	return 0;
 }
 
-// reserve_anywhere asks for one arena more than needed and gives back what lies before and behind the aligned part.
-static uint64_t reserve_anywhere(oracle *o, uint64_t *n) {
+// reserve_aligned asks for one arena more than needed, at an address or anywhere (0), and gives back what lies before and behind the aligned part.
+static uint64_t reserve_aligned(oracle *o, uint64_t at, uint64_t *n) {
 	const uint64_t align = o->cfg.arena_bytes;
-	const uint64_t got = os_call(o, ORACLE_OS_RESERVE, 0, *n + align);
-	if (got == 0) {
+	for (int tries = 0; tries < 100; tries++) {
+		const uint64_t got = os_call(o, ORACLE_OS_RESERVE, at, *n + align);
+		const uint64_t addr = round_up(got, align);
+		if (got == 0) {
+			return 0;
+		}
+		if (addr == got && !o->platform.trims_both_ends) {
+			*n += align;
+			return addr;
+		}
+		if (!o->platform.reserves_again) {
+			if (addr > got) {
+				os_call(o, ORACLE_OS_RELEASE, got, addr - got);
+			}
+			os_call(o, ORACLE_OS_RELEASE, addr + *n, align - (addr - got));
+			return addr;
+		}
+		os_call(o, ORACLE_OS_RELEASE, got, *n + align);
+		const uint64_t again = os_call(o, ORACLE_OS_RESERVE, addr, *n);
+		if (again == addr) {
+			return addr;
+		}
+		if (again != 0) {
+			os_call(o, ORACLE_OS_RELEASE, again, *n);
+		}
+	}
+	return 0;
+}
+
+static uint64_t reserve_anywhere(oracle *o, uint64_t *n) {
+	const uint64_t addr = reserve_aligned(o, 0, n);
+	if (addr != 0) {
+		add_hint(o, addr, true);
+		add_hint(o, addr + *n, false);
+	}
+	return addr;
+}
+
+// reserve_rest takes n bytes of what was reserved at the start.
+static uint64_t reserve_rest(oracle *o, uint64_t n) {
+	const uint64_t addr = o->one;
+	if (addr == 0 || addr + n > o->one_end) {
 		return 0;
 	}
-	const uint64_t addr = round_up(got, align);
-	if (addr == got) {
-		*n += align;
-	} else {
-		os_call(o, ORACLE_OS_RELEASE, got, addr - got);
-		os_call(o, ORACLE_OS_RELEASE, addr + *n, align - (addr - got));
-	}
-	add_hint(o, addr, true);
-	add_hint(o, addr + *n, false);
+	o->one += n;
 	return addr;
 }
 
@@ -108,7 +176,8 @@ static bool add_pages(oracle *o, uint64_t addr, uint64_t n) {
 // next_arena makes room for ask bytes at o->cur.
 static bool next_arena(oracle *o, uint64_t ask) {
 	uint64_t n = round_up(ask, o->cfg.arena_bytes);
-	uint64_t addr = reserve_at_hints(o, n);
+	uint64_t addr = reserve_rest(o, n);
+	addr = addr != 0 ? addr : reserve_at_hints(o, n);
 	addr = addr != 0 ? addr : reserve_anywhere(o, &n);
 	if (addr == 0) {
 		return false;
@@ -126,7 +195,7 @@ static bool next_arena(oracle *o, uint64_t ask) {
 	o->cur = addr;
 	o->cur_end = addr + n;
 	if (!o->grown && !o->cfg.no_randomized_base) {
-		const uint64_t chunk = CHUNK_PAGES * PAGE;
+		const uint64_t chunk = o->platform.chunk_pages * PAGE;
 		const uint64_t skipped = seed_bits(o, log2_of(o->cfg.arena_bytes / chunk)) * chunk;
 		o->cur += skipped + ask <= n ? skipped : 0;
 	}
@@ -134,7 +203,7 @@ static bool next_arena(oracle *o, uint64_t ask) {
 }
 
 static bool grow(oracle *o, uint64_t npages) {
-	const uint64_t ask = round_up(npages, CHUNK_PAGES) * PAGE;
+	const uint64_t ask = round_up(npages, o->platform.chunk_pages) * PAGE;
 	if (o->cur + ask > o->cur_end && !next_arena(o, ask)) {
 		return false;
 	}
@@ -144,7 +213,7 @@ static bool grow(oracle *o, uint64_t npages) {
 		return false;
 	}
 	if (!o->grown && !o->cfg.no_randomized_base) {
-		o->padding = seed_bits(o, log2_of(CHUNK_PAGES * PAGE)) / PAGE;
+		o->padding = seed_bits(o, log2_of(o->platform.chunk_pages * PAGE)) / PAGE;
 		if (o->padding > 0) {
 			oracle_pages_pad(o->pages, addr, o->padding);
 		}
@@ -195,9 +264,26 @@ static bool was_used(oracle *o, uint64_t addr, uint64_t n) {
 	return used;
 }
 
-span *take_span(oracle *o, proc *p, uint64_t npages) {
+// take_aligned finds room for a physical page more, and takes from its first border on.
+static uint64_t take_aligned(oracle *o, uint64_t npages, uint64_t *scavenged) {
+	const uint64_t room = npages + o->cfg.phys_page / PAGE;
+	take_step(o, ORACLE_STEP_LOCK);
+	uint64_t addr = oracle_pages_find(o->pages, room);
+	if (addr == 0) {
+		if (!grow(o, room)) {
+			return 0;
+		}
+		addr = oracle_pages_find(o->pages, room);
+	}
+	addr = round_up(addr, o->cfg.phys_page);
+	*scavenged = oracle_pages_take(o->pages, addr, npages);
+	return addr;
+}
+
+span *take_span(oracle *o, proc *p, uint64_t npages, bool stacks) {
+	const bool aligned = stacks && o->platform.aligned_stacks && o->cfg.phys_page > PAGE;
 	uint64_t scavenged = 0;
-	const uint64_t addr = take_pages(o, p, npages, &scavenged);
+	const uint64_t addr = aligned ? take_aligned(o, npages, &scavenged) : take_pages(o, p, npages, &scavenged);
 	if (addr == 0 || (scavenged > 0 && os_call(o, ORACLE_OS_USED, addr, npages * PAGE) == 0)) {
 		return NULL;
 	}

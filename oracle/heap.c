@@ -2,7 +2,7 @@
 //
 // The rules, in words:
 //   small    an object takes the lowest free slot of the span of its kind that its P caches; with pointers and more than 512 bytes it stands
-//            behind a header of 8 bytes
+//            behind a header of 8 bytes (with 32-bit words: more than 128)
 //   tiny     below 16 bytes, without pointers, objects share a slot of 16 bytes, one behind the other, aligned to 8, 4 or 2 if their size is; one
 //            that does not fit begins another block, and of the two the one with more room left is gone on with
 //   large    above 32760 bytes an object has a span of its own
@@ -50,13 +50,14 @@ static void zero(const oracle *o, uint64_t addr, uint64_t n) {
 	}
 }
 
-static uint64_t align_tiny(uint64_t at, uint64_t size) {
-	const uint64_t align = size % 8 == 0 ? 8 : size % 4 == 0 ? 4 : size % 2 == 0 ? 2 : 1;
+static uint64_t align_tiny(const oracle *o, uint64_t at, uint64_t size) {
+	const bool wide = size % 8 == 0 || (size == 12 && o->platform.word == 4); // 12 bytes may begin with 8
+	const uint64_t align = wide ? 8 : size % 4 == 0 ? 4 : size % 2 == 0 ? 2 : 1;
 	return round_up(at, align);
 }
 
 static uint64_t malloc_tiny(oracle *o, proc *p, uint64_t size) {
-	const uint64_t at = align_tiny(p->tiny_used, size);
+	const uint64_t at = align_tiny(o, p->tiny_used, size);
 	if (p->tiny != 0 && at + size <= TINY) {
 		p->tiny_used = at + size;
 		o->tiny_hits++;
@@ -76,7 +77,7 @@ static uint64_t malloc_tiny(oracle *o, proc *p, uint64_t size) {
 }
 
 static uint64_t malloc_small(oracle *o, proc *p, uint64_t size, bool pointers, bool needzero) {
-	const uint64_t header = pointers && size > MAX_BITMAP ? HEADER : 0;
+	const uint64_t header = pointers && size > largest_bitmap(o->platform.word) ? HEADER : 0;
 	const unsigned class = oracle_sizes_class(&o->sizes, size + header);
 	span *s;
 	const uint64_t addr = take_slot(o, p, class * 2 + (pointers ? 0 : 1), &s);
@@ -116,7 +117,7 @@ uint64_t oracle_malloc(oracle *o, int p, uint64_t size, bool pointers, bool need
 }
 
 uint64_t oracle_alloc_manual(oracle *o, int p, uint64_t npages) {
-	span *s = take_span(o, proc_of(o, p), npages);
+	span *s = take_span(o, proc_of(o, p), npages, false);
 	if (s == NULL) {
 		return 0;
 	}
@@ -191,8 +192,23 @@ oracle *oracle_new(const oracle_config *cfg) {
 	o->cfg = *cfg;
 	o->cfg.arena_bytes = cfg->arena_bytes != 0 ? cfg->arena_bytes : (uint64_t)64 << 20;
 	o->cfg.phys_page = cfg->phys_page != 0 ? cfg->phys_page : 4096;
+	static const oracle_platform linux_amd64 = {
+		.word = 8,
+		.lowest = 0xffff800000000000,
+		.address_bits = 48,
+		.random_bits = 46,
+		.chunk_pages = 512,
+		.reclaim_pages = 512,
+		.hint = 0xc000000000,
+		.hint_step = (uint64_t)1 << 40,
+		.nhints = 64,
+		.stack_min = 2048,
+		.stack_orders = 4,
+	};
+	o->platform = cfg->platform != NULL ? *cfg->platform : linux_amd64;
 	oracle_sizes_make(&o->sizes, PAGE, 32768);
-	const oracle_pages_config pages = {PAGE, o->cfg.phys_page, cfg->phys_huge_page};
+	o->sizes.word = o->platform.word;
+	const oracle_pages_config pages = {PAGE, o->cfg.phys_page, cfg->phys_huge_page, o->platform.chunk_pages};
 	o->pages = oracle_need(oracle_pages_new(&pages));
 	oracle_place_heap(o);
 	return o;

@@ -18,21 +18,19 @@
 
 enum {
 	PAGE = 8192,
-	CHUNK_PAGES = 512,       // the heap grows by so many pages at a time
 	MAX_CLASSES = 68,        // of Go; class 0: large objects
 	KINDS = 2 * MAX_CLASSES, // class * 2 + 1 if there are no pointers
 	TINY = 16,               // objects below this size, without pointers, share a block
 	TINY_CLASS = 2,
 	MAX_SMALL = 32768 - 8,
-	MAX_BITMAP = 512, // larger objects with pointers have a header of HEADER bytes
 	HEADER = 8,
 	PAGE_CACHE_BELOW = 16, // runs of fewer pages come from a P's own pages
 	STACK_SPAN = 32768,    // bytes of a span of small stacks, and the most that a P keeps of an order
-	STACK_MIN = 2048,
-	STACK_ORDERS = 4,
-	LARGE_STACKS = 40,    // lists of free large stacks, by the number of bits of their pages
-	SETS_LOOKED_AT = 101, // unswept spans that a refill looks at before it takes a fresh one
-	RECLAIM_PAGES = 512,  // pages that reclaiming looks at in one step
+	STACK_LEAST = 2048,    // of any platform
+	STACK_ORDERS = 4,      // at most
+	LARGE_STACKS = 40,     // lists of free large stacks, by the number of bits of their pages
+	SETS_LOOKED_AT = 101,  // unswept spans that a refill looks at before it takes a fresh one
+	RECLAIM_MOST = 512,    // pages that reclaiming looks at in one step, at most
 	MAX_PROCS = 64,
 };
 
@@ -56,7 +54,7 @@ typedef struct span_list {
 } span_list;
 
 typedef struct stack_list {
-	uint64_t v[STACK_SPAN / STACK_MIN + 1];
+	uint64_t v[STACK_SPAN / STACK_LEAST + 1];
 	unsigned n;
 } stack_list;
 
@@ -81,6 +79,7 @@ typedef struct arena {
 
 struct oracle {
 	oracle_config cfg;
+	oracle_platform platform;
 	oracle_sizes sizes;
 	oracle_pages *pages;
 	uint64_t seed;   // what is left of it
@@ -88,6 +87,7 @@ struct oracle {
 	unsigned nhints;
 	arena *arenas; // in the order in which the heap got them
 	size_t narenas, cap_arenas;
+	uint64_t one, one_end; // the rest of what was reserved at the start
 	uint64_t cur, cur_end; // address space that is reserved and not yet used
 	bool grown;
 	uint64_t padding; // pages that nobody gets; they count as given back to the OS
@@ -118,6 +118,8 @@ static inline void take_step(oracle *o, oracle_step step) {
 		o->cfg.step(o->cfg.step_ctx, step);
 	}
 }
+// largest_bitmap: larger objects with pointers have a header, for one word has no bits for more.
+static inline uint64_t largest_bitmap(uint64_t word) { return word * 8 * word; }
 static inline uint64_t round_up(uint64_t n, uint64_t to) { return (n + to - 1) / to * to; }
 
 // ---- lists (spans.c)
@@ -127,7 +129,7 @@ void *oracle_need(void *p); // aborts if p is NULL
 
 // ---- arenas.c: pages for spans
 // take_span makes a span of npages; p: the P whose pages serve small requests, or NULL. NULL: the OS refused.
-span *take_span(oracle *o, proc *p, uint64_t npages);
+span *take_span(oracle *o, proc *p, uint64_t npages, bool stacks);
 void free_span(oracle *o, span *s);
 void oracle_place_heap(oracle *o);
 

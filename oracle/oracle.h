@@ -39,6 +39,24 @@ typedef enum oracle_step {
 	ORACLE_STEP_LOCK,    // the heap, or a pool of stacks, is locked
 } oracle_step;
 
+// What differs from platform to platform. NULL in oracle_config: linux/amd64.
+typedef struct oracle_platform {
+	uint64_t word;                 // bytes of a pointer
+	uint64_t lowest, address_bits; // addresses that the heap can have: [lowest, lowest + 2^address_bits), modulo 2^64
+	uint64_t random_bits;          // of an address, if the heap's place is random
+	uint64_t chunk_pages;          // the heap grows by so many pages at a time
+	uint64_t reclaim_pages;        // pages that reclaiming looks at in one step
+	uint64_t hint, hint_step; // bits of all hints and what lies between two of them, if the heap's place is not random
+	unsigned nhints, first_hint; // how many there are, the first ones left out; 0: none
+	bool one_arena; // as much address space as there is behind program_end is reserved at the start, instead of hints
+	uint64_t program_end;
+	bool trims_both_ends;  // an aligned reservation is never larger than asked for
+	bool reserves_again;   // what is reserved cannot be given back in parts
+	uint64_t stack_min;    // bytes of the smallest stack
+	unsigned stack_orders; // so many sizes of stacks, each twice the one before, come from pools
+	bool aligned_stacks;   // spans of stacks begin at physical pages
+} oracle_platform;
+
 typedef struct oracle_config {
 	uint64_t (*os)(
 		void *ctx, oracle_os_call call, uint64_t addr, uint64_t n); // RESERVE: the address; else 0 if refused
@@ -47,6 +65,7 @@ typedef struct oracle_config {
 	void *step_ctx;
 	bool (*revive)(void *ctx, uint64_t addr); // an unmarked object with a special is swept: true: it lives. NULL: never
 	void *revive_ctx;
+	const oracle_platform *platform;
 	uint64_t seed;              // 64 bits that place the heap
 	bool no_randomized_base;    // the heap begins at 0xc000000000
 	bool no_green_tea;          // no marks inside of spans

@@ -24,7 +24,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { chunk_pages = 512, cache_pages = 64, dense_pages = chunk_pages * 31 / 32 };
+enum { most_pages = 512, cache_pages = 64 }; // of a chunk; of a P's cache
 
 typedef struct page {
 	bool in_use, scavenged;
@@ -36,7 +36,7 @@ typedef struct chunk {
 	unsigned taken;                  // pages in use, but for those on their way to the OS
 	unsigned taken_last_gen;         // what taken was when the last generation ended
 	bool has_free;                   // a page was freed since the chunk was last found empty or was last full
-	page page[chunk_pages];
+	page page[most_pages];
 } chunk;
 
 typedef struct cursor {
@@ -63,6 +63,7 @@ oracle_pages *oracle_pages_new(const oracle_pages_config *cfg) {
 	oracle_pages *o = calloc(1, sizeof *o);
 	if (o != NULL) {
 		o->cfg = *cfg;
+		o->cfg.chunk_pages = cfg->chunk_pages != 0 ? cfg->chunk_pages : most_pages;
 	}
 	return o;
 }
@@ -76,7 +77,8 @@ void oracle_pages_free(oracle_pages *o) {
 
 // ---- pages and chunks
 
-static uint64_t chunk_bytes(const oracle_pages *o) { return chunk_pages * o->cfg.page_size; }
+static unsigned chunk_pages(const oracle_pages *o) { return (unsigned)o->cfg.chunk_pages; }
+static uint64_t chunk_bytes(const oracle_pages *o) { return o->cfg.chunk_pages * o->cfg.page_size; }
 
 static uint64_t page_addr(const oracle_pages *o, const chunk *c, unsigned i) { return c->addr + i * o->cfg.page_size; }
 
@@ -114,16 +116,16 @@ static part next_part(const oracle_pages *o, uint64_t *addr, uint64_t *npages) {
 	chunk *c = chunk_of(o, *addr);
 	must(c != NULL, "a page that the heap does not have");
 	const unsigned first = (unsigned)((*addr - c->addr) / o->cfg.page_size);
-	const unsigned room = chunk_pages - first;
+	const unsigned room = chunk_pages(o) - first;
 	const unsigned n = *npages < room ? (unsigned)*npages : room;
 	*addr += n * o->cfg.page_size;
 	*npages -= n;
 	return (part){c, first, n};
 }
 
-static void count_taken(chunk *c, unsigned n) {
+static void count_taken(const oracle_pages *o, chunk *c, unsigned n) {
 	c->taken += n;
-	if (c->taken == chunk_pages) {
+	if (c->taken == chunk_pages(o)) {
 		c->has_free = false;
 	}
 }
@@ -142,16 +144,16 @@ static void count_freed(oracle_pages *o, chunk *c, unsigned n, unsigned highest)
 
 // ---- growing, taking, freeing
 
-static void fresh_chunk(chunk *c, uint64_t addr) {
-	*c = (chunk){.addr = addr, .nfree = chunk_pages, .nfree_scavenged = chunk_pages};
-	for (unsigned i = 0; i < chunk_pages; i++) {
+static void fresh_chunk(const oracle_pages *o, chunk *c, uint64_t addr) {
+	*c = (chunk){.addr = addr, .nfree = chunk_pages(o), .nfree_scavenged = chunk_pages(o)};
+	for (unsigned i = 0; i < chunk_pages(o); i++) {
 		c->page[i].scavenged = true;
 	}
 }
 
 void oracle_pages_grow(oracle_pages *o, uint64_t addr, uint64_t npages) {
-	must(addr % chunk_bytes(o) == 0 && npages % chunk_pages == 0, "only whole chunks can be added");
-	const size_t more = npages / chunk_pages;
+	must(addr % chunk_bytes(o) == 0 && npages % chunk_pages(o) == 0, "only whole chunks can be added");
+	const size_t more = npages / chunk_pages(o);
 	size_t at = 0;
 	while (at < o->n && o->chunks[at].addr < addr) {
 		at++;
@@ -164,7 +166,7 @@ void oracle_pages_grow(oracle_pages *o, uint64_t addr, uint64_t npages) {
 	memmove(&o->chunks[at + more], &o->chunks[at], (o->n - at) * sizeof *o->chunks);
 	o->n += more;
 	for (size_t i = 0; i < more; i++) {
-		fresh_chunk(&o->chunks[at + i], addr + i * chunk_bytes(o));
+		fresh_chunk(o, &o->chunks[at + i], addr + i * chunk_bytes(o));
 	}
 }
 
@@ -175,23 +177,23 @@ void oracle_pages_pad(oracle_pages *o, uint64_t addr, uint64_t npages) {
 			must(!p.c->page[i].in_use, "a page in use cannot become padding");
 			set_page(p.c, i, true, true);
 		}
-		count_taken(p.c, p.n);
+		count_taken(o, p.c, p.n);
 	}
 }
 
-// run_in gives the first page of the chunk at which *run, the free pages up to it, reaches npages; chunk_pages: none.
-static unsigned run_in(const chunk *c, uint64_t npages, uint64_t *run) {
+// run_in gives the first page of the chunk at which *run, the free pages up to it, reaches npages; a chunk's pages: none.
+static unsigned run_in(const oracle_pages *o, const chunk *c, uint64_t npages, uint64_t *run) {
 	if (c->nfree == 0) {
 		*run = 0;
-		return chunk_pages;
+		return chunk_pages(o);
 	}
-	for (unsigned i = 0; i < chunk_pages; i++) {
+	for (unsigned i = 0; i < chunk_pages(o); i++) {
 		*run = c->page[i].in_use ? 0 : *run + 1;
 		if (*run == npages) {
 			return i;
 		}
 	}
-	return chunk_pages;
+	return chunk_pages(o);
 }
 
 uint64_t oracle_pages_find(const oracle_pages *o, uint64_t npages) {
@@ -201,8 +203,8 @@ uint64_t oracle_pages_find(const oracle_pages *o, uint64_t npages) {
 		if (i > 0 && o->chunks[i - 1].addr + chunk_bytes(o) != c->addr) {
 			run = 0;
 		}
-		const unsigned last = run_in(c, npages, &run);
-		if (last < chunk_pages) {
+		const unsigned last = run_in(o, c, npages, &run);
+		if (last < chunk_pages(o)) {
 			return page_addr(o, c, last) - (npages - 1) * o->cfg.page_size;
 		}
 	}
@@ -218,7 +220,7 @@ uint64_t oracle_pages_take(oracle_pages *o, uint64_t addr, uint64_t npages) {
 			scavenged += p.c->page[i].scavenged;
 			set_page(p.c, i, true, false);
 		}
-		count_taken(p.c, p.n);
+		count_taken(o, p.c, p.n);
 	}
 	return scavenged;
 }
@@ -271,7 +273,7 @@ void oracle_cache_fill(oracle_pages *o, oracle_cache *c) {
 			n++;
 		}
 	}
-	count_taken(k, n);
+	count_taken(o, k, n);
 }
 
 uint64_t oracle_cache_take(const oracle_pages *o, oracle_cache *c, uint64_t npages, uint64_t *scav_pages) {
@@ -312,19 +314,20 @@ void oracle_cache_flush(oracle_pages *o, oracle_cache *c) {
 
 // ---- scavenging
 
-static bool worth_a_look(const chunk *c, bool force) {
-	return c->has_free && (force || (c->taken < dense_pages && c->taken_last_gen < dense_pages));
+static bool worth_a_look(const oracle_pages *o, const chunk *c, bool force) {
+	const unsigned dense = chunk_pages(o) * 31 / 32;
+	return c->has_free && (force || (c->taken < dense && c->taken_last_gen < dense));
 }
 
 bool oracle_scav_find(oracle_pages *o, bool force, uint64_t *chunk_addr, unsigned *page_index) {
 	cursor *const from = force ? &o->forced : &o->background;
 	for (size_t i = o->n; from->at != 0 && i-- > 0;) {
 		const chunk *c = &o->chunks[i];
-		if (c->addr > from->at || !worth_a_look(c, force)) {
+		if (c->addr > from->at || !worth_a_look(o, c, force)) {
 			continue;
 		}
 		if (from->at - c->addr >= chunk_bytes(o)) {
-			*from = (cursor){page_addr(o, c, chunk_pages - 1), false};
+			*from = (cursor){page_addr(o, c, chunk_pages(o) - 1), false};
 		}
 		*chunk_addr = c->addr;
 		*page_index = (unsigned)((from->at - c->addr) / o->cfg.page_size);

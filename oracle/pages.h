@@ -1,7 +1,7 @@
 // pages.h: the pages of a heap, in the plainest way: an array with two bools for each page of the address space that the heap grew by,
 // in address order. Every question is answered by looking at each page in turn.
 //
-// A *page* is the allocator's (8 KiB), a *chunk* is 512 pages. A page is free or in use; a free page may be scavenged: given back to the OS.
+// A *page* is the allocator's (8 KiB), a *chunk* is 512 pages (or less). A page is free or in use; a free page may be scavenged: given back to the OS.
 // Addresses are numbers; nothing stands behind them.
 #ifndef GOMEM_ORACLE_PAGES_H
 #define GOMEM_ORACLE_PAGES_H
@@ -15,6 +15,7 @@ typedef struct oracle_pages_config {
 	uint64_t page_size;      // 8192
 	uint64_t phys_page;      // bytes of a physical page
 	uint64_t phys_huge_page; // 0: none, or larger than a chunk: of no use to the scavenger
+	uint64_t chunk_pages;    // 0: 512, the most
 } oracle_pages_config;
 
 oracle_pages *oracle_pages_new(const oracle_pages_config *cfg); // NULL: out of memory

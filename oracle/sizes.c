@@ -57,7 +57,7 @@ static void grow(const oracle_sizes *s, oracle_size_class *c) {
 }
 
 void oracle_sizes_make(oracle_sizes *s, uint64_t page_size, uint64_t max_small) {
-	*s = (oracle_sizes){.page_size = page_size, .max_small = max_small, .n = 1};
+	*s = (oracle_sizes){.page_size = page_size, .max_small = max_small, .word = 8, .n = 1};
 	for (uint64_t size = 8; size <= max_small; size += step(size)) {
 		add(s, size);
 	}
@@ -78,11 +78,12 @@ unsigned oracle_sizes_class(const oracle_sizes *s, uint64_t size) {
 uint64_t oracle_sizes_slots(const oracle_sizes *s, unsigned class, bool noscan, bool green_tea) {
 	const oracle_size_class *c = &s->classes[class];
 	const uint64_t bytes = c->npages * s->page_size;
+	const uint64_t most = s->word * 8 * s->word;
 	uint64_t kept = 0;
-	if (!noscan && c->size <= 512) {
-		kept += bytes / 8 / 8; // a bit for each word
+	if (!noscan && c->size <= most) {
+		kept += bytes / s->word / 8; // a bit for each word
 	}
-	if (green_tea && c->size >= 16 && c->size <= 512) {
+	if (green_tea && c->size >= 16 && c->size <= most) {
 		kept += 128;
 	}
 	return (bytes - kept) / c->size;

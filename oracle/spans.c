@@ -296,16 +296,17 @@ static uint64_t reclaim_eight(oracle *o, uint64_t addr) {
 	return freed;
 }
 
-// reclaim_pages sweeps the spans without marks that begin in RECLAIM_PAGES pages; returns the pages that became free.
+// reclaim_pages sweeps the spans without marks that begin in one step's pages; returns the pages that became free.
 static uint64_t reclaim_pages(oracle *o, uint64_t page) {
 	const uint64_t arena_pages = o->cfg.arena_bytes / PAGE;
 	const uint64_t addr = o->arenas[page / arena_pages].base + page % arena_pages * PAGE;
-	span *found[RECLAIM_PAGES];
+	const uint64_t n = o->platform.reclaim_pages;
+	span *found[RECLAIM_MOST];
 	uint64_t freed = 0;
 	if (!begin_sweeping(o)) {
 		return 0;
 	}
-	for (uint64_t i = 0; look_at(o, addr, RECLAIM_PAGES, found) && i < RECLAIM_PAGES; i += 8) {
+	for (uint64_t i = 0; look_at(o, addr, n, found) && i < n; i += 8) {
 		freed += reclaim_eight(o, addr + i * PAGE);
 	}
 	end_sweeping(o);
@@ -327,7 +328,7 @@ static void reclaim(oracle *o, uint64_t npages) {
 			o->reclaim_page = UINT64_MAX;
 			return;
 		}
-		o->reclaim_page += RECLAIM_PAGES;
+		o->reclaim_page += o->platform.reclaim_pages;
 		if (!locked) {
 			take_step(o, ORACLE_STEP_LOCK);
 			locked = true;
@@ -344,7 +345,7 @@ span *fresh_span(oracle *o, proc *p, unsigned kind, uint64_t npages, uint64_t sl
 	if (!sweeping_is_over(o)) {
 		reclaim(o, npages);
 	}
-	span *s = take_span(o, p, npages);
+	span *s = take_span(o, p, npages, false);
 	if (s == NULL) {
 		return NULL;
 	}

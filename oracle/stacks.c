@@ -1,6 +1,6 @@
 // stacks.c: stacks of goroutines.
 //
-// The rules, in words: a stack below 32 KiB is a slot of a 32 KiB span, whose free slots are taken from the highest address down, and a slot given back
+// The rules, in words (sizes are those of Linux): a stack below 32 KiB is a slot of a 32 KiB span, whose free slots are taken from the highest address down, and a slot given back
 // is the next to be taken. A P keeps up to 32 KiB of free stacks of each size: it fetches and returns 16 KiB at a time. Pools list the spans with
 // a free slot, the latest first. Larger stacks are spans. A span without stacks is freed at once, unless the collector runs: then
 // oracle_free_stack_spans finds it later.
@@ -8,11 +8,13 @@
 
 #include <stdlib.h>
 
-static bool is_small(uint64_t n) { return n < STACK_SPAN; }
+static bool is_small(const oracle *o, uint64_t n) {
+	return n < STACK_SPAN && n < o->platform.stack_min << o->platform.stack_orders;
+}
 
-static unsigned order_of(uint64_t n) {
+static unsigned order_of(const oracle *o, uint64_t n) {
 	unsigned order = 0;
-	for (; n > STACK_MIN; n /= 2) {
+	for (; n > o->platform.stack_min; n /= 2) {
 		order++;
 	}
 	return order;
@@ -29,12 +31,12 @@ static unsigned bits_of(uint64_t npages) {
 // ---- pools
 
 static span *grow_pool(oracle *o, proc *p, unsigned order) {
-	span *s = take_span(o, p, STACK_SPAN / PAGE);
+	span *s = take_span(o, p, STACK_SPAN / PAGE, true);
 	if (s == NULL) {
 		return NULL;
 	}
 	s->manual = true;
-	s->slot_size = (uint64_t)STACK_MIN << order;
+	s->slot_size = o->platform.stack_min << order;
 	const unsigned slots = (unsigned)(STACK_SPAN / s->slot_size);
 	s->free_stacks = oracle_need(calloc(slots, sizeof(uint64_t)));
 	for (unsigned i = 0; i < slots; i++) {
@@ -75,7 +77,7 @@ static void pool_give(oracle *o, unsigned order, uint64_t addr) {
 
 static uint64_t take_cached(oracle *o, proc *p, unsigned order) {
 	stack_list *l = &p->stacks[order];
-	const unsigned half = STACK_SPAN / 2 / ((unsigned)STACK_MIN << order);
+	const unsigned half = (unsigned)(STACK_SPAN / 2 / (o->platform.stack_min << order));
 	if (l->n == 0) {
 		take_step(o, ORACLE_STEP_LOCK);
 		// While they are fetched they are nobody's.
@@ -94,7 +96,7 @@ static uint64_t take_cached(oracle *o, proc *p, unsigned order) {
 
 static void give_cached(oracle *o, proc *p, unsigned order, uint64_t addr) {
 	stack_list *l = &p->stacks[order];
-	const unsigned half = STACK_SPAN / 2 / ((unsigned)STACK_MIN << order);
+	const unsigned half = (unsigned)(STACK_SPAN / 2 / (o->platform.stack_min << order));
 	if (l->n >= 2 * half) {
 		take_step(o, ORACLE_STEP_LOCK);
 		while (l->n > half) {
@@ -105,7 +107,7 @@ static void give_cached(oracle *o, proc *p, unsigned order, uint64_t addr) {
 }
 
 void clear_stacks(oracle *o, proc *p) {
-	for (unsigned order = 0; order < STACK_ORDERS; order++) {
+	for (unsigned order = 0; order < o->platform.stack_orders; order++) {
 		stack_list *l = &p->stacks[order];
 		if (l->n == 0) {
 			continue;
@@ -125,7 +127,7 @@ static uint64_t take_large(oracle *o, proc *p, uint64_t n) {
 	if (l->n > 0) {
 		return l->v[--l->n]->base;
 	}
-	span *s = take_span(o, p, n / PAGE);
+	span *s = take_span(o, p, n / PAGE, true);
 	if (s == NULL) {
 		return 0;
 	}
@@ -146,33 +148,33 @@ static void give_large(oracle *o, uint64_t addr) {
 
 uint64_t oracle_stackalloc(oracle *o, int p, uint64_t n, bool bypass) {
 	proc *pp = proc_of(o, p);
-	if (!is_small(n)) {
+	if (!is_small(o, n)) {
 		return take_large(o, pp, n);
 	}
 	if (pp != NULL && !bypass) {
-		return take_cached(o, pp, order_of(n));
+		return take_cached(o, pp, order_of(o, n));
 	}
 	take_step(o, ORACLE_STEP_LOCK);
-	return pool_take(o, pp, order_of(n));
+	return pool_take(o, pp, order_of(o, n));
 }
 
 void oracle_stackfree(oracle *o, int p, uint64_t addr, uint64_t n, bool bypass) {
 	proc *pp = proc_of(o, p);
-	if (!is_small(n)) {
+	if (!is_small(o, n)) {
 		give_large(o, addr);
 		return;
 	}
 	if (pp != NULL && !bypass) {
-		give_cached(o, pp, order_of(n), addr);
+		give_cached(o, pp, order_of(o, n), addr);
 		return;
 	}
 	take_step(o, ORACLE_STEP_LOCK);
-	pool_give(o, order_of(n), addr);
+	pool_give(o, order_of(o, n), addr);
 }
 
 void oracle_free_stack_spans(oracle *o, int p) {
 	(void)p;
-	for (unsigned order = 0; order < STACK_ORDERS; order++) {
+	for (unsigned order = 0; order < o->platform.stack_orders; order++) {
 		span_list *pool = &o->stack_pool[order];
 		take_step(o, ORACLE_STEP_LOCK);
 		for (size_t i = pool->n; i-- > 0;) {
