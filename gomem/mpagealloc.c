@@ -317,10 +317,6 @@ bool pageAlloc_grow(gomem_env *env, pageAlloc *p, uintptr_t base, uintptr_t size
 	}
 	for (chunkIdx c = start; c < end; c++) {
 		pageBits_setAll(&chunkOf(L, p, c)->scavenged); // new memory is not backed yet
-		if (layout_chunkPages(L) < pallocChunkPages) {
-			pageBits_setRange(
-				&chunkOf(L, p, c)->pallocBits.b, layout_chunkPages(L), pallocChunkPages - layout_chunkPages(L));
-		}
 	}
 	pageAlloc_update(env, p, base, size >> L->pageShift, true, false);
 	return true;

@@ -78,7 +78,7 @@ unsigned findBitRange64(uint64_t c, unsigned n);
 void pallocData_allocRange(pallocData *m, unsigned i, unsigned n); // also clears scavenged
 void pallocData_allocAll(pallocData *m);
 
-// Bits behind the pages of a smaller chunk are ones: pages that nobody can take.
+// Bits behind the pages of a smaller chunk are never reached: a search begins where the sums have a run, which lies before them.
 
 // ---- sums: three counts of logMaxPackedValue bits each. One whose max, thus each, is 1 << logMaxPackedValue is bit 63.
 static inline pallocSum packPallocSum(const gomem_layout *L, unsigned start, unsigned max, unsigned end) {

@@ -2,8 +2,9 @@
 //
 //	lab_platforms [PROGRAMS [SEED]]
 //
-// The first program of each layout grows the heap as far as there are addresses, or 4 GiB. Layouts that differ in no constant are run once, under the names of all platforms that have them. Programs are those of the fuzz target
-// `platforms`, longer: objects, spans, cycles, growth over borders of arenas, scavenging, stacks, reservations granted elsewhere.
+// Layouts that differ in no constant are run once, under the names of all platforms that have them. Programs are those of the fuzz target
+// `platforms`, longer: objects, spans, cycles, growth over borders of arenas, scavenging, stacks, reservations granted elsewhere. Two or three of
+// each layout are written by hand: they grow the heap as far as there are addresses, or 4 GiB, and where no hint is granted.
 // Exit code: 0 all equal (a difference ends the program with what differs), 2 bad usage.
 #include <stdio.h>
 #include <stdlib.h>
@@ -50,42 +51,86 @@ static unsigned opNamed(const char *name) {
 	return i;
 }
 
-// growAll asks for pages until a small address space is full: over each border of arenas, behind what was reserved at the start, at the hint
-// behind that, and where the OS wants. Of wasm, whose arenas are small, not as much: each needs metadata.
-static void growAll(unsigned layout) {
+static void add(fuzz_program *p, const char *op, uint64_t a, uint64_t b, uint64_t c, uint64_t d) {
+	p->ops[p->n++] = (fuzz_op){opNamed(op), {a, b, c, d}};
+}
+
+static fuzz_program *beginProgram(unsigned layout) {
 	static fuzz_program p;
-	const gomem_layout L = fuzz_any_platform(layout);
-	const fuzz_op ops[] = {
-		{opNamed("manual"), {0, 19999}},
-		{opNamed("look_around"), {19999}},
-		{opNamed("malloc_large"), {0, 3000, 0, 1}},
-		{opNamed("scavenge"), {(uint64_t)1 << 20, 1}},
-		{opNamed("stackalloc"), {0, 2}},
-		{opNamed("stats"), {0}},
-	};
-	const unsigned rounds = L.heapArenaBytes < 1 << 20 ? 3 : 30;
 	memset(&p, 0, sizeof p);
 	p.config[0] = layout;
 	p.config[CONFIG_PHYS] = VAST;
 	p.config[CONFIG_LAYOUT] = layout;
+	return &p;
+}
+
+// growAll asks for pages until a small address space is full: over each border of arenas, behind what was reserved at the start, at the hint
+// behind that, and where the OS wants. Of wasm, whose arenas are small, not as much: each needs metadata.
+static void growAll(unsigned layout) {
+	fuzz_program *p = beginProgram(layout);
+	const unsigned rounds = fuzz_any_platform(layout).heapArenaBytes < 1 << 20 ? 3 : 30;
 	for (unsigned i = 0; i < rounds; i++) {
-		for (size_t j = 0; j < sizeof ops / sizeof ops[0]; j++) {
-			p.ops[p.n++] = ops[j];
-		}
+		add(p, "manual", 0, 19999, 0, 0);
+		add(p, "look_around", 19999, 0, 0, 0);
+		add(p, "malloc_large", 0, 3000, 0, 1);
+		add(p, "scavenge", (uint64_t)1 << 20, 1, 0, 0);
+		add(p, "stackalloc", 0, 2, 0, 0);
+		add(p, "stats", 0, 0, 0, 0);
 	}
-	fuzz_run_program(&fuzz_target_platforms, &p);
+	fuzz_run_program(&fuzz_target_platforms, p);
+}
+
+// moveAll has the OS grant no hint, so that the heap lies where the OS wants, in unaligned reservations; and shares a block among tiny objects.
+static void moveAll(unsigned layout) {
+	fuzz_program *p = beginProgram(layout);
+	add(p, "os_move", 1, 200, 0, 0);
+	for (unsigned i = 0; i < 4; i++) {
+		add(p, "manual", 0, 1999, 0, 0);
+		add(p, "malloc", 0, 4, 1, 0);
+		add(p, "malloc", 0, 12, 1, 0);
+	}
+	for (unsigned i = 0; i < 20; i++) { // on 32-bit platforms as much as was reserved at the start
+		add(p, "manual", 0, 4999, 0, 0);
+	}
+	add(p, "look_around", 19999, 0, 0, 0);
+	fuzz_run_program(&fuzz_target_platforms, p);
+}
+
+// reachEnd asks in steps of 32 MiB, so that the last but one arena of a 32-bit address space would end where addresses do: it cannot be had.
+static void reachEnd(unsigned layout) {
+	fuzz_program *p = beginProgram(layout);
+	p->config[0] = 0; // the program ends at 0x8048000
+	for (unsigned i = 0; i < 16 + 107; i++) {
+		add(p, "manual", 0, 8 * 512 - 1, 0, 0);
+	}
+	add(p, "manual", 0, 6 * 512 - 1, 0, 0);
+	fuzz_run_program(&fuzz_target_platforms, p);
 }
 
 // firstLike[i]: the first platform whose layout has all constants of platform i's.
 static unsigned firstLike[FUZZ_PLATFORMS];
 
+// keyOf lists the constants that platforms.c sets, but the name.
+static void keyOf(unsigned platform, char out[256]) {
+	const gomem_layout L = fuzz_any_platform(platform);
+	const uint64_t all[] = {L.ptrSize, L.minSizeForMallocHeader, L.heapAddrBits, L.tagAddrBits, L.logHeapArenaBytes,
+		L.arenaL1Bits, L.arenaL2Bits, L.arenaBaseOffset, L.logPallocChunkPages, L.scavChunkHiOccPages, L.summaryLevels,
+		L.summaryL0Bits, L.pallocChunksL1Bits, L.pallocChunksL2Bits, L.pagesPerReclaimerChunk, L.fixedStack,
+		L.numStackOrders, L.physPageAlignedStacks, L.reserve, L.randomizeHeapBase, L.randHeapAddrBits, L.numArenaHints,
+		L.numHeapArenaHints, L.arenaHintShift, L.firstArenaHint, L.arenaHintBase, L.defaultPhysPageSize};
+	size_t at = 0;
+	for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+		at += (size_t)snprintf(out + at, 256 - at, "%llx ", (unsigned long long)all[i]);
+	}
+	fuzz_check(at < 256, "room for the constants of a layout");
+}
+
 static void findLayouts(void) {
-	static gomem_layout all[FUZZ_PLATFORMS]; // what stands between fields is zero, or makes a layout run twice
+	static char keys[FUZZ_PLATFORMS][256];
 	for (unsigned i = 0; i < FUZZ_PLATFORMS; i++) {
-		fuzz_check(layout_ofPlatform(layout_platformName(i), &all[i]), "a platform that gomem does not know");
-		all[i].name = NULL; // is no constant
+		keyOf(i, keys[i]);
 		firstLike[i] = 0;
-		while (memcmp(&all[firstLike[i]], &all[i], sizeof all[i]) != 0) {
+		while (strcmp(keys[firstLike[i]], keys[i]) != 0) {
 			firstLike[i]++;
 		}
 	}
@@ -139,7 +184,11 @@ int main(int argc, char **argv) {
 			continue;
 		}
 		growAll(platforms);
-		for (uint64_t i = 1; i < programs; i++) {
+		moveAll(platforms);
+		if (fuzz_any_platform(platforms).ptrSize == 4) {
+			reachEnd(platforms);
+		}
+		for (uint64_t i = 0; i < programs; i++) {
 			play(platforms, seed * 1000003 + i);
 		}
 		const fuzz_platforms_sum s = fuzz_platforms_take();

@@ -361,13 +361,17 @@ static void onThrow(void *ctx, const char *msg) {
 
 // beginHeap makes the heap that a line "fixed", "seed S" or "end E refused R" tells of.
 static gomem_heap *beginHeap(gomem_layout *L, gomem_os *system, const char *how) {
-	unsigned long long end = 0, seed = 1;
+	uint64_t seed = 1;
 	os.refuse = 0;
 	os.asked[0] = 0;
 	const bool fixed = strcmp(how, "fixed") == 0;
-	if (!fixed && sscanf(how, "seed %llx", &seed) != 1) {
-		assert_int_equal(sscanf(how, "end %llx refused %u", &end, &os.refuse), 2);
-		L->arenaHintBase = end;
+	if (strncmp(how, "seed ", 5) == 0) {
+		seed = strtoull(how + 5, NULL, 16);
+	} else if (!fixed) {
+		char *rest;
+		L->arenaHintBase = strtoull(how + strlen("end "), &rest, 16);
+		assert_memory_equal(rest, " refused ", 9);
+		os.refuse = (unsigned)strtoul(rest + 9, NULL, 10);
 	}
 	const gomem_config cfg = {
 		.os = system, .layout = L, .rand_seed = seed, .no_randomized_base = fixed, .throw_hook = onThrow};
@@ -402,8 +406,8 @@ static void checkHints(const gomem_layout *given, char *line, void *arg) {
 	if (strncmp(line, "asked", 5) == 0) {
 		equal(&b->t, &L, "asked of the OS", strcmp(os.asked, line + 5) == 0, true);
 	} else if (strncmp(line, "arena", 5) == 0) {
-		unsigned long long lo, hi;
-		assert_int_equal(sscanf(line, "arena %llx %llx", &lo, &hi), 2);
+		char *rest;
+		const uint64_t lo = strtoull(line + strlen("arena "), &rest, 16), hi = strtoull(rest, NULL, 16);
 		equal(&b->t, &L, "begin of the reserved arena", h->arena.next, lo);
 		equal(&b->t, &L, "end of the reserved arena", h->arena.end, hi);
 	} else {
