@@ -233,10 +233,45 @@ def page(path, d, work, problems):
     check(problems, "marks left in the template", re.findall(r"\{\{[\w.]+\}\}", outside), [])
 
 
+def number(x, least=0):
+    return isinstance(x, (int, float)) and not isinstance(x, bool) and least <= x < 2**63
+
+
+def trace_event_format(root):
+    """What breaks the rules of the Trace Event Format, as ui.perfetto.dev and chrome://tracing read it. Slices of a thread that overlap without
+    one being inside the other are dropped there; a counter is a series of numbers."""
+    wrong, ends = [], []
+    if root.get("displayTimeUnit") not in ("ms", "ns") or not root["traceEvents"]:
+        wrong.append("the root")
+    for i, e in enumerate(root["traceEvents"]):
+        args = e.get("args", {})
+        good = isinstance(e.get("name"), str) and e["name"] != "" and isinstance(args, dict) and number(e.get("ts"))
+        good = good and all(number(e.get(key)) and e[key] == int(e[key]) for key in ("pid", "tid"))
+        phase = e.get("ph")
+        if phase == "M":
+            good = good and e["name"] in ("process_name", "thread_name") and isinstance(args.get("name"), str)
+        elif phase == "C":
+            good = good and len(args) == 1 and all(number(v) for v in args.values())
+        elif phase == "X":
+            good = good and number(e.get("dur"))
+            begin, end = (round(e["ts"] * 1000), round((e["ts"] + e["dur"]) * 1000)) if good else (0, 0)
+            while ends and ends[-1] <= begin:
+                ends.pop()
+            good = good and not (ends and ends[-1] < end)
+            ends.append(end)
+        else:
+            good = False
+        if not good:
+            wrong.append("event %d: %s" % (i, json.dumps(e)[:200]))
+    return wrong[:5]
+
+
 def perfetto(path, d, work, problems):
     out = Path(work) / "perfetto.json"
     check(problems, "exit code of --perfetto", run("stat", "--perfetto", out, path).returncode, 0)
-    events = json.loads(out.read_text())["traceEvents"]
+    root = json.loads(out.read_text())
+    events = root["traceEvents"]
+    check(problems, "the Trace Event Format", trace_event_format(root), [])
     check(problems, "slices", sum(e["ph"] == "X" for e in events), len(d["gc"]))
     spans = [e["args"]["bytes"] for e in events if e["ph"] == "C" and e["name"] == "heap spans"]
     check(problems, "counters", spans, d["series"]["span_bytes"])
