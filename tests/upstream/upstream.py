@@ -213,8 +213,14 @@ def by_file(files, ours):
             print("%-34s %9d of %3d %18d %9d" % (f.name, len(f.run), len(f.run) + len(f.left), passed[f.name], len(f.left)))
 
 
+    run = [f for f in files if f.run]
+    total = (sum(len(f.run) for f in run), sum(len(f.run) + len(f.left) for f in run), sum(passed.values()), sum(len(f.left) for f in run))
+    print("%-34s %9d of %3d %18d %9d" % ("all", *total))
+
+
 def left_out(files):
-    print("\nleft out, of the same files and of others:")
+    print("\nleft out, %d of the same files and %d of files that no test is run of:" % (
+        sum(len(f.left) for f in files if f.run), sum(len(f.left) for f in files if not f.run)))
     for f in files:
         reasons = collections.defaultdict(list)
         for name, why in f.left.items():

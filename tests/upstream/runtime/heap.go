@@ -12,7 +12,7 @@ import (
 )
 
 // The tests that look at the whole heap look at this one of gomem. What they allocate with new and make, the compiler gives to Go's own runtime:
-// so the heap comes with a past (glue.c), of two cycles and a third one that is not swept to its end, from heapPs Ps whose caches are not flushed.
+// so the heap comes with a past (glue.c), of three cycles, the last of which need not be swept to its end, from heapPs Ps whose caches are not flushed.
 const heapPs = 4
 
 var heap = sync.OnceValue(func() *C.gomem_heap { return C.upstream_newHeap(heapPs) })
