@@ -26,14 +26,16 @@
 #include "traces/record.h"
 
 static const char usageText[] =
-	"usage: gomem record [-o FILE.gmt] [-f] [--test] [-v] [--keep-raw] [--] PACKAGE [ARGS...]\n"
+	"usage: gomem record [-o FILE.gmt] [-f] [--go PATH] [--test] [-v] [--keep-raw] [--] PACKAGE [ARGS...]\n"
 	"       gomem record [-o FILE.gmt] [-f] --raw FILE.raw\n"
 	"\n"
-	"Builds the Go program PACKAGE (a main package as `go build` names it) with the installed go1.26 and a recorder in its\n"
+	"Builds the Go program PACKAGE (a main package as `go build` names it) with a Go (1.24 to 1.27) and a recorder in its\n"
 	"runtime, runs it with ARGS, and writes what its memory allocator was asked and answered to a recording.\n"
 	"\n"
 	"  -o FILE.gmt  the recording (default: the package's last name with .gmt, in the current directory)\n"
 	"  -f           replace FILE.gmt if it exists\n"
+	"  --go PATH    use this Go: a go command, or the folder of an installation (default: $GOROOT, then the go in $PATH; of\n"
+	"               these two, GOTOOLCHAIN and go.mod may choose another, as with `go build`)\n"
 	"  --test       record the test binary of PACKAGE; it runs in the package's directory, as with `go test`\n"
 	"  -v           print the commands that are run\n"
 	"  --keep-raw   keep the raw log\n"
@@ -61,6 +63,7 @@ typedef struct options {
 	const char *package;
 	char **args;     // of the program, NULL at the end
 	const char *raw; // to convert; NULL: run a program
+	const char *go;  // NULL: $GOROOT or $PATH
 	bool force, test, verbose, keep_raw;
 } options;
 
@@ -70,6 +73,9 @@ typedef struct recording {
 	int interrupted; // by this signal; 0: no
 	char go[PATH_MAX];
 	char version[64], experiment[256], goroot[PATH_MAX];
+	char envGoroot[PATH_MAX + 16]; // GOROOT=..., for the go command; empty: as it is
+	bool local;                    // the go command must not choose another one
+	bool module;                   // goroot was downloaded as a module
 	char temp[PATH_MAX]; // directory; empty: not made
 	char binary[PATH_MAX + 512];
 	char dir[PATH_MAX]; // where the program runs; empty: here
@@ -160,6 +166,12 @@ static void drop_settings(void) {
 
 static _Noreturn void run_child(const recording *r, const command *c, int out) {
 	drop_settings();
+	if (r->envGoroot[0] != 0) {
+		(void)putenv((char *)(uintptr_t)r->envGoroot);
+	}
+	if (r->local) {
+		(void)putenv("GOTOOLCHAIN=local");
+	}
 	for (size_t i = 0; c->env[i] != NULL; i++) {
 		(void)putenv((char *)(uintptr_t)c->env[i]);
 	}
@@ -216,18 +228,48 @@ static bool run_command(recording *r, command *c) {
 
 // ---- the Go installation
 
-static bool find_go(char *to, size_t room) {
+static bool is_command(const char *path) {
+	struct stat st;
+	return stat(path, &st) == 0 && S_ISREG(st.st_mode) && access(path, X_OK) == 0;
+}
+
+static bool find_in_path(char *to, size_t room) {
 	const char *path = getenv("PATH");
 	for (const char *p = path; p != NULL && *p != 0;) {
 		size_t n = strcspn(p, ":");
-		struct stat st;
-		if (n > 0 && format(to, room, "%.*s/go", (int)n, p) && stat(to, &st) == 0 && S_ISREG(st.st_mode) &&
-			access(to, X_OK) == 0) {
+		if (n > 0 && format(to, room, "%.*s/go", (int)n, p) && is_command(to)) {
 			return true;
 		}
 		p += n + (p[n] == ':' ? 1 : 0);
 	}
 	return false;
+}
+
+// find_in_goroot finds the go command of an installation.
+static bool find_in_goroot(const char *goroot, char *to, size_t room) {
+	return format(to, room, "%s/bin/go", goroot) && is_command(to);
+}
+
+// find_go finds the go command: r->go is an absolute path. 0 if there is one.
+static int find_go(recording *r) {
+	const char *named = r->opt.go;
+	const char *goroot = getenv("GOROOT");
+	if (named != NULL) {
+		char real[PATH_MAX];
+		bool found = realpath(named, real) != NULL &&
+			(find_in_goroot(real, r->go, sizeof(r->go)) || (is_command(real) && format(r->go, sizeof(r->go), "%s", real)));
+		// GOROOT, if set, may be another Go's: this one finds its own.
+		r->local = true;
+		(void)unsetenv("GOROOT");
+		return found ? 0 : complain("--go %s: neither a go command nor the folder of a Go installation", named);
+	}
+	if (goroot != NULL && goroot[0] != 0) {
+		return find_in_goroot(goroot, r->go, sizeof(r->go)) ? 0
+															: complain("GOROOT=%s is no Go installation", goroot);
+	}
+	return find_in_path(r->go, sizeof(r->go))
+		? 0
+		: complain("there is no go command in PATH: recording needs Go 1.24 to 1.27 (https://go.dev/dl, or --go PATH)");
 }
 
 // next_line cuts a line from a text.
@@ -239,10 +281,16 @@ static char *next_line(char **text) {
 	return line;
 }
 
+// version_ok: the releases of recorder/overlay/releases.go.
 static bool version_ok(const char *v) {
-	static const char want[] = "go1.26";
-	size_t n = sizeof(want) - 1;
-	return strncmp(v, want, n) == 0 && (v[n] == 0 || v[n] == '.' || v[n] == ' ' || v[n] == '-');
+	static const char *const releases[] = {"go1.24", "go1.25", "go1.26", "go1.27"};
+	for (size_t i = 0; i < sizeof(releases) / sizeof(releases[0]); i++) {
+		size_t n = strlen(releases[i]);
+		if (strncmp(v, releases[i], n) == 0 && (v[n] == 0 || v[n] == '.' || v[n] == ' ' || v[n] == '-')) {
+			return true;
+		}
+	}
+	return false;
 }
 
 // has_word finds a word in a list.
@@ -303,8 +351,9 @@ static int check_go(recording *r) {
 	if (uname(&u) != 0 || strcmp(u.sysname, "Linux") != 0 || strcmp(u.machine, "x86_64") != 0) {
 		return complain("%s/%s cannot be recorded: only linux/amd64 can", u.sysname, u.machine);
 	}
-	if (!find_go(r->go, sizeof(r->go))) {
-		return complain("there is no go command in PATH: recording needs go1.26 (https://go.dev/dl)");
+	int bad = find_go(r);
+	if (bad != 0) {
+		return bad;
 	}
 	static command c;
 	c = (command){
@@ -322,15 +371,11 @@ static int check_go(recording *r) {
 	const char *goroot = next_line(&text);
 	const char *cache = next_line(&text);
 	if (!version_ok(version)) {
-		return complain("%s cannot be recorded: the recorder is made for go1.26.x", version);
+		return complain("%s (%s) cannot be recorded: the recorder is made for Go 1.24 to 1.27 (--go PATH, or GOTOOLCHAIN)", version,
+			r->go);
 	}
 	size_t n = strlen(cache);
-	if (n > 0 && strncmp(goroot, cache, n) == 0 && goroot[n] == '/') {
-		return complain(
-			"%s was downloaded as a module (%s), and `go build -overlay` refuses to change files there:\n"
-			"install it from https://go.dev/dl, or copy that directory elsewhere and put its bin first in PATH",
-			version, goroot);
-	}
+	r->module = n > 0 && strncmp(goroot, cache, n) == 0 && goroot[n] == '/';
 	if (!format(r->version, sizeof(r->version), "%.*s", (int)strcspn(version, " "), version) ||
 		!format(r->experiment, sizeof(r->experiment), "%s", experiment) ||
 		!format(r->goroot, sizeof(r->goroot), "%s", goroot)) {
@@ -363,6 +408,19 @@ static int unpack(const char *path, const record_file *f) {
 	return close(fd) == 0 && got == (ssize_t)f->size ? 0 : -1;
 }
 
+// link_goroot: `go build -overlay` refuses to change files below GOMODCACHE, where the go command puts the Go that it downloads. By a
+// link they have another name, and the modules of the program are found as ever.
+static int link_goroot(recording *r) {
+	char link[PATH_MAX + 16];
+	if (!format(link, sizeof(link), "%s/goroot", r->temp) || symlink(r->goroot, link) != 0 ||
+		!format(r->goroot, sizeof(r->goroot), "%s", link) || !find_in_goroot(r->goroot, r->go, sizeof(r->go)) ||
+		!format(r->envGoroot, sizeof(r->envGoroot), "GOROOT=%s", r->goroot)) {
+		return -1;
+	}
+	r->local = true;
+	return 0;
+}
+
 // make_temp makes the temporary directory with the recorder's sources.
 static int make_temp(recording *r) {
 	const char *base = getenv("TMPDIR");
@@ -371,6 +429,9 @@ static int make_temp(recording *r) {
 		int e = errno;
 		r->temp[0] = 0;
 		return complain("cannot make a temporary directory: %s", strerror(e));
+	}
+	if (r->module && link_goroot(r) != 0) {
+		return complain("cannot make a link to %s: %s", r->goroot, strerror(errno));
 	}
 	for (size_t i = 0; i < record_nfiles; i++) {
 		char path[PATH_MAX + 256];
@@ -714,8 +775,8 @@ static int convert(recording *r, const char *raw, bool *whole) {
 
 static int record(recording *r) {
 	int bad = 0;
-	if ((bad = check_out(r)) != 0 || (bad = check_go(r)) != 0 || (bad = check_package(r)) != 0 ||
-		(bad = make_temp(r)) != 0 || (bad = make_overlay(r)) != 0 || (bad = build(r)) != 0 ||
+	if ((bad = check_out(r)) != 0 || (bad = check_go(r)) != 0 || (bad = make_temp(r)) != 0 ||
+		(bad = check_package(r)) != 0 || (bad = make_overlay(r)) != 0 || (bad = build(r)) != 0 ||
 		(bad = make_raw(r)) != 0) {
 		return r->interrupted != 0 ? 128 + r->interrupted : bad;
 	}
@@ -747,7 +808,7 @@ static int parse_options(options *opt, int argc, char **argv) {
 	int i = 1;
 	for (; i < argc && argv[i][0] == '-'; i++) {
 		const char *a = argv[i];
-		bool value = strcmp(a, "-o") == 0 || strcmp(a, "--raw") == 0;
+		bool value = strcmp(a, "-o") == 0 || strcmp(a, "--raw") == 0 || strcmp(a, "--go") == 0;
 		if (strcmp(a, "--") == 0) {
 			i++;
 			break;
@@ -756,7 +817,7 @@ static int parse_options(options *opt, int argc, char **argv) {
 			return complain("%s needs a file name", a);
 		}
 		if (value) {
-			*(a[1] == 'o' ? &opt->out : &opt->raw) = argv[++i];
+			*(a[1] == 'o' ? &opt->out : a[2] == 'g' ? &opt->go : &opt->raw) = argv[++i];
 		} else if (strcmp(a, "-f") == 0) {
 			opt->force = true;
 		} else if (strcmp(a, "--test") == 0) {

@@ -155,6 +155,9 @@ const (
 
 // System calls by number: amd64 and arm64 only.
 const (
+	gomemSysOpenat    = 257*goarch.IsAmd64 + 56*goarch.IsArm64
+	gomemSysClose     = 3*goarch.IsAmd64 + 57*goarch.IsArm64
+	gomemSysFcntl     = 72*goarch.IsAmd64 + 25*goarch.IsArm64
 	gomemSysMmap      = 9*goarch.IsAmd64 + 222*goarch.IsArm64
 	gomemSysMunmap    = 11*goarch.IsAmd64 + 215*goarch.IsArm64
 	gomemSysFallocate = 285*goarch.IsAmd64 + 47*goarch.IsArm64
@@ -244,20 +247,20 @@ func gomemInit() {
 	if path == nil {
 		return
 	}
-	fd, _, e := linux.Syscall6(linux.SYS_OPENAT, gomemCwd, uintptr(unsafe.Pointer(path)), gomemReadWrite|gomemCloexec, 0, 0, 0)
+	fd, _, e := linux.Syscall6(gomemSysOpenat, gomemCwd, uintptr(unsafe.Pointer(path)), gomemReadWrite|gomemCloexec, 0, 0, 0)
 	if e != 0 {
 		return
 	}
 	fd = gomemMoveFd(fd)
 	header, _, e := linux.Syscall6(gomemSysMmap, 0, gomemHeaderSize, _PROT_READ|_PROT_WRITE, gomemMapShared, fd, 0)
 	if e != 0 {
-		linux.Close(int(fd))
+		gomemClose(fd)
 		return
 	}
 	gomemState.header, gomemState.fd = header, fd
 	if !gomemHandshake() {
 		linux.Syscall6(gomemSysMunmap, header, gomemHeaderSize, 0, 0, 0, 0)
-		linux.Close(int(fd))
+		gomemClose(fd)
 		return
 	}
 	gomemState.dev, gomemState.ino, _ = gomemStat(fd)
@@ -291,12 +294,16 @@ func gomemPath() *byte {
 	return nil
 }
 
+func gomemClose(fd uintptr) {
+	linux.Syscall6(gomemSysClose, fd, 0, 0, 0, 0, 0)
+}
+
 // gomemMoveFd moves fd out of the way: the program's own descriptors keep the numbers that they would have.
 func gomemMoveFd(fd uintptr) uintptr {
 	for low := uintptr(gomemHighFd); low > 10; low /= 2 {
-		high, _, e := linux.Syscall6(linux.SYS_FCNTL, fd, gomemDupfdCloexec, low, 0, 0, 0)
+		high, _, e := linux.Syscall6(gomemSysFcntl, fd, gomemDupfdCloexec, low, 0, 0, 0)
 		if e == 0 {
-			linux.Close(int(fd))
+			gomemClose(fd)
 			return high
 		}
 	}
@@ -1098,10 +1105,17 @@ func (h *mheap) gomemAllocNeedsZero(base, npages uintptr) bool {
 	return needzero
 }
 
+// gomemSpanType numbers the types of spans as go1.25 and later do; go1.24 has one more, which it does not use.
+//
+//go:nosplit
+func gomemSpanType(typ spanAllocType) uint64 {
+	return gomemBit(typ == spanAllocStack, 0) | gomemBit(typ == spanAllocWorkBuf, 1)
+}
+
 //go:nosplit
 func gomemSpanInit(s *mspan, typ spanAllocType, spc spanClass, scav uintptr) {
 	if gomemOn {
-		gomemLogTurn(gomemEvSpanInit, 4, uint64(typ)|uint64(spc)<<2|uint64(s.needzero)<<10|uint64(s.nelems)<<11, gomemSpan(s),
+		gomemLogTurn(gomemEvSpanInit, 4, gomemSpanType(typ)|uint64(spc)<<2|uint64(s.needzero)<<10|uint64(s.nelems)<<11, gomemSpan(s),
 			uint64(s.startAddr), uint64(s.npages)|uint64(scav/pageSize)<<32)
 	}
 }
@@ -1109,7 +1123,7 @@ func gomemSpanInit(s *mspan, typ spanAllocType, spc spanClass, scav uintptr) {
 //go:nosplit
 func gomemSpanFree(s *mspan, typ spanAllocType) {
 	if gomemOn {
-		gomemLogTurn(gomemEvSpanFree, 4, uint64(typ), gomemSpan(s), uint64(s.startAddr), uint64(s.npages))
+		gomemLogTurn(gomemEvSpanFree, 4, gomemSpanType(typ), gomemSpan(s), uint64(s.startAddr), uint64(s.npages))
 	}
 }
 

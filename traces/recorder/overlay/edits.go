@@ -3,15 +3,17 @@ package main
 // edit changes the text of one function, or of each of a family of functions.
 //
 // fn is how the function's line begins, without "func ". It names a family if it ends with "*": then funcs is how many there
-// must be. old must stand exactly n times in each of them (0: once).
+// must be. old must stand exactly n times in each of them (0: once). since and until are the first and the last go1.N that the
+// edit is for (0: no bound).
 type edit struct {
-	file  string
-	fn    string
-	how   how
-	old   string
-	text  string
-	n     int
-	funcs int
+	file         string
+	fn           string
+	how          how
+	old          string
+	text         string
+	n            int
+	funcs        int
+	since, until int
 }
 
 // how tells what happens to old.
@@ -23,15 +25,19 @@ const (
 	instead            // text takes its place
 )
 
-// edits is everything that is changed in go1.26's package runtime. The functions called are those of zz_gomem_record.go.
+// edits is everything that is changed in package runtime of go1.24 to go1.27. The functions called are those of zz_gomem_record.go.
 var edits = []edit{
 	// ---- start
-	{file: "malloc.go", fn: "mallocinit()", how: before, old: "\tif gc.SizeClassToSize[tinySizeClass] != maxTinySize {\n",
+	{until: 24, file: "malloc.go", fn: "mallocinit()", how: before, old: "\tif class_to_size[_TinySizeClass] != _TinySize {\n",
 		text: "\tgomemInit()\n"},
-	{file: "malloc.go", fn: "mallocinit()", how: after,
+	{since: 25, file: "malloc.go", fn: "mallocinit()", how: before, old: "\tif gc.SizeClassToSize[tinySizeClass] != maxTinySize {\n",
+		text: "\tgomemInit()\n"},
+	{since: 26, file: "malloc.go", fn: "mallocinit()", how: after,
 		old:  "heapRandSeed, heapRandSeedBitsRemaining = uintptr(bootstrapRand()), 64\n",
 		text: "\t\t\tgomemSeed(heapRandSeed)\n"},
-	{file: "malloc.go", fn: "mallocinit()", how: after, old: "\tgcController.memoryLimit.Store(math.MaxInt64)\n",
+	{until: 24, file: "malloc.go", fn: "mallocinit()", how: after, old: "\tgcController.memoryLimit.Store(maxInt64)\n",
+		text: "\tgomemReady()\n"},
+	{since: 25, file: "malloc.go", fn: "mallocinit()", how: after, old: "\tgcController.memoryLimit.Store(math.MaxInt64)\n",
 		text: "\tgomemReady()\n"},
 	{file: "proc.go", fn: "procresize(", how: after, old: "\told := gomaxprocs\n", text: "\tgomemProcs(old, nprocs)\n"},
 	{file: "proc.go", fn: "(pp *p) init(", how: before, old: "\tpp.id = id\n", text: "\tgomemPInit(pp, id)\n"},
@@ -48,7 +54,7 @@ var edits = []edit{
 		text: "\tif gomemOn {\n\t\tgomemMalloc(mp, gomemPathTinyNew|gomemNoscan|gomemNeedzero, size, uintptr(x))\n\t}\n"},
 
 	{file: "malloc.go", fn: "mallocgcSmallNoscan(", how: before, old: "\tmp := acquirem()\n", text: "\tgomemSize := size\n"},
-	{file: "malloc.go", fn: "mallocgcSmallNoscan(", how: after, old: "\t\tx := mallocgcSmallNoscanReuse(c, span, spc, size, needzero)\n",
+	{since: 26, file: "malloc.go", fn: "mallocgcSmallNoscan(", how: after, old: "\t\tx := mallocgcSmallNoscanReuse(c, span, spc, size, needzero)\n",
 		text: "\t\tif gomemOn {\n\t\t\tgomemMalloc(mp, gomemPathReuse|gomemNoscan|gomemZero(needzero), gomemSize, uintptr(x))\n\t\t}\n"},
 	{file: "malloc.go", fn: "mallocgcSmallNoscan(", how: before, old: "\t\tv, span, checkGCTrigger = c.nextFree(",
 		text: "\t\tif gomemOn {\n\t\t\tgomemMallocBegin(gomemNoscan|gomemZero(needzero), gomemSize)\n\t\t}\n"},
@@ -74,27 +80,62 @@ var edits = []edit{
 	{file: "malloc.go", fn: "mallocgcLarge(", how: before, old: "\tc.nextSample -= ",
 		text: "\tif gomemOn {\n\t\tgomemMalloc(mp, gomemPathLarge|gomemPointers(typ)|gomemZero(needzero), gomemSize, uintptr(x))\n\t}\n"},
 
-	{file: "malloc.go", fn: "freegc(", how: before, old: "\tv := uintptr(ptr)\n", text: "\tgomemFreeGC(ptr, size, noscan)\n"},
+	{since: 26, file: "malloc.go", fn: "freegc(", how: before, old: "\tv := uintptr(ptr)\n", text: "\tgomemFreeGC(ptr, size, noscan)\n"},
 
-	// ---- the same in the generated functions (GOEXPERIMENT=sizespecializedmalloc)
-	{file: "malloc_generated.go", fn: "mallocgcTinySize*", funcs: 15, how: after, old: "\t\tc.tinyAllocs++\n",
+	// ---- the same in the generated functions (GOEXPERIMENT=sizespecializedmalloc; on by default since go1.27)
+	{since: 26, until: 26, file: "malloc_generated.go", fn: "mallocgcTinySize*", funcs: 15, how: after, old: "\t\tc.tinyAllocs++\n",
 		text: "\t\tif gomemOn {\n\t\t\tgomemMalloc(mp, gomemPathTinyHit|gomemNoscan|gomemNeedzero, size, uintptr(x))\n\t\t}\n"},
-	{file: "malloc_generated.go", fn: "mallocgcTinySize*", funcs: 15, how: before, old: "\t\tv, span, checkGCTrigger = c.nextFree(",
+	{since: 26, until: 26, file: "malloc_generated.go", fn: "mallocgcTinySize*", funcs: 15, how: before, old: "\t\tv, span, checkGCTrigger = c.nextFree(",
 		text: "\t\tif gomemOn {\n\t\t\tgomemMallocBegin(gomemNoscan|gomemNeedzero, size)\n\t\t}\n"},
-	{file: "malloc_generated.go", fn: "mallocgcTinySize*", funcs: 15, how: before, old: "\tc.nextSample -= ",
+	{since: 26, until: 26, file: "malloc_generated.go", fn: "mallocgcTinySize*", funcs: 15, how: before, old: "\tc.nextSample -= ",
 		text: "\tif gomemOn {\n\t\tgomemMalloc(mp, gomemPathTinyNew|gomemNoscan|gomemNeedzero, size, uintptr(x))\n\t}\n"},
 
-	{file: "malloc_generated.go", fn: "mallocgcSmallNoScanSC*", funcs: 25, how: after,
+	{since: 26, until: 26, file: "malloc_generated.go", fn: "mallocgcSmallNoScanSC*", funcs: 25, how: after,
 		old:  "\t\tv := mallocgcSmallNoscanReuse(c, span, spc, elemsize, needzero)\n",
 		text: "\t\tif gomemOn {\n\t\t\tgomemMalloc(mp, gomemPathReuse|gomemNoscan|gomemZero(needzero), size, uintptr(v))\n\t\t}\n"},
-	{file: "malloc_generated.go", fn: "mallocgcSmallNoScanSC*", funcs: 25, how: before, old: "\t\tv, span, checkGCTrigger = c.nextFree(",
+	{since: 26, until: 26, file: "malloc_generated.go", fn: "mallocgcSmallNoScanSC*", funcs: 25, how: before, old: "\t\tv, span, checkGCTrigger = c.nextFree(",
 		text: "\t\tif gomemOn {\n\t\t\tgomemMallocBegin(gomemNoscan|gomemZero(needzero), size)\n\t\t}\n"},
-	{file: "malloc_generated.go", fn: "mallocgcSmallNoScanSC*", funcs: 25, how: before, old: "\tc.nextSample -= ",
+	{since: 26, until: 26, file: "malloc_generated.go", fn: "mallocgcSmallNoScanSC*", funcs: 25, how: before, old: "\tc.nextSample -= ",
 		text: "\tif gomemOn {\n\t\tgomemMalloc(mp, gomemPathNoscan|gomemNoscan|gomemZero(needzero), size, uintptr(x))\n\t}\n"},
 
-	{file: "malloc_generated.go", fn: "mallocgcSmallScanNoHeaderSC*", funcs: 26, how: before, old: "\t\tv, span, checkGCTrigger = c.nextFree(",
+	{since: 26, until: 26, file: "malloc_generated.go", fn: "mallocgcSmallScanNoHeaderSC*", funcs: 26, how: before, old: "\t\tv, span, checkGCTrigger = c.nextFree(",
 		text: "\t\tif gomemOn {\n\t\t\tgomemMallocBegin(gomemNeedzero, size)\n\t\t}\n"},
-	{file: "malloc_generated.go", fn: "mallocgcSmallScanNoHeaderSC*", funcs: 26, how: before, old: "\tc.nextSample -= ",
+	{since: 26, until: 26, file: "malloc_generated.go", fn: "mallocgcSmallScanNoHeaderSC*", funcs: 26, how: before, old: "\tc.nextSample -= ",
+		text: "\tif gomemOn {\n\t\tgomemMalloc(mp, gomemPathScan|gomemNeedzero, size, uintptr(x))\n\t}\n"},
+
+	{since: 27, file: "malloc_generated.go", fn: "mallocgcTinySC2(", how: after, old: "\t\tc.tinyAllocs++\n",
+		text: "\t\tif gomemOn {\n\t\t\tgomemMalloc(mp, gomemPathTinyHit|gomemNoscan|gomemNeedzero, size, uintptr(x))\n\t\t}\n"},
+	{since: 27, file: "malloc_generated.go", fn: "mallocgcTinySC2(", how: before, old: "\t\tv, span, checkGCTrigger = c.nextFree(",
+		text: "\t\tif gomemOn {\n\t\t\tgomemMallocBegin(gomemNoscan|gomemNeedzero, size)\n\t\t}\n"},
+	{since: 27, file: "malloc_generated.go", fn: "mallocgcTinySC2(", how: before, old: "\tc.nextSample -= ",
+		text: "\tif gomemOn {\n\t\tgomemMalloc(mp, gomemPathTinyNew|gomemNoscan|gomemNeedzero, size, uintptr(x))\n\t}\n"},
+	{since: 27, file: "malloc_generated.go", fn: "mallocgcTinySlowPath(", how: after, old: "\t\tc.tinyAllocs++\n",
+		text: "\t\tif gomemOn {\n\t\t\tgomemMalloc(mp, gomemPathTinyHit|gomemNoscan|gomemNeedzero, size, uintptr(x))\n\t\t}\n"},
+	{since: 27, file: "malloc_generated.go", fn: "mallocgcTinySlowPath(", how: before, old: "\t\tv, span, checkGCTrigger = c.nextFree(",
+		text: "\t\tif gomemOn {\n\t\t\tgomemMallocBegin(gomemNoscan|gomemNeedzero, size)\n\t\t}\n"},
+	{since: 27, file: "malloc_generated.go", fn: "mallocgcTinySlowPath(", how: before, old: "\tc.nextSample -= ",
+		text: "\tif gomemOn {\n\t\tgomemMalloc(mp, gomemPathTinyNew|gomemNoscan|gomemNeedzero, size, uintptr(x))\n\t}\n"},
+
+	{since: 27, file: "malloc_generated.go", fn: "mallocgcSmallNoScanSC*", funcs: 6, how: after, old: "\t\tx = mallocgcSmallNoscanReuse(c, span, spc, elemsize, needzero)\n",
+		text: "\t\tif gomemOn {\n\t\t\tgomemMalloc(mp, gomemPathReuse|gomemNoscan|gomemZero(needzero), size, uintptr(x))\n\t\t}\n"},
+	{since: 27, file: "malloc_generated.go", fn: "mallocgcSmallNoScanSC*", funcs: 6, how: before, old: "\t\t\tv, span, checkGCTrigger = c.nextFree(",
+		text: "\t\t\tif gomemOn {\n\t\t\t\tgomemMallocBegin(gomemNoscan|gomemZero(needzero), size)\n\t\t\t}\n"},
+	{since: 27, file: "malloc_generated.go", fn: "mallocgcSmallNoScanSC*", funcs: 6, how: before, old: "\tc.nextSample -= ",
+		text: "\tif gomemOn {\n\t\tgomemMalloc(mp, gomemPathNoscan|gomemNoscan|gomemZero(needzero), size, uintptr(x))\n\t}\n"},
+	{since: 27, file: "malloc_generated.go", fn: "mallocgcSmallNoScanSlowPath(", how: after, old: "\t\tx = mallocgcSmallNoscanReuse(c, span, spc, elemsize, needzero)\n",
+		text: "\t\tif gomemOn {\n\t\t\tgomemMalloc(mp, gomemPathReuse|gomemNoscan|gomemZero(needzero), size, uintptr(x))\n\t\t}\n"},
+	{since: 27, file: "malloc_generated.go", fn: "mallocgcSmallNoScanSlowPath(", how: before, old: "\t\t\tv, span, checkGCTrigger = c.nextFree(",
+		text: "\t\t\tif gomemOn {\n\t\t\t\tgomemMallocBegin(gomemNoscan|gomemZero(needzero), size)\n\t\t\t}\n"},
+	{since: 27, file: "malloc_generated.go", fn: "mallocgcSmallNoScanSlowPath(", how: before, old: "\tc.nextSample -= ",
+		text: "\tif gomemOn {\n\t\tgomemMalloc(mp, gomemPathNoscan|gomemNoscan|gomemZero(needzero), size, uintptr(x))\n\t}\n"},
+
+	{since: 27, file: "malloc_generated.go", fn: "mallocgcSmallScanNoHeaderSC*", funcs: 7, how: before, old: "\t\t\tv, span, checkGCTrigger = c.nextFree(",
+		text: "\t\t\tif gomemOn {\n\t\t\t\tgomemMallocBegin(gomemNeedzero, size)\n\t\t\t}\n"},
+	{since: 27, file: "malloc_generated.go", fn: "mallocgcSmallScanNoHeaderSC*", funcs: 7, how: before, old: "\tc.nextSample -= ",
+		text: "\tif gomemOn {\n\t\tgomemMalloc(mp, gomemPathScan|gomemNeedzero, size, uintptr(x))\n\t}\n"},
+	{since: 27, file: "malloc_generated.go", fn: "mallocgcSmallScanSlowPath(", how: before, old: "\t\t\tv, span, checkGCTrigger = c.nextFree(",
+		text: "\t\t\tif gomemOn {\n\t\t\t\tgomemMallocBegin(gomemNeedzero, size)\n\t\t\t}\n"},
+	{since: 27, file: "malloc_generated.go", fn: "mallocgcSmallScanSlowPath(", how: before, old: "\tc.nextSample -= ",
 		text: "\tif gomemOn {\n\t\tgomemMalloc(mp, gomemPathScan|gomemNeedzero, size, uintptr(x))\n\t}\n"},
 
 	// ---- mcache
@@ -153,21 +194,33 @@ var edits = []edit{
 	{file: "mheap.go", fn: "(h *mheap) allocSpan(", how: after, old: "\t\ts = h.allocMSpanLocked()\n", text: "\t\tgomemMSpanAlloc(s)\n"},
 	{file: "mheap.go", fn: "(h *mheap) initSpan(", how: instead, old: "h.allocNeedsZero(base, npages)",
 		text: "h.gomemAllocNeedsZero(base, npages)"},
+	// Before go1.26 initSpan is not told how much of the span was scavenged.
+	{until: 25, file: "mheap.go", fn: "(h *mheap) initSpan(", how: instead, old: "base, npages uintptr) {", text: "base, npages, scav uintptr) {"},
+	{until: 25, file: "mheap.go", fn: "(h *mheap) allocSpan(", how: instead, old: "h.initSpan(s, typ, spanclass, base, npages)",
+		text: "h.initSpan(s, typ, spanclass, base, npages, scav)"},
+	{until: 25, file: "arena.go", fn: "(h *mheap) allocUserArenaChunk()", how: instead, old: "base, userArenaChunkPages)",
+		text: "base, userArenaChunkPages, userArenaChunkBytes)"},
 	{file: "mheap.go", fn: "(h *mheap) initSpan(", how: after, old: "\tpublicationBarrier()\n", text: "\tgomemSpanInit(s, typ, spanclass, scav)\n"},
 	{file: "mheap.go", fn: "(h *mheap) freeSpanLocked(", how: before, old: "\th.pages.free(s.base(), s.npages)\n", text: "\tgomemSpanFree(s, typ)\n"},
 	{file: "mheap.go", fn: "(h *mheap) allocManual(", how: before, old: "\treturn h.allocSpan(npages, typ, 0)\n",
 		text: "\tgomemAllocManual(npages, typ)\n"},
 	{file: "mheap.go", fn: "(h *mheap) freeManual(", how: before, old: "\ts.needzero = 1\n", text: "\tgomemFreeManual(s, typ)\n"},
-	{file: "mheap.go", fn: "(h *mheap) grow(", how: after, old: "av, asize := h.sysAlloc(ask, &h.arenaHints, &h.heapArenas)\n",
+	{until: 24, file: "mheap.go", fn: "(h *mheap) grow(", how: after, old: "av, asize := h.sysAlloc(ask, &h.arenaHints, true)\n",
+		text: "\t\tgomemArena(av, asize, ask)\n"},
+	{since: 25, file: "mheap.go", fn: "(h *mheap) grow(", how: after, old: "av, asize := h.sysAlloc(ask, &h.arenaHints, &h.heapArenas)\n",
 		text: "\t\tgomemArena(av, asize, ask)\n"},
 	{file: "mheap.go", fn: "(h *mheap) grow(", how: after, old: "\t\t\t\th.pages.grow(h.curArena.base, size)\n",
 		text: "\t\t\t\tgomemPGrow(h.curArena.base, size)\n"},
 	{file: "mheap.go", fn: "(h *mheap) grow(", how: after, old: "\th.pages.grow(v, nBase-v)\n", text: "\tgomemPGrow(v, nBase-v)\n"},
-	{file: "mheap.go", fn: "(h *mheap) grow(", how: after, old: "\t\t\th.pages.markRandomPaddingPages(v, randNumPages)\n",
+	{since: 26, file: "mheap.go", fn: "(h *mheap) grow(", how: after, old: "\t\t\th.pages.markRandomPaddingPages(v, randNumPages)\n",
 		text: "\t\t\tgomemRandPad(v, randNumPages)\n"},
-	{file: "malloc.go", fn: "(h *mheap) sysAlloc(", how: after, old: "\t\t\tv = sysReserve(unsafe.Pointer(p), n, \"heap reservation\")\n",
+	{until: 24, file: "malloc.go", fn: "(h *mheap) sysAlloc(", how: after, old: "\t\t\tv = sysReserve(unsafe.Pointer(p), n)\n",
 		text: "\t\t\tgomemReserve(p, n, 0, v)\n"},
-	{file: "malloc.go", fn: "(h *mheap) sysAlloc(", how: after, old: "\t\tv, size = sysReserveAligned(nil, n, heapArenaBytes, \"heap\")\n",
+	{until: 24, file: "malloc.go", fn: "(h *mheap) sysAlloc(", how: after, old: "\t\tv, size = sysReserveAligned(nil, n, heapArenaBytes)\n",
+		text: "\t\tgomemReserve(0, n, size, v)\n"},
+	{since: 25, file: "malloc.go", fn: "(h *mheap) sysAlloc(", how: after, old: "\t\t\tv = sysReserve(unsafe.Pointer(p), n, \"heap reservation\")\n",
+		text: "\t\t\tgomemReserve(p, n, 0, v)\n"},
+	{since: 25, file: "malloc.go", fn: "(h *mheap) sysAlloc(", how: after, old: "\t\tv, size = sysReserveAligned(nil, n, heapArenaBytes, \"heap\")\n",
 		text: "\t\tgomemReserve(0, n, size, v)\n"},
 	{file: "mpagecache.go", fn: "(c *pageCache) flush(", how: before, old: "\tci := chunkIndex(c.base)\n", text: "\tgomemPCFlush(c, p)\n"},
 

@@ -16,10 +16,7 @@ import (
 	"strings"
 )
 
-const (
-	supported  = "go1.26"
-	recordFile = "zz_gomem_record.go"
-)
+const recordFile = "zz_gomem_record.go"
 
 func main() {
 	record := flag.String("record", "", "the recorder's source `FILE` (default: beside this program's source)")
@@ -59,12 +56,12 @@ func write(goroot, out, record string) (string, int, error) {
 	if err != nil {
 		return "", 0, err
 	}
-	version, err := checkVersion(goroot)
+	version, rel, err := checkVersion(goroot)
 	if err != nil {
 		return "", 0, err
 	}
 	dir := filepath.Join(goroot, "src", "runtime")
-	files, err := patched(dir)
+	files, err := patched(dir, rel.minor)
 	if err != nil {
 		return "", 0, fmt.Errorf("%s: %w", version, err)
 	}
@@ -72,7 +69,10 @@ func write(goroot, out, record string) (string, int, error) {
 	if err != nil {
 		return "", 0, fmt.Errorf("the recorder's source: %w (see -record)", err)
 	}
-	files[recordFile] = string(own)
+	files[recordFile], err = rel.adapt(string(own))
+	if err != nil {
+		return "", 0, fmt.Errorf("%s: %w", record, err)
+	}
 	if err := os.MkdirAll(out, 0o777); err != nil {
 		return "", 0, err
 	}
@@ -92,22 +92,28 @@ func write(goroot, out, record string) (string, int, error) {
 }
 
 // checkVersion returns the version of goroot, or an error if the edits are not made for it.
-func checkVersion(goroot string) (string, error) {
+func checkVersion(goroot string) (string, release, error) {
 	text, err := os.ReadFile(filepath.Join(goroot, "VERSION"))
 	if err != nil {
-		return "", fmt.Errorf("no Go installation in %s: %w", goroot, err)
+		return "", release{}, fmt.Errorf("no Go installation in %s: %w", goroot, err)
 	}
 	version, _, _ := strings.Cut(string(text), "\n")
-	if version != supported && !strings.HasPrefix(version, supported+".") {
-		return "", fmt.Errorf("%s is %s; the recorder is made for %s.x only", goroot, version, supported)
+	for _, rel := range releases {
+		if name := rel.name(); version == name || strings.HasPrefix(version, name+".") {
+			return version, rel, nil
+		}
 	}
-	return version, nil
+	return "", release{}, fmt.Errorf("%s is %s; the recorder is made for %s to %s only", goroot, version, releases[0].name(),
+		releases[len(releases)-1].name())
 }
 
-// patched returns the edited files of the runtime in dir, by name.
-func patched(dir string) (map[string]string, error) {
+// patched returns the edited files of the runtime of go1.minor in dir, by name.
+func patched(dir string, minor int) (map[string]string, error) {
 	files := make(map[string]string)
 	for _, e := range edits {
+		if minor < e.since || (e.until != 0 && minor > e.until) {
+			continue
+		}
 		text, ok := files[e.file]
 		if !ok {
 			read, err := os.ReadFile(filepath.Join(dir, e.file))

@@ -1,0 +1,3 @@
+module gomem/tools/go_diff
+
+go 1.24
