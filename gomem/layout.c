@@ -5,6 +5,8 @@
 // addresses.
 #include "gomem/layout.h"
 
+#include <string.h>
+
 #include "gomem/classes.h"
 
 static bool powerOfTwo(uint64_t x) { return x != 0 && (x & (x - 1)) == 0; }
@@ -151,6 +153,10 @@ static const char *checkStacksAndMetadata(const gomem_layout *L) {
 	return NULL;
 }
 
+static const char *checkVersion(const gomem_layout *L) {
+	return L->stackLargeFirst > 1 ? "stackLargeFirst <= 1" : NULL;
+}
+
 const char *layout_check(const gomem_layout *L) {
 	const char *(*const checks[])(const gomem_layout *) = {
 		checkPages,
@@ -158,6 +164,7 @@ const char *layout_check(const gomem_layout *L) {
 		checkTree,
 		checkObjects,
 		checkStacksAndMetadata,
+		checkVersion,
 	};
 	for (size_t i = 0; i < sizeof checks / sizeof checks[0]; i++) {
 		const char *broken = checks[i](L);
@@ -166,4 +173,24 @@ const char *layout_check(const gomem_layout *L) {
 		}
 	}
 	return NULL;
+}
+
+const layout_version *layout_versionOf(const char *goversion) {
+	for (size_t i = 0; i < numLayoutVersions; i++) {
+		const layout_version *v = &layout_versions[i];
+		const size_t n = strlen(v->release);
+		// "go1.24", "go1.24.11", "go1.24-devel", "go1.24 X:greenteagc", but not "go1.240".
+		if (strncmp(goversion, v->release, n) == 0 && (goversion[n] < '0' || goversion[n] > '9')) {
+			return v;
+		}
+	}
+	return NULL;
+}
+
+gomem_layout layout_ofVersion(const layout_version *v) {
+	gomem_layout L = layout_linux_amd64_go126;
+	L.name = v->name;
+	L.scavengedIsZero = v->scavengedIsZero;
+	L.stackLargeFirst = v->stackLargeFirst;
+	return L;
 }

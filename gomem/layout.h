@@ -122,6 +122,8 @@ typedef struct gomem_layout {
 	uint32_t pagesPerReclaimerChunk;
 	uint32_t scavChunkHiOccPages;      // 0.96875 * pallocChunkPages
 	uint32_t pageCacheSpanPages;       // spans of fewer pages come from a P's page cache
+	bool scavengedIsZero;              // a span whose pages were all given back to the OS needs no zeroing
+	uint8_t stackLargeFirst;           // list of stackLarge for spans of one page
 	const gomem_size_classes *classes; // NULL: Go's
 } gomem_layout;
 
@@ -176,8 +178,63 @@ static const gomem_layout layout_linux_amd64_go126 = {
 	.pagesPerReclaimerChunk = 512,
 	.scavChunkHiOccPages = 496,
 	.pageCacheSpanPages = pageCachePages / 4,
+	.scavengedIsZero = true,
+	.stackLargeFirst = 1,
 	.classes = NULL,
 };
+
+// What differs between releases of Go in what the allocator decides (docs/VERSIONS.md); patch releases of one decide the same. A library with a
+// constant layout is go1.26 alone.
+typedef struct layout_version {
+	const char *release; // "go1.24"
+	const char *name;    // of its layout
+	// Experiments that it has. Whether they are on is up to the program that was built.
+	bool greenTea;
+	bool randomizeHeapBase;
+	bool sizeSpecializedMalloc;
+	bool runtimeFreegc;
+	bool scavengedIsZero;
+	uint8_t stackLargeFirst;
+} layout_version;
+
+enum { numLayoutVersions = 4 };
+static const layout_version layout_versions[numLayoutVersions] = {
+	{
+		.release = "go1.24",
+		.name = "linux/amd64 go1.24",
+	},
+	{
+		.release = "go1.25",
+		.name = "linux/amd64 go1.25",
+		.greenTea = true,
+	},
+	{
+		.release = "go1.26",
+		.name = "linux/amd64 go1.26",
+		.greenTea = true,
+		.randomizeHeapBase = true,
+		.sizeSpecializedMalloc = true,
+		.runtimeFreegc = true,
+		.scavengedIsZero = true,
+		.stackLargeFirst = 1,
+	},
+	{
+		.release = "go1.27",
+		.name = "linux/amd64 go1.27",
+		.greenTea = true,
+		.randomizeHeapBase = true,
+		.sizeSpecializedMalloc = true,
+		.runtimeFreegc = true,
+		.scavengedIsZero = true,
+		.stackLargeFirst = 1,
+	},
+};
+
+// layout_versionOf finds the release of a version ("go1.24.11"); NULL: none of layout_versions.
+const layout_version *layout_versionOf(const char *goversion);
+
+// layout_ofVersion is the layout of a release. It has Green Tea and a randomized heap base, which a heap's configuration may switch off.
+gomem_layout layout_ofVersion(const layout_version *v);
 
 static inline uint64_t layout_pageSize(const gomem_layout *L) { return (uint64_t)1 << L->pageShift; }
 static inline unsigned layout_chunkPages(const gomem_layout *L) { return 1u << L->logPallocChunkPages; }

@@ -681,7 +681,8 @@ static bool mheap_initSpan(
 	lab_turn(env, EV_NEEDZERO);
 	bool needZero = mheap_allocNeedsZero(h, base, npages);
 	lab_event(env, EV_NEEDZERO, base, npages, needZero, 0);
-	if ((env->needZeroAfterSysUnused || scav != nbytes) && needZero) {
+	const bool fresh = L->scavengedIsZero && !env->needZeroAfterSysUnused && scav == nbytes;
+	if (needZero && !fresh) {
 		s->needzero = 1;
 	}
 	if (spanAllocType_manual(typ)) {

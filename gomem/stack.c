@@ -33,8 +33,10 @@ void stackinit(mheap *h) {
 	}
 }
 
-// stacklog2 is the list of stackLarge for spans of n pages.
-static unsigned stacklog2(uintptr_t n) { return bitLen64(n); }
+// stacklog2 is the list of stackLarge for spans of n pages: the logarithm of n up to go1.25, one more since.
+static unsigned stacklog2(const gomem_layout *L, uintptr_t n) {
+	return n == 0 ? 0 : bitLen64(n) - 1u + L->stackLargeFirst;
+}
 
 // ---- the pools. The caller holds the pool's lock
 
@@ -212,8 +214,9 @@ static mspan *stackLargePop(mheap *h, unsigned log2npage) {
 }
 
 static uintptr_t stackallocLarge(mheap *h, gomem_p *p, uintptr_t n) {
-	const uintptr_t npage = n >> layout_get(&h->env)->pageShift;
-	mspan *s = stackLargePop(h, stacklog2(npage));
+	const gomem_layout *L = layout_get(&h->env);
+	const uintptr_t npage = n >> L->pageShift;
+	mspan *s = stackLargePop(h, stacklog2(L, npage));
 	if (s == NULL) {
 		s = mheap_allocManual(h, p, npage, spanAllocStack);
 		if (s == NULL) {
@@ -271,7 +274,7 @@ static void stackfreeLarge(mheap *h, gomem_p *p, uintptr_t v) {
 		return;
 	}
 	// As in stackpoolfree, the span must not become a heap span now.
-	const unsigned log2npage = stacklog2(s->npages);
+	const unsigned log2npage = stacklog2(layout_get(env), s->npages);
 	lockTurn(env, &h->stackLarge.lock, EV_SLARGEPUSH);
 	mSpanList_insert(env, &h->stackLarge.free[log2npage], s);
 	lab_event(env, EV_SLARGEPUSH, log2npage, v, 0, 0);
@@ -392,7 +395,7 @@ const char *stack_check(mheap *h) {
 	}
 	for (unsigned i = 0; i < stackLargeClasses; i++) {
 		for (mspan *s = h->stackLarge.free[i].first; s != NULL; s = s->next) {
-			if (mspan_state(s) != mSpanManual || stacklog2(s->npages) != i) {
+			if (mspan_state(s) != mSpanManual || stacklog2(layout_get(&h->env), s->npages) != i) {
 				return "stackLarge: a span is in the wrong list";
 			}
 		}

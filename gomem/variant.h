@@ -108,6 +108,8 @@
 #define layout_check GOMEM_VARIANT_NAME(layout_check)
 #define layout_ofPlatform GOMEM_VARIANT_NAME(layout_ofPlatform)
 #define layout_platformName GOMEM_VARIANT_NAME(layout_platformName)
+#define layout_ofVersion GOMEM_VARIANT_NAME(layout_ofVersion)
+#define layout_versionOf GOMEM_VARIANT_NAME(layout_versionOf)
 #define lfstack_empty GOMEM_VARIANT_NAME(lfstack_empty)
 #define lfstack_pop GOMEM_VARIANT_NAME(lfstack_pop)
 #define lfstack_push GOMEM_VARIANT_NAME(lfstack_push)

@@ -98,7 +98,7 @@ static replay_status replay_file(const char *path) {
 	}
 	static replay_result res;
 	const replay_options opt = {0};
-	replay_run_lab(r, &opt, &res);
+	replay_run(r, &opt, &res);
 	gmt_close(r);
 	return res.status;
 }

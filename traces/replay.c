@@ -1,4 +1,5 @@
-// replay.c: see replay.h. Compiled against the lab library (GOMEM_LAB=1) and against the plain one.
+// replay.c: see replay.h. Compiled against the lab library (GOMEM_LAB=1), its variant with a layout given at run time
+// (GOMEM_RUNTIME_LAYOUT) and the plain one.
 //
 // The recording is one total order of events. In a lab build each stream (a P, or an M without one) is a coroutine. It owns the cursor
 // when the next event is its own; whoever needs the cursor and does not own it switches to the owner. So an operation is
@@ -53,6 +54,7 @@ struct replay {
 	gomem_heap *h;
 	replay_result *out;
 	const replay_options *opt;
+	const gomem_layout *layout; // NULL: the library's own
 	stream **streams; // by id
 	stream *made;     // the last one
 	coro *main;
@@ -1033,6 +1035,7 @@ static void replay_make_heap(replay *rp) {
 		.rand_seed = head->rand_seed,
 		.no_randomized_base = !head->randomize_heap_base,
 		.no_greentea = !head->green_tea,
+		.layout = rp->layout,
 		.throw_hook = replay_throw,
 		.throw_ctx = rp,
 	};
@@ -1160,11 +1163,7 @@ static bool replay_start(replay *rp) {
 	return true;
 }
 
-#if GOMEM_LAB
-void replay_run_lab(gmt_reader *r, const replay_options *opt, replay_result *out) {
-#else
-void replay_run_plain(gmt_reader *r, const replay_options *opt, replay_result *out) {
-#endif
+static void replay_run_with(gmt_reader *r, const replay_options *opt, const gomem_layout *L, replay_result *out) {
 	struct timespec t0, t1;
 	clock_gettime(CLOCK_MONOTONIC, &t0);
 	memset(out, 0, sizeof(*out));
@@ -1178,6 +1177,7 @@ void replay_run_plain(gmt_reader *r, const replay_options *opt, replay_result *o
 	}
 	rp->r = r;
 	rp->opt = opt;
+	rp->layout = L;
 	rp->max_heap = opt->max_heap != 0 ? opt->max_heap : DEFAULT_MAX_HEAP;
 	rp->out = out;
 	if (replay_start(rp)) {
@@ -1202,3 +1202,17 @@ void replay_run_plain(gmt_reader *r, const replay_options *opt, replay_result *o
 	clock_gettime(CLOCK_MONOTONIC, &t1);
 	out->seconds = (double)(t1.tv_sec - t0.tv_sec) + (double)(t1.tv_nsec - t0.tv_nsec) / 1e9;
 }
+
+#ifdef GOMEM_RUNTIME_LAYOUT
+void replay_run_rt(gmt_reader *r, const replay_options *opt, const gomem_layout *L, replay_result *out) {
+	replay_run_with(r, opt, L, out);
+}
+#elif GOMEM_LAB
+void replay_run_lab(gmt_reader *r, const replay_options *opt, replay_result *out) {
+	replay_run_with(r, opt, NULL, out);
+}
+#else
+void replay_run_plain(gmt_reader *r, const replay_options *opt, replay_result *out) {
+	replay_run_with(r, opt, NULL, out);
+}
+#endif

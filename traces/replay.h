@@ -1,13 +1,15 @@
 // replay.h: the closed-loop replay: the port makes every decision itself, from the recording's inputs alone.
 //
-// replay.c is compiled twice, against the lab build of the library (turns and events: every kind of decision is compared) and
-// against the plain one (no yield points: what its callers see is compared, for recordings of one P).
+// replay.c is compiled three times, against the lab build of the library (turns and events: every kind of decision is compared),
+// against the one with a layout given at run time (the same, for releases of Go that decide otherwise) and against the plain one (no
+// yield points: what its callers see is compared, for recordings of one P).
 #ifndef GOMEM_TRACES_REPLAY_H
 #define GOMEM_TRACES_REPLAY_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "gomem/layout.h"
 #include "traces/gmt.h"
 
 // The kinds of decision that a verdict counts.
@@ -72,6 +74,7 @@ typedef enum replay_status { REPLAY_EQUAL = 0, REPLAY_DIFFERS = 1, REPLAY_BAD_IN
 typedef struct replay_options {
 	bool real_os;      // map arenas at the recorded addresses and check that zeroed memory is zero
 	bool plain;        // use the library without yield points
+	const char *release; // decide as this release of Go does ("go1.24"); NULL: as the recorded one
 	uint64_t max_heap; // bytes of address space: a recording that wants more is refused; 0: 2 TiB
 	void (*progress)(void *ctx, uint64_t done, uint64_t total); // NULL: none
 	void *progress_ctx;
@@ -79,6 +82,7 @@ typedef struct replay_options {
 
 typedef struct replay_result {
 	replay_status status;
+	const char *release; // of Go, that the port decided as; NULL: none that is known
 	char error[1024];    // bad input, or why the replay stopped early; empty: it reached the end
 	bool stopped;        // the port took another way than Go: what follows was not compared
 	uint64_t stopped_at; // number of the event
@@ -104,6 +108,10 @@ typedef struct replay_info {
 extern const replay_info replay_infos[RK_MAX];
 
 // replay_run replays one recording. r is read to its end; out is filled whatever happens.
+void replay_run(gmt_reader *r, const replay_options *opt, replay_result *out);
+
+// Each of the three by itself. L: the release's; the other two are go1.26.
+void replay_run_rt(gmt_reader *r, const replay_options *opt, const gomem_layout *L, replay_result *out);
 void replay_run_lab(gmt_reader *r, const replay_options *opt, replay_result *out);
 void replay_run_plain(gmt_reader *r, const replay_options *opt, replay_result *out);
 

@@ -12,7 +12,7 @@
 #include "traces/show.h"
 
 static const char usageText[] =
-	"usage: gomem replay [--json] [--os sim|real] [--plain] [--quiet] [--mismatches N] [--salvage] FILE...\n"
+	"usage: gomem replay [--json] [--os sim|real] [--plain] [--go RELEASE] [--quiet] [--mismatches N] [--salvage] FILE...\n"
 	"\n"
 	"Replays recordings of Go programs: the port is given what the program asked for, and each decision that it\n"
 	"makes is compared with the one that Go's allocator made.\n"
@@ -22,6 +22,7 @@ static const char usageText[] =
 	"  --os sim    simulated memory (default): needs no more memory than metadata\n"
 	"  --os real   map arenas at the recorded addresses, and check that zeroed objects are zero\n"
 	"  --plain     use the library without yield points (recordings with GOMAXPROCS=1)\n"
+	"  --go RELEASE   decide as this release of Go does (go1.24 to go1.27), not as the one that was recorded\n"
 	"  --json      print one JSON object a file\n"
 	"  --quiet     print one line a file\n"
 	"  --mismatches N   traces: describe the first N steps that were not as predicted (default 5)\n"
@@ -187,7 +188,7 @@ static const char *end_text(gmt_end_kind end, uint64_t value, char buf[96]) {
 	return buf;
 }
 
-static void print_head(const char *path, gmt_reader *r) {
+static void print_head(const char *path, gmt_reader *r, const char *release) {
 	const gmt_header *h = gmt_reader_header(r);
 	uint64_t value;
 	gmt_end_kind end = gmt_reader_end(r, &value);
@@ -197,6 +198,7 @@ static void print_head(const char *path, gmt_reader *r) {
 	printf("recorded   %s %s/%s, GOMAXPROCS %u, %sgreenteagc, %srandomizedheapbase64%s\n", h->goversion, h->goos,
 		h->goarch, h->gomaxprocs, h->green_tea ? "" : "no", h->randomize_heap_base ? "" : "no",
 		h->size_specialized_malloc ? ", sizespecializedmalloc" : "");
+	printf("replayed   as %s\n", release);
 	printf("events     %s; %s\n", show_count(gmt_reader_events(r), n), end_text(end, value, ended));
 }
 
@@ -218,12 +220,12 @@ static void print_text(const verdict_options *opt, const char *path, gmt_reader 
 	tally_headline(res, &objects, &spans, &arenas);
 	char n[32];
 	if (opt->quiet) {
-		printf("%s: %s:", path, headline(opt, res, &all));
+		printf("%s: %s (%s):", path, headline(opt, res, &all), res->release);
 		print_tally("decisions", &all);
 		printf("  %s events, %.2f s\n", show_count(res->events, n), res->seconds);
 		return;
 	}
-	print_head(path, r);
+	print_head(path, r, res->release);
 	printf("verdict    %s:", headline(opt, res, &all));
 	print_tally("objects", &objects);
 	if (!opt->replay.plain) {
@@ -291,6 +293,9 @@ static void print_json(const verdict_options *opt, const char *path, const gmt_h
 		cJSON_AddStringToObject(o, "program", h->command);
 		cJSON_AddStringToObject(o, "goversion", h->goversion);
 		cJSON_AddNumberToObject(o, "gomaxprocs", h->gomaxprocs);
+	}
+	if (res->release != NULL) {
+		cJSON_AddStringToObject(o, "replayed_as", res->release);
 	}
 	cJSON_AddNumberToObject(o, "events", (double)res->events);
 	cJSON_AddNumberToObject(o, "decisions", (double)all.total);
@@ -367,7 +372,7 @@ static replay_status verdict_file(const verdict_options *opt, const char *path) 
 	replay_options run = opt->replay;
 	run.progress = show_progress_on();
 	run.progress_ctx = &progress;
-	(run.plain ? replay_run_plain : replay_run_lab)(r, &run, res);
+	replay_run(r, &run, res);
 	show_progress_end(&progress);
 	tally all = tally_all(opt, res);
 	// Not all compared is not equal, whatever the reason.
@@ -419,6 +424,8 @@ static int parse_options(int argc, char **argv, verdict_options *opt, int *statu
 			opt->salvage = true;
 		} else if (strcmp(a, "--mismatches") == 0 && i + 1 < argc && parse_count(argv[i + 1], &opt->mismatches)) {
 			i++;
+		} else if (strcmp(a, "--go") == 0 && i + 1 < argc && layout_versionOf(argv[i + 1]) != NULL) {
+			opt->replay.release = argv[++i];
 		} else if (strcmp(a, "--os") == 0 && i + 1 < argc &&
 			(strcmp(argv[i + 1], "sim") == 0 || strcmp(argv[i + 1], "real") == 0)) {
 			opt->replay.real_os = strcmp(argv[++i], "real") == 0;

@@ -48,6 +48,9 @@ __attribute__((format(printf, 2, 3))) static const char *refuse(char why[WHATIF_
 static bool isPowerOfTwo(uint64_t x) { return x != 0 && (x & (x - 1)) == 0; }
 
 const char *whatif_unsupported(const gmt_header *head) {
+	if (layout_versionOf(head->goversion) == NULL) {
+		return "recorded with a Go that is not known: go1.24 to go1.27 are";
+	}
 	if (head->runtime_freegc) {
 		return "GOEXPERIMENT=runtimefreegc is not replayed";
 	}
@@ -63,7 +66,7 @@ const char *whatif_unsupported(const gmt_header *head) {
 
 void whatif_config_recorded(whatif_config *c, const gmt_header *head) {
 	*c = (whatif_config){
-		.layout = layout_linux_amd64_go126,
+		.layout = layout_ofVersion(layout_versionOf(head->goversion)),
 		.greenTea = head->green_tea,
 		.randomBase = head->randomize_heap_base,
 		.physPageSize = head->phys_page_size,

@@ -52,7 +52,9 @@ func contend(workers, n int) int {
 	t := table{m: make(map[int]*[4]int)}
 	var wg sync.WaitGroup
 	for w := range workers {
-		wg.Go(func() {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
 			for i := range n {
 				v := &[4]int{w, i}
 				t.mu.Lock()
@@ -62,7 +64,7 @@ func contend(workers, n int) int {
 					runtime.Gosched()
 				}
 			}
-		})
+		}()
 	}
 	wg.Wait()
 	return len(t.m)
@@ -87,12 +89,14 @@ func stacks(goroutines, levels int) int64 {
 	shrunk := make(chan struct{})
 	grown.Add(goroutines)
 	for i := range goroutines {
-		wg.Go(func() {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
 			total.Add(int64(deep(1 + i*levels/goroutines)))
 			grown.Done()
 			<-shrunk
 			total.Add(int64(deep(1 + i%100)))
-		})
+		}()
 	}
 	grown.Wait()
 	runtime.GC()

@@ -92,7 +92,11 @@ func main() {
 		var wg sync.WaitGroup
 		errs := make([]error, *workers)
 		for w := range *workers {
-			wg.Go(func() { errs[w] = churn(r**workers+w+1, *live, *n) })
+			wg.Add(1)
+			go func() {
+				defer wg.Done()
+				errs[w] = churn(r**workers+w+1, *live, *n)
+			}()
 		}
 		wg.Wait()
 		for _, err := range errs {
