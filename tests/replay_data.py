@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """replay_data.py: every recording in the tree replays with every decision equal, each kind by itself; recordings of one P without yield points too,
-and all in real memory, where objects that were to be zero are looked at."""
+and all in real memory, where objects that were to be zero are looked at. Each names the release of Go that it decided as. The recordings in
+tests/controls are also replayed as each other release: equal if the two decide the same (docs/VERSIONS.md), else not."""
 import json
 import os
 import subprocess
@@ -9,6 +10,8 @@ from pathlib import Path
 
 GOMEM = os.environ["GOMEM"]
 ROOT = Path(os.environ["GOMEM_SOURCE_DIR"])
+# Releases of Go in groups that decide the same; those with a recording in the tree.
+RELEASES = [{"go1.24", "go1.25"}, {"go1.26", "go1.27"}]
 SANITIZED = bool(os.environ.get("GOMEM_SANITIZE"))
 
 
@@ -28,16 +31,38 @@ def unequal(code, verdict):
     return "kinds " + ", ".join(bad) if bad else ""
 
 
+def release_of(verdict):
+    return ".".join(verdict.get("goversion", "").split(".")[:2])
+
+
+def foreign(path, own):
+    """Replays as each other release; what is wrong with each verdict."""
+    for group in RELEASES:
+        for release in sorted(group - {own}):
+            code, verdict = replay(path, "--go", release)
+            wrong = unequal(code, verdict)
+            if verdict.get("replayed_as") != release:
+                yield release, "replayed as %s: %s" % (verdict.get("replayed_as"), verdict.get("error"))
+            elif own in group:
+                yield release, wrong
+            else:
+                yield release, "" if code == 1 and verdict["differ"] > 0 else "not found to be another release's: exit code %d" % code
+
+
 def main():
     files = sorted([*(ROOT / "traces/data").glob("*.gmt"), *(ROOT / "tests/controls").glob("*.gmt")])
     if SANITIZED:
         large = [f.name for f in files if f.stat().st_size >= 1 << 20]
         files = [f for f in files if f.name not in large]
         print("left to the release build, which is not sanitized: --os real, and " + ", ".join(large))
-    failures, runs = 0, 0
+    failures, runs, others, seen = 0, 0, 0, set()
     for path in files:
         code, verdict = replay(path)
-        modes = [(), ("--os", "real")] if verdict.get("gomaxprocs") != 1 else [(), ("--plain",), ("--os", "real")]
+        release = release_of(verdict)
+        seen.add(release)
+        # The library without yield points is go1.26 alone.
+        plain = verdict.get("gomaxprocs") == 1 and release == "go1.26"
+        modes = [(), ("--plain",), ("--os", "real")] if plain else [(), ("--os", "real")]
         # Under AddressSanitizer the recorded addresses may be its own: --os real then says so (exit code 2).
         if SANITIZED:
             modes = [m for m in modes if m != ("--os", "real")]
@@ -45,11 +70,21 @@ def main():
             if options:
                 code, verdict = replay(path, *options)
             wrong = unequal(code, verdict)
+            if not wrong and verdict.get("replayed_as") != release:
+                wrong = "recorded with %s, replayed as %s" % (verdict.get("goversion"), verdict.get("replayed_as"))
             runs += 1
             failures += bool(wrong)
             print("%s %s: %s" % (path.name, " ".join(options), wrong or "%d of %d decisions" % (verdict["equal"], verdict["decisions"])))
-    print("%d of %d replays equal" % (runs - failures, runs))
-    return 1 if failures or not runs else 0
+        for other, wrong in foreign(path, release) if path.parent.name == "controls" else ():
+            others += 1
+            failures += bool(wrong)
+            print("%s as %s: %s" % (path.name, other, wrong or "as it has to be"))
+    missing = set().union(*RELEASES) - seen
+    if missing:
+        failures += 1
+        print("no recording of " + ", ".join(sorted(missing)))
+    print("%d replays, %d more as another release; %d failures; releases: %s" % (runs, others, failures, ", ".join(sorted(seen))))
+    return 1 if failures or not runs or not others else 0
 
 
 if __name__ == "__main__":

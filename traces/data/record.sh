@@ -30,11 +30,22 @@ max_file=$((6 * 1024 * 1024))
 max_all=$((40 * 1024 * 1024))
 min_events=1000000
 
+# Other releases than that in PATH are fetched by the go command. Which patch release it is stands in MANIFEST.
+go_option=
+with_go() {
+	local root
+	root=$(GOTOOLCHAIN=$1 go env GOROOT) || { echo "record.sh: there is no $1" >&2; exit 1; }
+	go_option="--go $root"
+	shift
+	"$@"
+	go_option=
+}
+
 # record PROCS DIR COMMAND...: the recording $name of COMMAND, run in DIR at GOMAXPROCS=PROCS. GOEXPERIMENT counts.
 record() {
 	local procs=$1 dir=$2
 	shift 2
-	(cd "$dir" && GOMAXPROCS=$procs "$gomem" record -f -o "$work/new.gmt" -- "$@" </dev/null >"$work/stdout") || {
+	(cd "$dir" && GOMAXPROCS=$procs "$gomem" record $go_option -f -o "$work/new.gmt" -- "$@" </dev/null >"$work/stdout") || {
 		tail -n 20 "$work/stdout" >&2
 		echo "record.sh: $name failed" >&2
 		exit 1
@@ -75,6 +86,18 @@ program() {
 	record "$procs" "$work/programs" "$@"
 }
 
+# A program of the folder that go1.24 can build.
+older_program() {
+	local procs=$1
+	shift
+	if [ ! -d "$work/older" ]; then
+		mkdir "$work/older"
+		printf 'module gomem.example/programs\n\ngo 1.24\n' >"$work/older/go.mod"
+		cp -R "$here/../programs/goroutines" "$here/../programs/jsonbench" "$here/../programs/large" "$work/older"
+	fi
+	record "$procs" "$work/older" "$@"
+}
+
 # esbuild bundles its own scripts and TypeScript library, which come with its Go module: six copies of them.
 esbuild() {
 	local module=github.com/evanw/esbuild source copy inputs=()
@@ -105,6 +128,15 @@ make_one() {
 	goroutines-p16) program 16 ./goroutines ;;
 	large-p4) program 4 ./large -rounds 2 ;;
 	trees-p4) program 4 ./trees ;;
+	go124-goroutines-p8) with_go go1.24.11 older_program 8 ./goroutines -rounds 1 ;;
+	go124-jsonbench-p1) with_go go1.24.11 older_program 1 ./jsonbench -rounds 4 ;;
+	go124-large-p4) with_go go1.24.11 older_program 4 ./large -rounds 1 ;;
+	go125-goroutines-p8) with_go go1.25.11 older_program 8 ./goroutines -rounds 1 ;;
+	go125-greentea-jsonbench-p4) GOEXPERIMENT=greenteagc with_go go1.25.11 older_program 4 ./jsonbench -rounds 4 ;;
+	go125-large-p4) with_go go1.25.11 older_program 4 ./large -rounds 1 ;;
+	go127-goroutines-p8) with_go go1.27.3 older_program 8 ./goroutines -rounds 1 ;;
+	go127-jsonbench-p1) with_go go1.27.3 older_program 1 ./jsonbench -rounds 4 ;;
+	go127-large-p4) with_go go1.27.3 older_program 4 ./large -rounds 1 ;;
 	*)
 		echo "record.sh: there is no recording $name" >&2
 		exit 2
@@ -140,7 +172,8 @@ manifest() {
 }
 
 [ $# -gt 0 ] || set -- gofmt-p1 gofmt-norandbase-p1 gofmt-nogreentea-p4 compile-types-p4 esbuild-p4 httpserver-p4 \
-	jsonbench-p1 goroutines-p16 large-p4 trees-p4
+	jsonbench-p1 goroutines-p16 large-p4 trees-p4 go124-goroutines-p8 go124-jsonbench-p1 go124-large-p4 go125-goroutines-p8 \
+	go125-greentea-jsonbench-p4 go125-large-p4 go127-goroutines-p8 go127-jsonbench-p1 go127-large-p4
 for each; do
 	make_one "$each"
 done
