@@ -187,11 +187,20 @@ GOEXPERIMENT=arenas want 2 "GOEXPERIMENT=arenas" -o no.gmt .
 GOEXPERIMENT=nogreenteagc,runtimesecret want 2 "GOEXPERIMENT=runtimesecret" -o no.gmt .
 run_path=/nonexistent want 2 "no go command" -o no.gmt .
 mkdir "$work/bin"
-printf '#!/bin/sh\nprintf "go1.25.3\\nlinux\\namd64\\n\\n\\n/x\\n/y\\n"\n' >"$work/bin/go"
+printf '#!/bin/sh\nprintf "$GOMEM_TEST_VERSION\\nlinux\\namd64\\n\\n\\n/x\\n/y\\n"\n' >"$work/bin/go"
 chmod +x "$work/bin/go"
-run_path=$work/bin want 2 "go1.25.3 cannot be recorded" -o no.gmt .
-printf '#!/bin/sh\nprintf "go1.26.8\\nlinux\\namd64\\n\\n\\n/y/z\\n/y\\n"\n' >"$work/bin/go"
-run_path=$work/bin want 2 "downloaded as a module" -o no.gmt .
+for version in go1.23.4 go1.28 go1.240.1; do
+	GOMEM_TEST_VERSION=$version run_path=$work/bin want 2 "$version .*/bin/go) cannot be recorded: .* Go 1.24 to 1.27" -o no.gmt .
+	GOMEM_TEST_VERSION=$version want 2 "$version .*/bin/go) cannot be recorded" --go "$work/bin/go" -o no.gmt .
+done
+want 2 "neither a go command nor the folder" --go "$work/prog" -o no.gmt .
+want 2 "--go needs a" --go
+GOROOT=$work/prog want 2 "is no Go installation" -o no.gmt .
+# Below GOMODCACHE, where the go command puts the Go that it fetches, -overlay is refused: gomem record goes round that.
+mkdir -p "$work/cache/go1"
+ln -s "$(go env GOROOT)" "$work/cache/go1/toolchain"
+GOMODCACHE=$work/cache GOROOT=$work/cache/go1/toolchain want 0 "exited with code 0" -o module.gmt . exit 0
+good module.gmt
 echo 'func broken' >broken.go
 want 2 "building . failed\|go list" -o no.gmt . exit 0
 rm broken.go

@@ -36,8 +36,13 @@ fake=$dir/goroot
 mkdir -p "$fake/src"
 cp -r "$goroot/src/runtime" "$fake/src/runtime"
 chmod -R u+w "$fake"
+for other in go1.23.9 go1.28.1 go1.240; do
+	echo $other > "$fake/VERSION"
+	want="is $other; the recorder is made for go1.24 to go1.27 only" refuses "$dir/overlay" "$fake" "$dir/none"
+done
+# The edits of another release don't fit, and it says so.
 echo go1.25.9 > "$fake/VERSION"
-want="is go1.25.9; the recorder is made for go1.26.x only" refuses "$dir/overlay" "$fake" "$dir/none"
+want="go1.25.9: mheap.go: func (h *mheap) initSpan(" refuses "$dir/overlay" "$fake" "$dir/none"
 cp "$goroot/VERSION" "$fake/VERSION"
 sed -i 's/c\.tinyAllocs++/c.tinyAllocs += 1/' "$fake/src/runtime/malloc.go"
 want='malloc.go: func mallocgcTiny(' refuses "$dir/overlay" "$fake" "$dir/none"

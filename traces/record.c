@@ -166,11 +166,13 @@ static void drop_settings(void) {
 
 static _Noreturn void run_child(const recording *r, const command *c, int out) {
 	drop_settings();
+	if (r->local) {
+		// GOROOT, if set, may be another Go's: this one finds its own.
+		(void)unsetenv("GOROOT");
+		(void)putenv("GOTOOLCHAIN=local");
+	}
 	if (r->envGoroot[0] != 0) {
 		(void)putenv((char *)(uintptr_t)r->envGoroot);
-	}
-	if (r->local) {
-		(void)putenv("GOTOOLCHAIN=local");
 	}
 	for (size_t i = 0; c->env[i] != NULL; i++) {
 		(void)putenv((char *)(uintptr_t)c->env[i]);
@@ -258,9 +260,7 @@ static int find_go(recording *r) {
 		char real[PATH_MAX];
 		bool found = realpath(named, real) != NULL &&
 			(find_in_goroot(real, r->go, sizeof(r->go)) || (is_command(real) && format(r->go, sizeof(r->go), "%s", real)));
-		// GOROOT, if set, may be another Go's: this one finds its own.
 		r->local = true;
-		(void)unsetenv("GOROOT");
 		return found ? 0 : complain("--go %s: neither a go command nor the folder of a Go installation", named);
 	}
 	if (goroot != NULL && goroot[0] != 0) {
@@ -429,6 +429,12 @@ static int make_temp(recording *r) {
 		int e = errno;
 		r->temp[0] = 0;
 		return complain("cannot make a temporary directory: %s", strerror(e));
+	}
+	char here[PATH_MAX];
+	const size_t n = strlen(r->goroot);
+	if (r->module && getcwd(here, sizeof(here)) != NULL && strncmp(here, r->goroot, n) == 0 &&
+		(here[n] == 0 || here[n] == '/')) {
+		return complain("this folder belongs to a Go that was downloaded as a module, where -overlay is refused: start from another folder");
 	}
 	if (r->module && link_goroot(r) != 0) {
 		return complain("cannot make a link to %s: %s", r->goroot, strerror(errno));
@@ -814,7 +820,7 @@ static int parse_options(options *opt, int argc, char **argv) {
 			break;
 		}
 		if (value && i + 1 == argc) {
-			return complain("%s needs a file name", a);
+			return complain("%s needs a %s", a, a[2] == 'g' ? "path" : "file name");
 		}
 		if (value) {
 			*(a[1] == 'o' ? &opt->out : a[2] == 'g' ? &opt->go : &opt->raw) = argv[++i];
