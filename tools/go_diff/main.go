@@ -5,6 +5,8 @@
 // Which functions those are is read from tools/go_functions.txt (the ported files, each function's C twin) and from
 // traces/recorder/overlay/edits.go. Functions, types, constants and variables are compared as syntax: comments, blank lines
 // and the order of declarations do not count. Constants that follow from iota are compared with their place in the group.
+// Of functions that differ by a number at the end of their names (malloc_generated.go) only the first is shown.
+// Files that the allocator's functions may have come to, or gone from, are named.
 //
 // Exit status: 0 nothing differs, 1 something does, 2 usage or bad input.
 package main
@@ -27,10 +29,17 @@ import (
 	"strings"
 )
 
-// Files that hold constants and structures of the allocator, beside those that go_functions.txt names. From src.
-var constantFiles = []string{
-	"internal/runtime/gc/malloc.go", "internal/runtime/gc/sizeclasses.go", "runtime/sizeclasses.go",
-	"runtime/malloc_generated.go",
+// Files that hold constants, structures and copies of the allocator's functions, beside those that go_functions.txt names, and the
+// experiments and their defaults. From src; a release may lack some.
+var moreFiles = []string{
+	"internal/buildcfg/exp.go", "internal/goexperiment/flags.go", "internal/runtime/gc/malloc.go",
+	"internal/runtime/gc/sizeclasses.go", "runtime/malloc_generated.go", "runtime/sizeclasses.go",
+}
+
+// Where files of the allocator stand, from src, and how their names begin.
+var folders = map[string]*regexp.Regexp{
+	"runtime":             regexp.MustCompile(`^(m|stack|arena|sizeclass|lfstack|tagptr).*\.go$`),
+	"internal/runtime/gc": regexp.MustCompile(`\.go$`),
 }
 
 // decl is one declaration at package level.
@@ -47,7 +56,8 @@ func (d decl) key() string { return d.file + " " + d.kind + " " + d.name }
 type tree struct {
 	version string
 	decls   map[string]decl
-	files   map[string]bool
+	files   map[string]bool // of moreFiles and the ported ones, those that it has
+	all     map[string]bool // each file of folders
 }
 
 // scope says what counts.
@@ -111,7 +121,7 @@ func readScope(source string) (scope, error) {
 		s.twins[m[1]+" "+m[2]] = m[3]
 		s.files["runtime/"+m[1]] = true
 	}
-	for _, name := range constantFiles {
+	for _, name := range moreFiles {
 		s.files[name] = true
 	}
 	text, err = os.ReadFile(filepath.Join(source, "traces/recorder/overlay/edits.go"))
@@ -140,7 +150,7 @@ func (s scope) edited(file, head string) bool {
 // ---- the declarations of one installation
 
 func readTree(goroot string, s scope) (tree, error) {
-	t := tree{decls: map[string]decl{}, files: map[string]bool{}}
+	t := tree{decls: map[string]decl{}, files: map[string]bool{}, all: map[string]bool{}}
 	version, err := os.ReadFile(filepath.Join(goroot, "VERSION"))
 	if err != nil {
 		return t, fmt.Errorf("no Go installation in %s: %w", goroot, err)
@@ -169,6 +179,17 @@ func readTree(goroot string, s scope) (tree, error) {
 	}
 	if !t.files["runtime/mheap.go"] {
 		return t, fmt.Errorf("%s has no src/runtime/mheap.go", goroot)
+	}
+	for folder, pattern := range folders {
+		entries, err := os.ReadDir(filepath.Join(goroot, "src", folder))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return t, err
+		}
+		for _, e := range entries {
+			if pattern.MatchString(e.Name()) && !strings.HasSuffix(e.Name(), "_test.go") {
+				t.all[folder+"/"+e.Name()] = true
+			}
+		}
 	}
 	return t, nil
 }
@@ -290,7 +311,9 @@ func report(s scope, a, b tree, brief bool) bool {
 	follow(a, b)
 	all := maps.Clone(a.decls)
 	maps.Copy(all, b.decls)
+	filesDiffer := reportFiles(a, b)
 	count := map[string]int{}
+	shown := map[string]bool{}
 	for _, key := range slices.Sorted(maps.Keys(all)) {
 		was, before := a.decls[key]
 		is, after := b.decls[key]
@@ -310,13 +333,34 @@ func report(s scope, a, b tree, brief bool) bool {
 			continue
 		}
 		fmt.Printf("%-8s%-6s%s %s%s\n", what, all[key].kind, all[key].file, all[key].name, s.remark(was, all[key]))
-		if !brief && (what == "changed" || what == "new") {
+		like := what + all[key].file + strings.TrimRight(all[key].name, "0123456789")
+		if !brief && (what == "changed" || what == "new") && !shown[like] {
 			printDiff(was.text, is.text)
 		}
+		shown[like] = like != what+all[key].file+all[key].name
 	}
 	fmt.Printf("%d declarations: %d the same, %d changed, %d new, %d gone, %d moved\n", len(all), count["the same"],
 		count["changed"], count["new"], count["gone"], count["moved"])
-	return len(all) != count["the same"]
+	return filesDiffer || len(all) != count["the same"]
+}
+
+// reportFiles names the files that only one of the two has. true: there are some.
+func reportFiles(a, b tree) bool {
+	all := maps.Clone(a.all)
+	maps.Copy(all, b.all)
+	differ := false
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		if a.all[name] == b.all[name] {
+			continue
+		}
+		differ = true
+		if b.all[name] {
+			fmt.Printf("new     file  %s\n", name)
+		} else {
+			fmt.Printf("gone    file  %s\n", name)
+		}
+	}
+	return differ
 }
 
 // remark says what in gomem depends on a function.
