@@ -13,7 +13,8 @@ static void test_names(void **state) {
 	(void)state;
 	static const char *const known[][2] = {{"go1.24", "go1.24"}, {"go1.24.11", "go1.24"}, {"go1.25.0", "go1.25"},
 		{"go1.26.8", "go1.26"}, {"go1.27rc1", "go1.27"}, {"go1.27-devel_0123 X:nogreenteagc", "go1.27"}};
-	static const char *const unknown[] = {"", "go", "go1", "go1.2", "go1.23.4", "go1.28", "go1.240", "1.24", "devel go1.24"};
+	static const char *const unknown[] = {
+		"", "go", "go1", "go1.2", "go1.23.4", "go1.28", "go1.240", "1.24", "devel go1.24"};
 	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
 		const layout_version *v = layout_versionOf(known[i][0]);
 		assert_non_null(v);
@@ -135,11 +136,8 @@ static void test_refused(void **state) {
 // A release that is asked for counts, whatever was recorded. The recording is cut short, but it is not refused for its version.
 static void test_asked(void **state) {
 	(void)state;
-	const gmt_header h = {.goversion = "go1.28",
-		.page_size = 8192,
-		.arena_bytes = 64 << 20,
-		.phys_page_size = 4096,
-		.green_tea = true};
+	const gmt_header h = {
+		.goversion = "go1.28", .page_size = 8192, .arena_bytes = 64 << 20, .phys_page_size = 4096, .green_tea = true};
 	for (size_t i = 0; i < numLayoutVersions; i++) {
 		const replay_result *res = replayed(&h, layout_versions[i].release, false);
 		assert_int_equal(res->status, REPLAY_DIFFERS);

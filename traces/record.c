@@ -76,7 +76,7 @@ typedef struct recording {
 	char envGoroot[PATH_MAX + 16]; // GOROOT=..., for the go command; empty: as it is
 	bool local;                    // the go command must not choose another one
 	bool module;                   // goroot was downloaded as a module
-	char temp[PATH_MAX]; // directory; empty: not made
+	char temp[PATH_MAX];           // directory; empty: not made
 	char binary[PATH_MAX + 512];
 	char dir[PATH_MAX]; // where the program runs; empty: here
 	char out[PATH_MAX];
@@ -259,13 +259,13 @@ static int find_go(recording *r) {
 	if (named != NULL) {
 		char real[PATH_MAX];
 		bool found = realpath(named, real) != NULL &&
-			(find_in_goroot(real, r->go, sizeof(r->go)) || (is_command(real) && format(r->go, sizeof(r->go), "%s", real)));
+			(find_in_goroot(real, r->go, sizeof(r->go)) ||
+				(is_command(real) && format(r->go, sizeof(r->go), "%s", real)));
 		r->local = true;
 		return found ? 0 : complain("--go %s: neither a go command nor the folder of a Go installation", named);
 	}
 	if (goroot != NULL && goroot[0] != 0) {
-		return find_in_goroot(goroot, r->go, sizeof(r->go)) ? 0
-															: complain("GOROOT=%s is no Go installation", goroot);
+		return find_in_goroot(goroot, r->go, sizeof(r->go)) ? 0 : complain("GOROOT=%s is no Go installation", goroot);
 	}
 	return find_in_path(r->go, sizeof(r->go))
 		? 0
@@ -371,7 +371,8 @@ static int check_go(recording *r) {
 	const char *goroot = next_line(&text);
 	const char *cache = next_line(&text);
 	if (!version_ok(version)) {
-		return complain("%s (%s) cannot be recorded: the recorder is made for Go 1.24 to 1.27 (--go PATH, or GOTOOLCHAIN)", version,
+		return complain(
+			"%s (%s) cannot be recorded: the recorder is made for Go 1.24 to 1.27 (--go PATH, or GOTOOLCHAIN)", version,
 			r->go);
 	}
 	size_t n = strlen(cache);
@@ -434,7 +435,8 @@ static int make_temp(recording *r) {
 	const size_t n = strlen(r->goroot);
 	if (r->module && getcwd(here, sizeof(here)) != NULL && strncmp(here, r->goroot, n) == 0 &&
 		(here[n] == 0 || here[n] == '/')) {
-		return complain("this folder belongs to a Go that was downloaded as a module, where -overlay is refused: start from another folder");
+		return complain(
+			"this folder belongs to a Go that was downloaded as a module, where -overlay is refused: start from another folder");
 	}
 	if (r->module && link_goroot(r) != 0) {
 		return complain("cannot make a link to %s: %s", r->goroot, strerror(errno));

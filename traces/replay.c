@@ -55,8 +55,8 @@ struct replay {
 	replay_result *out;
 	const replay_options *opt;
 	const gomem_layout *layout; // NULL: the library's own
-	stream **streams; // by id
-	stream *made;     // the last one
+	stream **streams;           // by id
+	stream *made;               // the last one
 	coro *main;
 	const void **spans; // by number
 	uint32_t nspans, capspans;

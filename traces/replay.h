@@ -72,10 +72,10 @@ typedef struct replay_count {
 typedef enum replay_status { REPLAY_EQUAL = 0, REPLAY_DIFFERS = 1, REPLAY_BAD_INPUT = 2 } replay_status;
 
 typedef struct replay_options {
-	bool real_os;      // map arenas at the recorded addresses and check that zeroed memory is zero
-	bool plain;        // use the library without yield points
+	bool real_os;        // map arenas at the recorded addresses and check that zeroed memory is zero
+	bool plain;          // use the library without yield points
 	const char *release; // decide as this release of Go does ("go1.24"); NULL: as the recorded one
-	uint64_t max_heap; // bytes of address space: a recording that wants more is refused; 0: 2 TiB
+	uint64_t max_heap;   // bytes of address space: a recording that wants more is refused; 0: 2 TiB
 	void (*progress)(void *ctx, uint64_t done, uint64_t total); // NULL: none
 	void *progress_ctx;
 } replay_options;
