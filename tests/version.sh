@@ -40,10 +40,10 @@ check() {
 	echo "$line"
 }
 
-GOMAXPROCS=4 "$gomem" record --go "$root" -o named.gmt ./goroutines -n 60 >"$work/log" 2>&1 || fail "gomem record --go $root"
+GOMAXPROCS=4 "$gomem" record --go "$root" -o named.gmt ./goroutines -n 400 >"$work/log" 2>&1 || fail "gomem record --go $root"
 check named.gmt
 # As GOTOOLCHAIN, or a toolchain line in go.mod, chooses it.
-GOTOOLCHAIN=$version GOMAXPROCS=1 "$gomem" record -o chosen.gmt ./goroutines -n 60 >"$work/log" 2>&1 || fail "GOTOOLCHAIN=$version gomem record"
+GOTOOLCHAIN=$version GOMAXPROCS=1 "$gomem" record -o chosen.gmt ./goroutines -n 400 >"$work/log" 2>&1 || fail "GOTOOLCHAIN=$version gomem record"
 check chosen.gmt
 case $release in
 go1.24 | go1.25) other=go1.26 ;;
