@@ -231,7 +231,8 @@ static void oracle_job(const world *w, int id, job *j) {
 	switch (j->kind) {
 	case JOB_MALLOC:
 		for (uint64_t i = 0; i < j->n; i++) {
-			j->want[i] = oracle_malloc(o, id, j->size, (j->flags & WORLD_NOSCAN) == 0, (j->flags & WORLD_ZEROED) != 0);
+			j->want[i] = oracle_malloc(o, id, j->size, (j->flags & WORLD_NOSCAN) == 0 ? world_type(j->flags) : NULL,
+				(j->flags & WORLD_ZEROED) != 0);
 		}
 		return;
 	case JOB_SWEEP:
@@ -314,7 +315,8 @@ static void compare_job(world *w, const job *j) {
 	for (uint64_t i = 0; i < (many ? j->n : 1); i++) {
 		fuzz_equal("answer of an interleaved operation", j->got[i], j->want[i]);
 		if (j->kind == JOB_MALLOC && j->got[i] != 0) {
-			world_add_object(w, j->got[i], j->size, (j->flags & WORLD_NOSCAN) == 0, (j->flags & WORLD_ZEROED) != 0);
+			const gomem_type *typ = (j->flags & WORLD_NOSCAN) == 0 ? world_type(j->flags) : NULL;
+			world_add_object(w, j->got[i], j->size, typ, (j->flags & WORLD_ZEROED) != 0);
 		}
 	}
 	if (j->kind == JOB_STACKALLOC) {

@@ -240,6 +240,7 @@ static void begin_oracle(world *w, uint64_t flags, uint64_t seed, const gomem_os
 		.seed = seed,
 		.no_randomized_base = (flags & WORLD_NO_RANDOM_BASE) != 0 || !w->layout.randomizeHeapBase,
 		.no_green_tea = (flags & WORLD_NO_GREEN_TEA) != 0,
+		.freegc = (flags & WORLD_FREEGC) != 0,
 		.unused_keeps_contents = (flags & WORLD_KEEPS_CONTENTS) != 0,
 		.arena_bytes = w->layout.heapArenaBytes,
 		.phys_page = os->physPageSize,
@@ -315,6 +316,7 @@ static void *begin(const uint64_t *config, uint64_t flags, uint64_t phys, const 
 		.rand_seed = seed,
 		.no_randomized_base = (flags & WORLD_NO_RANDOM_BASE) != 0,
 		.no_greentea = (flags & WORLD_NO_GREEN_TEA) != 0,
+		.runtime_freegc = (flags & WORLD_FREEGC) != 0,
 		.checked = true,
 		.throw_hook = on_throw,
 		.throw_ctx = w,
@@ -445,23 +447,23 @@ void world_prepare(void *v, const uint64_t *a) {
 
 // ---- objects
 
-void world_add_object(world *w, uint64_t addr, uint64_t size, bool pointers, bool needzero) {
-	fuzz_must(contract_allocated(w->c, addr, size, contract_align(size), needzero || pointers));
+void world_add_object(world *w, uint64_t addr, uint64_t size, const gomem_type *typ, bool needzero) {
+	fuzz_must(contract_allocated(w->c, addr, size, contract_align(size), needzero || typ != NULL));
 	fuzz_check(w->nobjects < WORLD_OBJECTS, "room for an object");
-	w->objects[w->nobjects++] = (world_object){.addr = addr, .size = size, .marked = w->marking};
+	w->objects[w->nobjects++] = (world_object){addr, size, typ, w->marking};
 }
 
 // allocate asks both for an object. false: out of memory.
 static bool allocate(world *w, gomem_p *p, int id, uint64_t size, uint64_t flags) {
 	const bool pointers = (flags & WORLD_NOSCAN) == 0, needzero = (flags & WORLD_ZEROED) != 0;
-	const gomem_type *typ = world_type(flags);
+	const gomem_type *typ = pointers ? world_type(flags) : NULL;
 	if (pointers) {
 		size = (size + typ->size - 1) / typ->size * typ->size;
 	}
-	const uintptr_t addr = (uintptr_t)gomem_mallocgc(w->h, p, size, pointers ? typ : NULL, needzero);
+	const uintptr_t addr = (uintptr_t)gomem_mallocgc(w->h, p, size, typ, needzero);
 	if (world_lost(w)) {
 		if (addr != 0 && size != 0) {
-			world_add_object(w, addr, size, pointers, needzero);
+			world_add_object(w, addr, size, typ, needzero);
 		}
 		return addr != 0;
 	}
@@ -472,7 +474,7 @@ static bool allocate(world *w, gomem_p *p, int id, uint64_t size, uint64_t flags
 		return true;
 	}
 	same(w, "address of an object", addr, want);
-	world_add_object(w, addr, size, pointers, needzero);
+	world_add_object(w, addr, size, typ, needzero);
 	return true;
 }
 
@@ -726,6 +728,237 @@ void world_special(void *v, const uint64_t *a) {
 	}
 }
 
+// ---- collections from roots: a graph is written into the objects for as long as one takes
+
+typedef struct graph {
+	uint64_t random;
+	oracle_word words[WORLD_LINKS];
+	uint64_t before[WORLD_LINKS]; // what stood there
+	unsigned nwords;
+	uint64_t exact[WORLD_ROOTS], wild[WORLD_ROOTS]; // roots with a mask, and without
+	uint8_t mask[WORLD_ROOTS / 8];
+	uint64_t reaching[2 * WORLD_ROOTS]; // what the roots hold that counts
+	unsigned nreaching;
+} graph;
+
+// is_pointer_word: an object is an array of its type.
+static bool is_pointer_word(const world_object *obj, uint64_t off) {
+	if (obj->typ == NULL || off % obj->typ->size >= obj->typ->ptr_bytes) {
+		return false;
+	}
+	const uint64_t word = off % obj->typ->size / 8;
+	return (obj->typ->ptr_mask[word / 8] >> word % 8 & 1) != 0;
+}
+
+static uint64_t into_object(const world *w, graph *g) {
+	const world_object *obj = &w->objects[fuzz_below(&g->random, w->nobjects)];
+	return obj->addr + fuzz_below(&g->random, obj->size);
+}
+
+// pointer_value gives what a pointer word may hold: a pointer into an object or a stack, no pointer to the heap, or nil.
+static uint64_t pointer_value(const world *w, graph *g) {
+	const uint64_t how = fuzz_below(&g->random, 16);
+	if (how == 0) {
+		return fuzz_below(&g->random, 2) * (uintptr_t)w;
+	}
+	return how == 1 && w->nstacks > 0 ? w->stacks[fuzz_below(&g->random, w->nstacks)].addr : into_object(w, g);
+}
+
+// wild_value gives what any other word may hold: also pointers to what is free, near objects and far from them.
+static uint64_t wild_value(const world *w, graph *g) {
+	static const uint64_t reach[] = {64, 1024, 8192, 1 << 20, 1 << 26};
+	const uint64_t far = fuzz_below(&g->random, reach[fuzz_below(&g->random, 5)]);
+	const uint64_t near = into_object(w, g);
+	const uint64_t how = fuzz_below(&g->random, 4);
+	return how == 0 ? near : how == 1 ? near - far : how == 2 ? near + far : fuzz_random(&g->random);
+}
+
+static bool is_written(const graph *g, uint64_t at) {
+	for (unsigned i = 0; i < g->nwords; i++) {
+		if (g->words[i].at == at) {
+			return true;
+		}
+	}
+	return false;
+}
+
+static void write_links(const world *w, graph *g, uint64_t n) {
+	for (uint64_t i = 0; i < n; i++) {
+		const world_object *obj = &w->objects[fuzz_below(&g->random, w->nobjects)];
+		const uint64_t words = obj->size / 8;
+		const uint64_t off = words == 0 ? 0 : fuzz_below(&g->random, words) * 8;
+		oracle_word *to = &g->words[g->nwords];
+		if (words == 0 || is_written(g, obj->addr + off)) {
+			continue;
+		}
+		*to = (oracle_word){.at = obj->addr + off, .pointer = is_pointer_word(obj, off)};
+		to->value = to->pointer ? pointer_value(w, g) : wild_value(w, g);
+		memcpy(&g->before[g->nwords++], (const void *)(uintptr_t)to->at, 8);
+		memcpy((void *)(uintptr_t)to->at, &to->value, 8);
+	}
+}
+
+static void choose_roots(const world *w, graph *g, uint64_t n) {
+	for (uint64_t i = 0; i < n; i++) {
+		const bool named = fuzz_below(&g->random, 4) != 0;
+		g->mask[i / 8] |= (uint8_t)(named << i % 8);
+		g->exact[i] = named ? pointer_value(w, g) : wild_value(w, g);
+		g->wild[i] = wild_value(w, g);
+		if (named) {
+			g->reaching[g->nreaching++] = g->exact[i];
+		}
+		g->reaching[g->nreaching++] = g->wild[i];
+	}
+}
+
+// lives says whether the port has an object at addr, after a sweep.
+static bool lives(const world *w, uint64_t addr) {
+	mspan *s = spanOfHeap(w->h, (uintptr_t)addr);
+	return s != NULL && !mspan_isFree(s, mspan_objIndex(s, (uintptr_t)addr));
+}
+
+// The oracle's whole collection.
+static void oracle_collect(world *w, const graph *g, int id) {
+	oracle *o = w->o;
+	for (int i = 0; i < w->nprocs; i++) {
+		oracle_prepare_for_sweep(o, i);
+	}
+	oracle_finish_sweep(o, id);
+	oracle_set_phase(o, gcMark);
+	oracle_reach(o, g->reaching, g->nreaching, g->words, g->nwords);
+	oracle_set_phase(o, gcOff);
+	oracle_end_marking(o);
+	oracle_start_sweep(o);
+	oracle_free_stack_spans(o, id);
+	for (int i = 0; i < w->nprocs; i++) {
+		oracle_prepare_for_sweep(o, i);
+	}
+	while (oracle_sweep_one(o, id) != UINT64_MAX) {
+	}
+	world_settle(w);
+}
+
+// restore_links writes back what stood in objects that still are there.
+static void restore_links(world *w, const graph *g) {
+	for (unsigned i = 0; i < g->nwords; i++) {
+		if (lives(w, g->words[i].at)) {
+			memcpy((void *)(uintptr_t)g->words[i].at, &g->before[i], 8);
+		}
+	}
+}
+
+// collect_whole: the objects that died may be anybody's memory when it returns.
+static void collect_whole(world *w, gomem_p *p, int id, const graph *g, const gomem_root roots[2]) {
+	gomem_gc(w->h, p, roots, 2);
+	if (!world_lost(w)) {
+		oracle_collect(w, g, id);
+	}
+	restore_links(w, g);
+	for (size_t i = w->nobjects; i-- > 0;) {
+		const uint64_t addr = w->objects[i].addr;
+		const bool kept = lives(w, addr);
+		if (w->compare) {
+			fuzz_equal("an object is kept", kept, oracle_is_allocated(w->o, addr));
+		}
+		if (!kept) {
+			fuzz_must(contract_collected(w->c, addr));
+			w->objects[i] = w->objects[--w->nobjects];
+		}
+	}
+}
+
+// collect_by_steps leaves the sweep to others.
+static void collect_by_steps(world *w, const graph *g, const gomem_root roots[2]) {
+	gomem_markroots(w->h, roots, 2);
+	if (fuzz_thorough()) {
+		fuzz_must(mgcmark_check(w->h));
+	}
+	if (!world_lost(w)) {
+		oracle_reach(w->o, g->reaching, g->nreaching, g->words, g->nwords);
+		fuzz_equal("bytes that live", w->h->gcw.bytesMarked, oracle_marked_bytes(w->o));
+	}
+	restore_links(w, g);
+	for (size_t i = w->nobjects; i-- > 0;) {
+		world_object *obj = &w->objects[i];
+		obj->marked = gomem_isMarked(w->h, (const void *)(uintptr_t)obj->addr);
+		if (w->compare) {
+			fuzz_equal("an object is marked", obj->marked, oracle_is_marked(w->o, obj->addr));
+		}
+		if (!obj->marked) {
+			drop_at(w, i);
+		}
+	}
+	world_gc_finish(w);
+}
+
+void world_collect(void *v, const uint64_t *a) {
+	world *w = v;
+	int id;
+	if (w->nobjects == 0) {
+		world_malloc(w, (const uint64_t[FUZZ_MAX_ARGS]){a[0], 48});
+	}
+	gomem_p *p = world_p(w, a[0], &id);
+	if (p == NULL || w->nobjects == 0 || !w->backed) {
+		return; // what is addresses only has no pointers in it
+	}
+	world_gc_finish(w);
+	p = world_p(w, a[0], &id);
+	if (a[4] == 0) {
+		world_gc_begin(w, a);
+	}
+	graph g = {.random = a[1]};
+	write_links(w, &g, a[2]);
+	choose_roots(w, &g, a[3]);
+	const gomem_root roots[2] = {{g.exact, a[3] * 8, g.mask}, {g.wild, a[3] * 8, NULL}};
+	if (a[4] != 0) {
+		collect_whole(w, p, id, &g, roots);
+	} else {
+		collect_by_steps(w, &g, roots);
+	}
+}
+
+// ---- objects that are given back
+
+static bool has_special(const world *w, uint64_t slot) {
+	for (size_t i = 0; i < w->nspecials; i++) {
+		if (w->specials[i].slot == slot) {
+			return true;
+		}
+	}
+	return false;
+}
+
+static void free_one(world *w, gomem_p *p, int id, size_t i) {
+	const world_object obj = w->objects[i];
+	const bool pointers = obj.typ != NULL;
+	if (has_special(w, gomem_findObject(w->h, (uintptr_t)obj.addr))) {
+		return;
+	}
+	fuzz_must(contract_freed(w->c, obj.addr));
+	const bool got = gomem_freegc(w->h, p, (void *)(uintptr_t)obj.addr, (uintptr_t)obj.size, !pointers);
+	if (!world_lost(w)) {
+		fuzz_equal("an object is taken back", got, oracle_freegc(w->o, id, obj.addr, obj.size, pointers));
+		world_settle(w);
+	}
+	if (got) {
+		w->objects[i] = w->objects[--w->nobjects];
+	} else {
+		fuzz_must(contract_allocated(w->c, obj.addr, obj.size, 1, false));
+	}
+}
+
+void world_freegc(void *v, const uint64_t *a) {
+	world *w = v;
+	int id;
+	if (w->nobjects == 0) {
+		world_malloc_many(w, (const uint64_t[FUZZ_MAX_ARGS]){a[0], 48, WORLD_NOSCAN, 4});
+	}
+	gomem_p *p = world_p(w, a[0], &id);
+	for (uint64_t k = 0; k <= a[2] && w->nobjects > 0; k++) {
+		free_one(w, p, id, (size_t)((a[1] + k * 5) % w->nobjects));
+	}
+}
+
 // ---- stacks and other pages
 
 static world_stack take_from(world *w, world_stack *list, size_t *n, uint64_t which) {
@@ -956,4 +1189,6 @@ const fuzz_op_info world_ops[WORLD_OPS] = {
 	WORLD_OP_REWRITE,
 	WORLD_OP_HUGE_PAGES,
 	WORLD_OP_OS_MOVE,
+	WORLD_OP_COLLECT,
+	WORLD_OP_FREEGC,
 };

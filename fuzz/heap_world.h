@@ -29,11 +29,14 @@ enum {
 	WORLD_SPECIALS = 64,
 	WORLD_STEPS = 1 << 16,
 	WORLD_TYPES = 8,
+	WORLD_LINKS = 64, // words that one operation writes into objects
+	WORLD_ROOTS = 32, // of each kind
 };
 
 typedef struct world_object {
 	uint64_t addr, size;
-	bool marked; // in this cycle
+	const gomem_type *typ; // NULL: no pointers
+	bool marked;           // in this cycle
 } world_object;
 
 // A special record, and the slot of the object that has it.
@@ -89,6 +92,7 @@ enum {
 	WORLD_KEEPS_CONTENTS = 16,
 	WORLD_HUGE_PAGES = 32,
 	WORLD_SAMPLES = 64,
+	WORLD_FREEGC = 128,
 };
 
 void *world_begin(const uint64_t *config);
@@ -107,7 +111,8 @@ gomem_p *world_p_or_none(world *w, uint64_t n, bool none, int *id);
 void world_settle(world *w);
 // world_lost tells whether the OS refused something in this operation; then the oracle is given up.
 bool world_lost(world *w);
-void world_add_object(world *w, uint64_t addr, uint64_t size, bool pointers, bool needzero);
+void world_add_object(
+	world *w, uint64_t addr, uint64_t size, const gomem_type *typ, bool needzero); // typ NULL: no pointers
 
 void world_add_stack(world *w, uint64_t addr, uint64_t n);
 void world_add_manual(world *w, uint64_t addr, uint64_t npages);
@@ -152,11 +157,13 @@ void world_look_around(void *v, const uint64_t *a);
 void world_read_stats(void *v, const uint64_t *a);
 void world_rewrite(void *v, const uint64_t *a);
 void world_huge_pages(void *v, const uint64_t *a);
+void world_collect(void *v, const uint64_t *a);
+void world_freegc(void *v, const uint64_t *a);
 void world_os_move(void *v, const uint64_t *a);
 void world_os_fail(void *v, const uint64_t *a);
 
 // All operations. Those that make the OS fail come first: targets without them begin behind.
-enum { WORLD_OPS_OS_FAIL = 1, WORLD_OPS = 29 };
+enum { WORLD_OPS_OS_FAIL = 1, WORLD_OPS = 31 };
 extern const fuzz_op_info world_ops[WORLD_OPS];
 
 // How a target of whole heaps runs; beside it stand its names and operations.
@@ -230,6 +237,15 @@ enum { WORLD_NOSCAN = 1, WORLD_ZEROED = 2 };
 	{ "rewrite", {WORLD_OBJECT}, world_rewrite }
 #define WORLD_OP_HUGE_PAGES                                                                                            \
 	{ "huge_pages", {{0}}, world_huge_pages }
+#define WORLD_OP_COLLECT                                                                                               \
+	{                                                                                                                  \
+		"collect",                                                                                                     \
+			{WORLD_P, {"seed", 4, FUZZ_ANY, 0}, {"links", 1, FUZZ_ANY, WORLD_LINKS},                                   \
+				{"roots", 1, FUZZ_ANY, WORLD_ROOTS}, {"whole", 1, FUZZ_ANY, 1}},                                       \
+			world_collect                                                                                              \
+	}
+#define WORLD_OP_FREEGC                                                                                                \
+	{ "freegc", {WORLD_P, WORLD_OBJECT, {"n", 1, FUZZ_ANY, 30}}, world_freegc }
 #define WORLD_OP_OS_MOVE                                                                                               \
 	{ "os_move", {{"n", 1, FUZZ_ANY, 3}, {"more", 1, FUZZ_ANY, 7}}, world_os_move }
 #define WORLD_OP_OS_FAIL                                                                                               \

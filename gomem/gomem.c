@@ -34,6 +34,9 @@ static bool envInit(gomem_heap *h, const gomem_config *cfg) {
 	env->throwCtx = cfg->throw_ctx;
 	env->greenTea = L->greenTea && !cfg->no_greentea;
 	env->randomizeHeapBase = L->randomizeHeapBase && !cfg->no_randomized_base;
+	h->runtimeFreegc = cfg->runtime_freegc;
+	h->invalidptr = !cfg->no_invalidptr;
+	gcWork_init(&h->gcw);
 	h->ownsOS = cfg->os == NULL;
 	env->os = h->ownsOS ? mem_linux_new() : cfg->os;
 	if (env->os == NULL) {
@@ -131,6 +134,7 @@ void gomem_heap_destroy(gomem_heap *h) {
 		free(h->allp[i]);
 	}
 	free(h->allp);
+	gcWork_destroy(&h->gcw);
 	free(h);
 }
 
@@ -157,6 +161,36 @@ static void *orENOMEM(uintptr_t x) {
 		errno = ENOMEM;
 	}
 	return (void *)x;
+}
+
+// freeMisuse says what is wrong with giving back ptr, of a size that freegc takes; NULL: nothing. For checked heaps.
+static const char *freeMisuse(gomem_heap *h, gomem_p *p, uintptr_t ptr, uintptr_t size) {
+	const gomem_layout *L = layout_get(&h->env);
+	mspan *s = spanOfHeap(h, ptr);
+	if (s == NULL) {
+		return "gomem_freegc: not an object of the heap";
+	}
+	const uintptr_t objIndex = mspan_objIndex(s, ptr);
+	if (ptr != mspan_base(s) + objIndex * s->elemsize) {
+		return "gomem_freegc: not the beginning of an object";
+	}
+	const spanClass spc = makeSpanClass(sizeToClass(L, size), true);
+	if (s->spanclass != spc) {
+		return "gomem_freegc: not the size or kind that was allocated";
+	}
+	const bool again = mspan_isFree(s, objIndex) || mcache_isReusable(h, getMCache(h, p), spc, ptr);
+	return again ? "gomem_freegc: the object is free already" : NULL;
+}
+
+bool gomem_freegc(gomem_heap *h, gomem_p *p, void *ptr, uintptr_t size, bool noscan) {
+	const bool asked = h->env.states != NULL && ptr != NULL && getMCache(h, p) != NULL;
+	if (asked && noscan && h->runtimeFreegc && reusableSize(layout_get(&h->env), size)) {
+		const char *misuse = freeMisuse(h, p, (uintptr_t)ptr, size);
+		if (misuse != NULL) {
+			gomem_throw(&h->env, misuse);
+		}
+	}
+	return freegc(h, p, (uintptr_t)ptr, size, noscan);
 }
 
 static bool isStackSize(gomem_heap *h, uintptr_t n) {
@@ -223,20 +257,12 @@ uintptr_t gomem_scavenge(gomem_heap *h, gomem_p *p, uintptr_t nbytes, bool force
 
 // ---- the cycle
 
-// gcMarkTinyAllocs marks the blocks that tiny objects are allocated from: what is put into one while marking is on must live.
-static void gcMarkTinyAllocs(gomem_heap *h) {
-	for (int32_t i = 0; i < h->nallp; i++) {
-		if (p_isAlive(h->allp[i]) && h->allp[i]->mcache->tiny != 0) {
-			gomem_mark(h, (const void *)h->allp[i]->mcache->tiny);
-		}
-	}
-}
-
 void gomem_setGCPhase(gomem_heap *h, uint32_t phase) {
-	setGCPhase(h, phase);
 	if (phase == gcMark) {
-		gcMarkTinyAllocs(h);
+		gcMarkStart(h);
+		return;
 	}
+	setGCPhase(h, phase);
 }
 
 void gomem_finishsweep(gomem_heap *h, gomem_p *p) {
@@ -256,11 +282,6 @@ uintptr_t gomem_sweepone(gomem_heap *h, gomem_p *p) { return sweepone(h, p); }
 
 void gomem_freeStackSpans(gomem_heap *h, gomem_p *p) { freeStackSpans(h, p); }
 
-// isAllocated: free slots, and slots taken since marking began, are not. The latter were marked when they were taken.
-static bool isAllocated(const mspan *s, uintptr_t index) {
-	return index < s->freeIndexForScan || (s->allocBits[index / 8] >> index % 8 & 1) != 0;
-}
-
 bool gomem_mark(gomem_heap *h, const void *p) {
 	mspan *s = spanOfHeap(h, (uintptr_t)p);
 	if (s == NULL) {
@@ -270,12 +291,21 @@ bool gomem_mark(gomem_heap *h, const void *p) {
 	if (mspan_isMarked(h, s, objIndex)) {
 		return true;
 	}
-	if (!isAllocated(s, objIndex)) {
+	if (mspan_isFreeOrNewlyAllocated(s, objIndex)) {
 		return false;
 	}
 	mspan_setMarked(h, s, objIndex);
 	return true;
 }
+
+void gomem_markroots(gomem_heap *h, const gomem_root *roots, size_t n) { gcMarkRoots(h, roots, n); }
+
+bool gomem_isMarked(gomem_heap *h, const void *p) {
+	mspan *s = spanOfHeap(h, (uintptr_t)p);
+	return s != NULL && mspan_isMarked(h, s, mspan_objIndex(s, (uintptr_t)p));
+}
+
+void gomem_gc(gomem_heap *h, gomem_p *p, const gomem_root *roots, size_t n) { collectGarbage(h, p, roots, n); }
 
 // ---- looking
 

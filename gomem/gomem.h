@@ -48,7 +48,9 @@ typedef struct gomem_config {
 	uint64_t rand_seed;      // 64 bits that place the heap in the address space (0: taken from the OS's random source)
 	bool no_randomized_base; // GOEXPERIMENT=norandomizedheapbase64
 	bool no_greentea;        // GOEXPERIMENT=nogreenteagc
-	bool checked;            // check each sysX call against the state table
+	bool runtime_freegc;     // GOEXPERIMENT=runtimefreegc: gomem_freegc gives objects back
+	bool no_invalidptr;      // GODEBUG=invalidptr=0: marking passes over bad pointers
+	bool checked; // check each sysX call against the state table, and that marking finds no pointer to a free object
 	void (*throw_hook)(void *ctx, const char *msg); // must not return
 	void *throw_ctx;
 	void (*sample)(void *ctx, void *obj, uintptr_t size); // called about every sample_rate bytes allocated; NULL: never
@@ -73,6 +75,13 @@ gomem_p *gomem_heap_p(gomem_heap *h, int id);
 // Only size bytes are the caller's, also where the slot is larger: AddressSanitizer reports the rest.
 void *gomem_mallocgc(gomem_heap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, bool needzero);
 
+// gomem_freegc gives back an object that the caller alone knows, at once: P p's next allocation of its class without pointers takes it, the last
+// one given back first (Go: freegc). ptr, size, noscan: as it was allocated. false, and nothing happens: the heap is not one with
+// runtime_freegc, the object is below 16 or above 32760 bytes, or may hold pointers; then it is the collector's, like
+// any other. What was given back is forgotten when a new cycle flushes p's caches; the collector finds it then. Nothing may point to it, no special record
+// be about it. A checked heap throws at what is no such object, or was given back to p already.
+bool gomem_freegc(gomem_heap *h, gomem_p *p, void *ptr, uintptr_t size, bool noscan);
+
 // A stack of n bytes, a power of two from 2 KiB on (Go: stackalloc, stackfree). NULL p or bypass: without the P's stack cache.
 void *gomem_stackalloc(gomem_heap *h, gomem_p *p, uint32_t n, bool bypass);
 void gomem_stackfree(gomem_heap *h, gomem_p *p, void *stk, uintptr_t n, bool bypass);
@@ -80,6 +89,20 @@ void gomem_stackfree(gomem_heap *h, gomem_p *p, void *stk, uintptr_t n, bool byp
 // Pages outside the collected heap (Go: allocManual with spanAllocWorkBuf, freeManual). Not zeroed.
 void *gomem_allocManual(gomem_heap *h, gomem_p *p, uintptr_t npages);
 void gomem_freeManual(gomem_heap *h, gomem_p *p, void *base);
+
+// Garbage collection (docs/GC.md). A root is memory outside of the heap's objects that may point to some: a variable, a table, a stack.
+typedef struct gomem_root {
+	const void *base; // aligned to a word
+	uintptr_t size;   // bytes; what is less than a word at the end is not looked at
+	const uint8_t *
+		ptr_mask; // bit i: word i holds a pointer, or NULL (as gomem_type.ptr_mask). NULL: any word may be a pointer or not
+} gomem_root;
+// gomem_gc collects: what the roots reach stays, all else is free when it returns (Go: runtime.GC). World stopped. An object is reached by a
+// pointer to any of its bytes, from a root or from a pointer word (gomem_type) of an object that is reached. A pointer word, of an
+// object or of a root with a mask, must hold NULL, a pointer into an object, or an address outside of the heap or in a stack; at one to free
+// pages, or behind the last object of a span, it throws, as Go does; so it does on a checked heap at one to a free object. In a root without
+// a mask such words are passed over. Objects in one tiny block live and die together. p: a P, for its caches. Needs no memory but for mark bits.
+void gomem_gc(gomem_heap *h, gomem_p *p, const gomem_root *roots, size_t n);
 
 // The garbage collection cycle, step by step. The world is stopped in each of them but gomem_sweepone.
 // gomem_setGCPhase: 0 off, 1 mark, 2 mark termination (Go: setGCPhase). While marking, new objects are marked; so are, from its
@@ -89,6 +112,11 @@ void gomem_setGCPhase(gomem_heap *h, uint32_t phase);
 void gomem_finishsweep(gomem_heap *h, gomem_p *p);
 // gomem_mark marks the object that p points into. Returns false if there is none. May run with the world running.
 bool gomem_mark(gomem_heap *h, const void *p);
+// gomem_markroots marks what the roots reach, as gomem_gc does. In phase 1; again, if there are more roots. What gomem_mark marked is not
+// looked into. An object that was made since phase 1 began is marked, and not looked into either: what is stored in it meanwhile needs a root.
+void gomem_markroots(gomem_heap *h, const gomem_root *roots, size_t n);
+// gomem_isMarked: the object that p points into was marked in this cycle; ask before gomem_startsweep. For weak pointers and the like.
+bool gomem_isMarked(gomem_heap *h, const void *p);
 // gomem_startsweep begins a cycle (Go: gcSweep): unmarked objects become free as spans are swept.
 void gomem_startsweep(gomem_heap *h);
 // gomem_prepareForSweep flushes p's caches if a cycle began since (Go: mcache.prepareForSweep). By p's thread, or world stopped.

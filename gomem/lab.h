@@ -41,7 +41,7 @@ typedef enum gomem_ev {
 	EV_NEXTGEN,        // top, turn: scavengeIndex.nextGen
 	EV_PINIT,          // top, turn: a=P id
 	EV_PDESTROY,       // top, turn: a=P id
-	EV_FREEGC,         // top: a=address b=size c=noscan (only with GOEXPERIMENT=runtimefreegc)
+	EV_FREEGC, // top, turn: a=address b=size c=noscan (GOEXPERIMENT=runtimefreegc; it may have been allocated on another P)
 	// ---- answers
 	EV_MALLOCEND, // a=path b=address
 	EV_STACKEND,  // turn: a=address

@@ -5,6 +5,7 @@
 //   small scan      a slot of a scan span; the pointer bitmap stands at the end of the span
 //   ... with header a slot of a scan span, > 512 bytes: its first word points to the type
 //   large           > 32760 bytes: a span of its own
+// Of the second kind an object that freegc gave back is taken first.
 // Sanitizers are told of the bytes asked for, not of the slot: who wants to use the rest of it asks for roundupsize bytes.
 // Invariants: an object is zero before it is published where that was asked for; while marking is on, it is marked before mallocgc
 // returns; outside of marking freeIndexForScan == freeindex after each allocation from a span.
@@ -284,14 +285,6 @@ static __attribute__((noinline)) void deductAssistCredit(mheap *h, gomem_p *p, u
 	}
 }
 
-// sizeToClass: the smallest size class that holds size bytes, which is at most maxSmallSize.
-static inline uint8_t sizeToClass(const gomem_layout *L, uintptr_t size) {
-	if (size <= L->smallSizeMax - 8) {
-		return layout_lookupSmall(L, (size + L->smallSizeDiv - 1) / L->smallSizeDiv);
-	}
-	return layout_lookupLarge(L, (size - L->smallSizeMax + L->largeSizeDiv - 1) / L->largeSizeDiv);
-}
-
 // ---- the five paths. *elemsize: bytes taken from the heap
 
 static inline uintptr_t tinyAlign(const gomem_layout *L, uintptr_t off, uintptr_t size) {
@@ -339,11 +332,52 @@ static inline uintptr_t mallocgcTiny(
 	return t.addr;
 }
 
+// nextReusableNoScan takes the object of class spc that was given back last; *span is its span if the caller has to mark it, else NULL.
+static uintptr_t nextReusableNoScan(mheap *h, mcache *c, spanClass spc, mspan **span) {
+	const uintptr_t v = c->reusableNoscan[spc];
+	c->reusableNoscan[spc] = heapMem_load(&h->env, &h->side, v);
+	*span = NULL;
+	if (atomic_load_explicit(&h->gcphase, memory_order_relaxed) == gcOff) {
+		return v;
+	}
+	mspan *s = c->alloc[spc];
+	*span = mspan_base(s) <= v && v < s->limit ? s : spanOf(h, v);
+	if (*span == NULL) {
+		gomem_throw(&h->env, "nextReusableNoScan: nil span for pointer in reusable object free list");
+	}
+	return v;
+}
+
+// mallocgcSmallNoscanReuse: the slot is allocated already: no statistics, no samples, no assist, and the span's needzero says nothing of it.
+static __attribute__((noinline)) uintptr_t mallocgcSmallNoscanReuse(
+	mheap *h, gomem_p *p, mcache *c, spanClass spc, uintptr_t size, uintptr_t elemsize, bool needzero) {
+	mspan *s;
+	const uintptr_t x = nextReusableNoScan(h, c, spc, &s);
+	if (h->gcBlackenEnabled && p != NULL) {
+		p->gcAssistBytes += (int64_t)elemsize;
+	}
+	if (needzero) {
+		heapMem_clear(&h->env, x, elemsize);
+	}
+	heapMem_grant(&h->env, x, size, needzero);
+	atomic_thread_fence(memory_order_release);
+	if (s != NULL) {
+		gcmarknewobject(h, s, x);
+	}
+	return x;
+}
+
 static inline uintptr_t mallocgcSmallNoscan(
-	mheap *h, gomem_p *p, mcache *c, uintptr_t size, bool needzero, uintptr_t *elemsize) {
+	mheap *h, gomem_p *p, mcache *c, uintptr_t size, bool needzero, uintptr_t *elemsize, unsigned *path) {
 	const gomem_layout *L = layout_get(&h->env);
 	const uint8_t sizeclass = sizeToClass(L, size);
-	const slot t = takeSlot(h, p, c, makeSpanClass(sizeclass, true));
+	const spanClass spc = makeSpanClass(sizeclass, true);
+	if (unlikely(mcache_hasReusableNoscan(c, spc))) {
+		*path = GOMEM_PATH_REUSE;
+		*elemsize = layout_classSize(L, sizeclass);
+		return mallocgcSmallNoscanReuse(h, p, c, spc, size, *elemsize, needzero);
+	}
+	const slot t = takeSlot(h, p, c, spc);
 	if (unlikely(t.addr == 0)) {
 		return 0;
 	}
@@ -444,7 +478,7 @@ static inline uintptr_t mallocgcPath(
 			return mallocgcTiny(h, p, c, size, elemsize, path);
 		}
 		*path = GOMEM_PATH_NOSCAN;
-		return mallocgcSmallNoscan(h, p, c, size, needzero, elemsize);
+		return mallocgcSmallNoscan(h, p, c, size, needzero, elemsize, path);
 	}
 	if (heapBitsInSpan(L, size)) {
 		*path = GOMEM_PATH_SCAN;
@@ -484,6 +518,25 @@ void *gomem_mallocgc(gomem_heap *h, gomem_p *p, uintptr_t size, const gomem_type
 		errno = ENOMEM;
 	}
 	return (void *)x;
+}
+
+// DEVIATION(D21): Go throws at objects with pointers, which it does not take back yet. Here the answer is no.
+// There is no stack of the caller to look for, and no clobberfree.
+bool freegc(mheap *h, gomem_p *p, uintptr_t ptr, uintptr_t size, bool noscan) {
+	const gomem_layout *L = layout_get(&h->env);
+	if (!h->runtimeFreegc || !reusableSize(L, size) || !noscan) {
+		return false;
+	}
+	if (ptr == 0) {
+		gomem_throw(&h->env, "freegc nil");
+	}
+	mcache *c = getMCache(h, p);
+	if (c == NULL) {
+		gomem_throw(&h->env, "freegc called without a P or outside bootstrapping");
+	}
+	const uint8_t sizeclass = sizeToClass(L, size);
+	heapMem_retire(&h->env, ptr, layout_classSize(L, sizeclass));
+	return mcache_addReusableNoscan(h, c, makeSpanClass(sizeclass, true), ptr);
 }
 
 // ---- msize.go

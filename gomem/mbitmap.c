@@ -47,6 +47,10 @@ bool mspan_isFree(const mspan *s, uintptr_t index) {
 	return index >= s->freeindex && (s->allocBits[index / 8] >> index % 8 & 1) == 0;
 }
 
+bool mspan_isFreeOrNewlyAllocated(const mspan *s, uintptr_t index) {
+	return index >= s->freeIndexForScan && (s->allocBits[index / 8] >> index % 8 & 1) == 0;
+}
+
 uintptr_t mspan_objIndex(const mspan *s, uintptr_t p) {
 	return (uintptr_t)((uint64_t)(p - s->startAddr) * s->divMul >> 32);
 }
@@ -68,10 +72,6 @@ static bool hasInlineMarks(const gomem_env *env, const mspan *s) {
 static uint8_t *markByte(const gomem_env *env, const mspan *s, uintptr_t objIndex) {
 	uint8_t *marks = hasInlineMarks(env, s) ? inlineMarks(layout_get(env), mspan_base(s)) : s->gcmarkBits;
 	return marks + objIndex / 8;
-}
-
-GOMEM_UNCHECKED static uint8_t loadBits8(const uint8_t *p) {
-	return atomic_load_explicit((const _Atomic(uint8_t) *)p, memory_order_relaxed);
 }
 
 bool mspan_isMarked(mheap *h, mspan *s, uintptr_t objIndex) {
@@ -168,20 +168,8 @@ uintptr_t heapSetTypeLarge(mheap *h, uintptr_t x, uintptr_t dataSize, const gome
 	return s->elemsize;
 }
 
-// heapBitsSmallForAddr gives the pointer bits of the object at addr.
-static uint64_t heapBitsSmallForAddr(const gomem_env *env, const mspan *s, uintptr_t addr) {
-	const gomem_layout *L = layout_get(env);
-	uintptr_t size;
-	const uint8_t *bitmap =
-		(const uint8_t *)spanHeapBitsRange(env, mspan_base(s), s->npages << L->pageShift, s->elemsize, &size);
-	const uintptr_t o = (addr - mspan_base(s)) / L->ptrSize;
-	const uintptr_t n = s->elemsize / L->ptrSize;
-	const unsigned j = (unsigned)(o % 64);
-	uint64_t bits = loadBits64(bitmap + o / 64 * 8) >> j;
-	if (j + n > 64) {
-		bits |= loadBits64(bitmap + o / 64 * 8 + 8) << (64 - j);
-	}
-	return bits & lowBits64(n);
+const gomem_type *mspan_loadLargeType(mspan *s) {
+	return (const gomem_type *)atomic_load_explicit(largeTypeOf(s), memory_order_acquire);
 }
 
 // typeHasPointerAt: is there a pointer at offset off of an array of typ?
@@ -207,7 +195,7 @@ bool heapBits_isPointer(mheap *h, uintptr_t addr) {
 		return (heapBitsSmallForAddr(env, s, obj) >> off / L->ptrSize & 1) != 0;
 	}
 	if (spanClass_sizeclass(s->spanclass) == 0) {
-		const gomem_type *typ = (const gomem_type *)atomic_load_explicit(largeTypeOf(s), memory_order_acquire);
+		const gomem_type *typ = mspan_loadLargeType(s);
 		return typ != NULL && typeHasPointerAt(L, typ, off);
 	}
 	if (off < L->mallocHeaderSize) {

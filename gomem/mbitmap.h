@@ -30,7 +30,10 @@ static inline uintptr_t spanHeapBitsRange(
 	return gcUsesSpanInlineMarkBits(env, elemsize) ? base - (uintptr_t)L->spanInlineMarkBitsSize : base;
 }
 
-// These three reach bitmaps inside the heap too.
+// These four reach bitmaps inside the heap too.
+GOMEM_UNCHECKED static inline uint8_t loadBits8(const uint8_t *p) {
+	return atomic_load_explicit((const _Atomic(uint8_t) *)p, memory_order_relaxed);
+}
 GOMEM_UNCHECKED static inline uint64_t loadBits64(const uint8_t *p) {
 	uint64_t v;
 	memcpy(&v, p, sizeof(v));
@@ -87,11 +90,56 @@ static inline uintptr_t writeHeapBitsSmall(
 	return typ->ptr_bytes + lastElem;
 }
 
+// heapBitsSmallForAddr gives the pointer bits of the object at addr.
+static inline uint64_t heapBitsSmallForAddr(const gomem_env *env, const mspan *s, uintptr_t addr) {
+	const gomem_layout *L = layout_get(env);
+	uintptr_t size;
+	const uint8_t *bitmap =
+		(const uint8_t *)spanHeapBitsRange(env, mspan_base(s), s->npages << L->pageShift, s->elemsize, &size);
+	const uintptr_t o = (addr - mspan_base(s)) / L->ptrSize;
+	const uintptr_t n = s->elemsize / L->ptrSize;
+	const unsigned j = (unsigned)(o % 64);
+	uint64_t bits = loadBits64(bitmap + o / 64 * 8) >> j;
+	if (j + n > 64) {
+		bits |= loadBits64(bitmap + o / 64 * 8 + 8) << (64 - j);
+	}
+	return bits & lowBits64(n);
+}
+
 // mspan_setScanned: object objIndex of a span with inline mark bits needs no scan.
 static inline void mspan_setScanned(const gomem_env *env, const mspan *s, uintptr_t objIndex) {
 	if (env->backed && gcUsesSpanInlineMarkBits(env, s->elemsize)) {
 		orBits8(inlineScans(layout_get(env), mspan_base(s)) + objIndex / 8, (uint8_t)(1u << objIndex % 8));
 	}
+}
+static inline bool mspan_isScanned(const gomem_env *env, const mspan *s, uintptr_t objIndex) {
+	return (loadBits8(inlineScans(layout_get(env), mspan_base(s)) + objIndex / 8) >> objIndex % 8 & 1) != 0;
+}
+
+// ---- spans with inline mark bits, in the mark phase
+
+// Who queued a span: nobody, somebody for the one object that was marked since, or for more.
+enum { spanScanUnowned = 0, spanScanOneMark = 1, spanScanManyMark = 2 };
+static inline uint8_t *inlineOwned(const gomem_layout *L, uintptr_t base) {
+	return inlineScans(L, base) + L->spanInlineMarkBitsSize / 2 - 1;
+}
+// inlineOwned_or gives what stood there before.
+GOMEM_UNCHECKED static inline uint8_t inlineOwned_or(const mheap *h, const mspan *s, uint8_t bits) {
+	return atomic_fetch_or_explicit(
+		(_Atomic(uint8_t) *)inlineOwned(layout_get(&h->env), mspan_base(s)), bits, memory_order_relaxed);
+}
+GOMEM_UNCHECKED static inline uint8_t inlineOwned_release(const mheap *h, const mspan *s) {
+	return atomic_exchange_explicit(
+		(_Atomic(uint8_t) *)inlineOwned(layout_get(&h->env), mspan_base(s)), spanScanUnowned, memory_order_relaxed);
+}
+// inlineScans_set says of the 64 objects from first on which are marked and were not scanned; now they count as scanned (Go: spanSetScans).
+static inline uint64_t inlineScans_set(const mheap *h, const mspan *s, uintptr_t first) {
+	const gomem_layout *L = layout_get(&h->env);
+	uint8_t *const scans = inlineScans(L, mspan_base(s)) + first / 8;
+	const uint64_t marked = loadBits64(inlineMarks(L, mspan_base(s)) + first / 8) & lowBits64(s->nelems - first);
+	const uint64_t scanned = loadBits64(scans);
+	storeBits64(scans, scanned | marked);
+	return marked & ~scanned;
 }
 
 #endif

@@ -102,6 +102,12 @@ bool mcache_refill(mheap *h, gomem_p *p, mcache *c, spanClass spc) {
 	if (s->allocCount != s->nelems) {
 		gomem_throw(env, "refill of span with free space remaining");
 	}
+	if (spc == tinySpanClass(layout_get(env))) {
+		c->reusableNoscan[spc] = 0; // tiny blocks are not made of reusable slots
+	}
+	if (mcache_hasReusableNoscan(c, spc)) {
+		gomem_throw(env, "refill of span with reusable pointers remaining on pointer free list");
+	}
 	if (!refillRelease(h, p, c, spc)) {
 		return false;
 	}
@@ -208,7 +214,44 @@ bool mcache_prepareForSweep(mheap *h, gomem_p *running, mcache *c) {
 	return true;
 }
 
+// ---- objects that were given back
+
+bool mcache_addReusableNoscan(mheap *h, mcache *c, spanClass spc, uintptr_t v) {
+	if (!heapMem_store(&h->env, &h->side, v, c->reusableNoscan[spc])) {
+		return false;
+	}
+	c->reusableNoscan[spc] = v;
+	return true;
+}
+
+bool mcache_isReusable(mheap *h, const mcache *c, spanClass spc, uintptr_t v) {
+	uintptr_t x = c->reusableNoscan[spc];
+	while (x != 0 && x != v) {
+		x = heapMem_load(&h->env, &h->side, x);
+	}
+	return x != 0;
+}
+
 // ---- invariants
+
+static const char *checkReusable(mheap *h, const mcache *c, spanClass spc) {
+	uintptr_t n = 0;
+	const uintptr_t most = atomic_load(&h->pagesInUse) << layout_get(&h->env)->pageShift;
+	for (uintptr_t x = c->reusableNoscan[spc]; x != 0; x = heapMem_load(&h->env, &h->side, x)) {
+		mspan *s = spanOfHeap(h, x);
+		if (s == NULL || s->spanclass != spc || (x - mspan_base(s)) % s->elemsize != 0) {
+			return "mcache: a reusable object is not a slot of its class";
+		}
+		if (mspan_isFree(s, mspan_objIndex(s, x))) {
+			return "mcache: a reusable object is a free slot";
+		}
+		n += s->elemsize;
+		if (n > most) {
+			return "mcache: a reusable object is listed twice";
+		}
+	}
+	return n == 0 || (h->runtimeFreegc && spanClass_noscan(spc)) ? NULL : "mcache: there must be no reusable objects";
+}
 
 static const char *checkCachedSpan(mheap *h, mspan *s, int spc) {
 	const uint32_t sg = atomic_load(&s->sweepgen);
@@ -248,6 +291,11 @@ const char *mcache_check(mheap *h, mcache *c) {
 	const char *bad = NULL;
 	for (int i = 0; i < maxSpanClasses && bad == NULL; i++) {
 		bad = c->alloc[i] == &h->emptymspan ? NULL : checkCachedSpan(h, c->alloc[i], i);
+	}
+	// What was listed before the cycle began may be swept by now; the lists go at the next use of the cache.
+	const bool flushed = atomic_load(&c->flushGen) == h->sweepgen;
+	for (int i = 0; i < maxSpanClasses && bad == NULL && flushed; i++) {
+		bad = checkReusable(h, c, (spanClass)i);
 	}
 	for (unsigned o = 0; o < L->numStackOrders && bad == NULL; o++) {
 		bad = checkStackcache(h, c, o);

@@ -1,7 +1,8 @@
 // mcache.h (layer 5): a P's cache of spans, the tiny block and the stack cache. Ports mcache.go and the prototypes of malloc.go and stack.go.
 //
 // Invariants: alloc[i] is &h->emptymspan or a span of class i with sweepgen == h->sweepgen + 3 (or + 1 after a cycle began);
-//   tinyoffset <= 16, and tiny == 0 or 16-byte aligned; stackcache[o].size == bytes of the stacks in its list.
+//   tinyoffset <= 16, and tiny == 0 or 16-byte aligned; stackcache[o].size == bytes of the stacks in its list;
+//   reusableNoscan[i] lists allocated slots of noscan spans of class i, each once; empty unless the heap has runtimeFreegc.
 // One user at a time. Keeps Go's fields, order and offsets.
 #ifndef GOMEM_MCACHE_H
 #define GOMEM_MCACHE_H
@@ -21,7 +22,7 @@ struct mcache {
 	uintptr_t tinyoffset;
 	uintptr_t tinyAllocs;
 	mspan *alloc[maxSpanClasses];
-	uintptr_t reusableNoscan[maxSpanClasses];
+	uintptr_t reusableNoscan[maxSpanClasses]; // objects given back by freegc, linked through their first words
 	stackfreelist stackcache[numStackOrdersMax];
 	_Atomic(uint32_t) flushGen;
 };
@@ -39,6 +40,10 @@ mspan *mcache_allocLarge(mheap *h, gomem_p *p, mcache *c, uintptr_t size, bool n
 void mcache_releaseAll(mheap *h, gomem_p *running, mcache *c);
 // prepareForSweep: true if there was something to do.
 bool mcache_prepareForSweep(mheap *h, gomem_p *running, mcache *c);
+// addReusableNoscan puts the slot v of class spc first in its list. false: out of memory, v stays where it was.
+bool mcache_addReusableNoscan(mheap *h, mcache *c, spanClass spc, uintptr_t v);
+static inline bool mcache_hasReusableNoscan(const mcache *c, spanClass spc) { return c->reusableNoscan[spc] != 0; }
+bool mcache_isReusable(mheap *h, const mcache *c, spanClass spc, uintptr_t v); // is v in the list of class spc?
 static inline mcache *getMCache(mheap *h, gomem_p *p) { return p == NULL ? h->mcache0 : p->mcache; }
 // mcache_check tests the invariants at the head of this file. World stopped. NULL if all hold.
 const char *mcache_check(mheap *h, mcache *c);
@@ -47,11 +52,38 @@ const char *mcache_check(mheap *h, mcache *c);
 bool mallocinit(mheap *h);
 // mallocgc: see gomem_mallocgc. The address; 0: out of memory.
 uintptr_t mallocgc(mheap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, bool needzero, unsigned *path);
+// reusableSize: objects of such sizes can be given back.
+static inline bool reusableSize(const gomem_layout *L, uintptr_t size) {
+	return size >= L->maxTinySize && size <= L->maxSmallSize - L->mallocHeaderSize;
+}
+// freegc: see gomem_freegc.
+bool freegc(mheap *h, gomem_p *p, uintptr_t ptr, uintptr_t size, bool noscan);
+// sizeToClass: the smallest size class that holds size bytes, which is at most maxSmallSize.
+static inline uint8_t sizeToClass(const gomem_layout *L, uintptr_t size) {
+	if (size <= L->smallSizeMax - 8) {
+		return layout_lookupSmall(L, (size + L->smallSizeDiv - 1) / L->smallSizeDiv);
+	}
+	return layout_lookupLarge(L, (size - L->smallSizeMax + L->largeSizeDiv - 1) / L->largeSizeDiv);
+}
 // roundupsize gives what mallocgc really allocates for size, less metadata (Go: msize.go).
 uintptr_t roundupsize(mheap *h, uintptr_t size, bool noscan);
 // nextSample draws how many bytes may be allocated until the next sample.
 int64_t nextSample(mheap *h);
 int32_t fastexprand(mheap *h, int64_t mean);
+
+// ---- mgcmark.c: the world is stopped. Heap memory must be backed.
+void gcWork_init(gcWork *w);
+void gcWork_destroy(gcWork *w);
+void shade(mheap *h, uintptr_t b); // makes the object that b points into grey
+// scanblock: the words of [b, b + n) that ptrmask names are pointers. scanConservative: each word may be one.
+void scanblock(mheap *h, uintptr_t b, uintptr_t n, const uint8_t *ptrmask);
+void scanConservative(mheap *h, uintptr_t b, uintptr_t n);
+void gcDrain(mheap *h);     // scans until nothing is grey
+void gcMarkStart(mheap *h); // the mark phase begins: with the blocks that tiny objects will be put into
+void gcMarkRoots(mheap *h, const gomem_root *roots, size_t n);                // see gomem_markroots
+void collectGarbage(mheap *h, gomem_p *p, const gomem_root *roots, size_t n); // see gomem_gc
+// mgcmark_check tests the invariants at the head of mgcmark.c, after gcDrain and before a sweep. Slow. NULL if all hold.
+const char *mgcmark_check(mheap *h);
 
 // ---- proc.c: the allocator's part of proc.go
 gomem_p *p_init(mheap *h, int32_t id); // NULL: out of memory. Ps are made in any order and kept in h->allp

@@ -170,6 +170,21 @@ struct gomem_p {
 	int64_t gcAssistBytes; // credit of the code that runs on this P
 };
 
+// ---- work of the mark phase (layer 5, mgcmark.c)
+enum { gcQueueOwn = 128 };
+typedef struct gcQueue {
+	uintptr_t *v; // a ring
+	uintptr_t head, n, cap;
+	uintptr_t own[gcQueueOwn]; // v until there are more, and if there is no memory for more
+} gcQueue;
+typedef struct gcWork {
+	gcQueue objs, spans;
+	bool overflowed;       // something is grey and in no queue
+	uint64_t bytesMarked;  // by slots
+	uint64_t heapScanWork; // bytes that were looked at
+	char text[256];        // of a throw
+} gcWork;
+
 enum { gcOff = 0, gcMark = 1, gcMarkTermination = 2 };
 enum { arenaL1Max = 1 << maxArenaL1Bits, numPsMax = 1 << 15 };
 
@@ -229,6 +244,9 @@ struct gomem_heap {
 	uint64_t rand;     // state of cheaprand
 	uint64_t zerobase; // the address of every object of size 0
 	bool ownsOS;
+	bool runtimeFreegc; // GOEXPERIMENT=runtimefreegc
+	bool invalidptr;    // GODEBUG=invalidptr=1
+	gcWork gcw;
 };
 
 // heapStats_of gives the accumulator of p, or the heap's own for callers without a P.
@@ -312,6 +330,8 @@ void mspan_refillAllocCache(mspan *s, uint16_t whichByte);
 bool mspan_isFree(const mspan *s, uintptr_t index);
 uintptr_t mspan_objIndex(const mspan *s, uintptr_t p);
 unsigned mspan_countAlloc(const mspan *s); // set bits of gcmarkBits
+// isFreeOrNewlyAllocated: free slots, and slots taken since marking began. The latter were marked when they were taken.
+bool mspan_isFreeOrNewlyAllocated(const mspan *s, uintptr_t index);
 bool mspan_isMarked(mheap *h, mspan *s, uintptr_t objIndex);
 void mspan_setMarked(mheap *h, mspan *s, uintptr_t objIndex); // atomic; also pageMarks
 void mspan_moveInlineMarks(mheap *h, mspan *s);               // into gcmarkBits
@@ -320,6 +340,7 @@ uintptr_t heapSetTypeNoHeader(mheap *h, uintptr_t x, uintptr_t dataSize, const g
 uintptr_t heapSetTypeSmallHeader(
 	mheap *h, uintptr_t x, uintptr_t dataSize, const gomem_type *typ, uintptr_t header, mspan *s);
 uintptr_t heapSetTypeLarge(mheap *h, uintptr_t x, uintptr_t dataSize, const gomem_type *typ, mspan *s);
+const gomem_type *mspan_loadLargeType(mspan *s); // NULL: not set yet
 // heapBits_isPointer: does word addr of an object with pointers hold one? For collectors and tests.
 bool heapBits_isPointer(mheap *h, uintptr_t addr);
 

@@ -207,6 +207,15 @@ const char *contract_freed(contract *c, uint64_t addr) {
 	return good ? NULL : "contract: the contents of an object changed before it was freed";
 }
 
+const char *contract_collected(contract *c, uint64_t addr) {
+	uint32_t *at = place_of(c, addr);
+	if (*at == 0) {
+		return "contract: what was collected was not allocated";
+	}
+	take_out(c, at);
+	return NULL;
+}
+
 const char *contract_check(const contract *c) {
 	for (uint32_t i = 1; c->backed && i < c->n; i++) {
 		if (!intact(c, &c->nodes[i])) {

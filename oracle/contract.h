@@ -19,6 +19,8 @@ uint64_t contract_align(uint64_t n);
 const char *contract_allocated(contract *c, uint64_t addr, uint64_t n, uint64_t align, bool zeroed);
 // contract_freed forgets the block at addr; its contents must be as they were left.
 const char *contract_freed(contract *c, uint64_t addr);
+// contract_collected forgets the block at addr, whose memory may be anybody's by now. NULL: good.
+const char *contract_collected(contract *c, uint64_t addr);
 // contract_check compares the contents of all blocks.
 const char *contract_check(const contract *c);
 

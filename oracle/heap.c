@@ -6,6 +6,8 @@
 //   tiny     below 16 bytes, without pointers, objects share a slot of 16 bytes, one behind the other, aligned to 8, 4 or 2 if their size is; one
 //            that does not fit begins another block, and of the two the one with more room left is gone on with
 //   large    above 32760 bytes an object has a span of its own
+//   again    an object that was given back is taken before any free slot of its kind; all are forgotten when the P's caches are flushed, those of
+//            the kind of tiny blocks also when it gets another span of that kind
 //   cycle    what is made while marking is on lives; so does what is in the blocks of tiny objects when it begins
 //   zero     memory that was used before is cleared where that was asked for, and always if it has pointers
 #include "oracle/heap.h"
@@ -76,9 +78,45 @@ static uint64_t malloc_tiny(oracle *o, proc *p, uint64_t size) {
 	return addr;
 }
 
+// take_back gives the last object of a kind that was given back; 0: none was.
+static uint64_t take_back(oracle *o, proc *p, unsigned kind) {
+	for (size_t i = p->nback; i-- > 0;) {
+		if (p->back[i].kind != kind) {
+			continue;
+		}
+		const uint64_t addr = p->back[i].addr;
+		memmove(p->back + i, p->back + i + 1, (--p->nback - i) * sizeof *p->back);
+		if (o->phase != 0) {
+			oracle_mark(o, addr);
+		}
+		return addr;
+	}
+	return 0;
+}
+
+bool oracle_freegc(oracle *o, int p, uint64_t addr, uint64_t size, bool pointers) {
+	proc *pp = p < 0 ? &o->boot : &o->procs[p];
+	if (!o->cfg.freegc || pointers || size < TINY || size > MAX_SMALL) {
+		return false;
+	}
+	if (pp->nback == pp->cap_back) {
+		pp->cap_back = pp->cap_back * 2 + 16;
+		pp->back = oracle_need(realloc(pp->back, pp->cap_back * sizeof *pp->back));
+	}
+	pp->back[pp->nback++] = (given_back){addr, oracle_sizes_class(&o->sizes, size) * 2 + 1};
+	return true;
+}
+
 static uint64_t malloc_small(oracle *o, proc *p, uint64_t size, bool pointers, bool needzero) {
 	const uint64_t header = pointers && size > largest_bitmap(o->platform.word) ? HEADER : 0;
 	const unsigned class = oracle_sizes_class(&o->sizes, size + header);
+	const uint64_t again = pointers ? 0 : take_back(o, p, class * 2 + 1);
+	if (again != 0) {
+		if (needzero) {
+			zero(o, again, o->sizes.classes[class].size);
+		}
+		return again;
+	}
 	span *s;
 	const uint64_t addr = take_slot(o, p, class * 2 + (pointers ? 0 : 1), &s);
 	if (addr != 0 && (needzero || pointers) && s->needzero) {
@@ -236,6 +274,10 @@ void oracle_free(oracle *o) {
 	free_lists(&o->full[0][0], (size_t)KINDS * 2);
 	free_lists(o->stack_pool, STACK_ORDERS);
 	free_lists(o->large_stacks, LARGE_STACKS);
+	free(o->boot.back);
+	for (unsigned i = 0; i < MAX_PROCS; i++) {
+		free(o->procs[i].back);
+	}
 	free(o->arenas);
 	oracle_pages_free(o->pages);
 	free(o);
@@ -254,8 +296,12 @@ static void end_proc(oracle *o, proc *p) {
 void oracle_procresize(oracle *o, int nprocs) {
 	for (int i = o->nprocs; i < nprocs; i++) {
 		const bool first = i == 0 && o->nprocs == 0;
+		free(o->procs[i].back);
 		o->procs[i] = first ? o->boot : (proc){.prepared_in = o->cycle};
 		o->procs[i].alive = true;
+		if (first) {
+			o->boot.back = NULL;
+		}
 	}
 	oracle_prepare_for_sweep(o, 0);
 	for (int i = nprocs; i < o->nprocs; i++) {

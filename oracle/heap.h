@@ -58,12 +58,19 @@ typedef struct stack_list {
 	unsigned n;
 } stack_list;
 
+typedef struct given_back {
+	uint64_t addr;
+	unsigned kind;
+} given_back;
+
 typedef struct proc {
 	bool alive;
 	span *cached[KINDS];
 	uint64_t tiny, tiny_used;
 	oracle_cache pages;
 	stack_list stacks[STACK_ORDERS];
+	given_back *back; // objects that were given back; of a kind, the last one is taken first
+	size_t nback, cap_back;
 	uint64_t prepared_in; // cycle
 } proc;
 

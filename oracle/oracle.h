@@ -69,6 +69,7 @@ typedef struct oracle_config {
 	uint64_t seed;              // 64 bits that place the heap
 	bool no_randomized_base;    // the heap begins at 0xc000000000
 	bool no_green_tea;          // no marks inside of spans
+	bool freegc;                // objects can be given back
 	bool unused_keeps_contents; // memory that was given back may come back as it was
 	bool backed;                // memory is real: objects are zeroed where that was asked
 	uint64_t arena_bytes;       // 0: 64 MiB
@@ -83,6 +84,8 @@ void oracle_procresize(oracle *o, int nprocs);
 
 // oracle_malloc gives the address of size bytes. Size 0: 1, an address that nothing else has.
 uint64_t oracle_malloc(oracle *o, int p, uint64_t size, bool pointers, bool needzero);
+// oracle_freegc: an object without pointers is given back; what p gets next of its class is this one. false: it is the collector's.
+bool oracle_freegc(oracle *o, int p, uint64_t addr, uint64_t size, bool pointers);
 uint64_t oracle_stackalloc(oracle *o, int p, uint64_t n, bool bypass);
 void oracle_stackfree(oracle *o, int p, uint64_t addr, uint64_t n, bool bypass);
 uint64_t oracle_alloc_manual(oracle *o, int p, uint64_t npages);
@@ -92,6 +95,18 @@ void oracle_free_manual(oracle *o, int p, uint64_t addr);
 void oracle_set_phase(oracle *o, int phase); // 0 off, 1 mark, 2 mark termination
 void oracle_finish_sweep(oracle *o, int p);
 bool oracle_mark(oracle *o, uint64_t addr);
+// A word that the program wrote into an object. pointer: the object's type has a pointer there.
+typedef struct oracle_word {
+	uint64_t at, value;
+	bool pointer;
+} oracle_word;
+// oracle_reach marks what lives (graph.c). words: all that hold a pointer into the heap; others may be among them.
+void oracle_reach(oracle *o, const uint64_t *roots, unsigned nroots, const oracle_word *words, unsigned nwords);
+bool oracle_is_marked(const oracle *o, uint64_t addr);
+uint64_t oracle_marked_bytes(const oracle *o); // by slots
+// oracle_end_marking: from now on, what was marked is what lives.
+void oracle_end_marking(oracle *o);
+bool oracle_is_allocated(const oracle *o, uint64_t addr);
 void oracle_start_sweep(oracle *o);
 void oracle_prepare_for_sweep(oracle *o, int p);
 uint64_t oracle_sweep_one(oracle *o, int p); // pages freed; UINT64_MAX: nothing left to sweep

@@ -400,7 +400,20 @@ static void uncache(oracle *o, span *s) {
 	push_swept(o, s);
 }
 
+static void forget_back(proc *p, unsigned kind) {
+	size_t n = 0;
+	for (size_t i = 0; i < p->nback; i++) {
+		if (p->back[i].kind != kind) {
+			p->back[n++] = p->back[i];
+		}
+	}
+	p->nback = n;
+}
+
 span *refill(oracle *o, proc *p, unsigned kind) {
+	if (kind == TINY_CLASS * 2 + 1) {
+		forget_back(p, kind);
+	}
 	if (p->cached[kind] != NULL) {
 		uncache(o, p->cached[kind]);
 		p->cached[kind] = NULL;
@@ -431,4 +444,5 @@ void release_all(oracle *o, proc *p) {
 	}
 	p->tiny = 0;
 	p->tiny_used = 0;
+	p->nback = 0;
 }

@@ -21,7 +21,7 @@ import goroot  # noqa: E402
 FILES = [
     "malloc", "mheap", "mcentral", "mcache", "mgcsweep", "mpagealloc", "mpagealloc_64bit", "mpallocbits", "mpagecache",
     "mgcscavenge", "mgcpacer", "mspanset", "mfixalloc", "mranges", "mem", "mem_linux", "lfstack", "stack", "msize", "mbitmap",
-    "mgcmark_greenteagc", "_mkmalloc/mksizeclasses",
+    "mgcmark", "mgcmark_greenteagc", "_mkmalloc/mksizeclasses",
 ]
 
 

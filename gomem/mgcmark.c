@@ -1,0 +1,447 @@
+// mgcmark.c (layer 5): the mark phase: what lives. Ports the marking of mgcmark.go and mgcmark_greenteagc.go, findObject of mbitmap.go, and from
+// mgc.go the order of a cycle.
+//
+// An object is white (unmarked), grey (marked, in a queue) or black (marked, and all that its pointers name is marked or grey). Roots are
+// made grey, and what is grey is scanned until nothing is. Which words are pointers say the heap bits at the end of a span (objects of up
+// to 512 bytes), a header before the object, or its span (large objects).
+//
+//   objs   objects of spans without inline mark bits, the last one first
+//   spans  Green Tea: a span stands here once, and while it does, others of its objects are marked; then all are scanned together.
+//          The object in its name is the one that brought it here. FIFO, so that many are marked by then
+//
+// Invariants:
+//   a grey object is in objs, or its span is in spans and inline `owned` says so, or `overflowed` says that grey ones must be looked for
+//   inline scans <= inline marks: objects that were scanned, or never need be
+//   when gcDrain returns (mgcmark_check): no object is grey, so each pointer in a marked object names a marked one, or nothing in the heap
+//   marks <= allocated slots. A tiny block is one object: what lives in it keeps the rest
+//
+// The world is stopped. There is no memory that marking cannot do without: a queue that cannot grow overflows.
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "gomem/mbitmap.h"
+#include "gomem/mcache.h"
+
+// ---- queues
+
+static bool gcQueue_grow(gcQueue *q) {
+	const uintptr_t cap = q->cap * 2;
+	uintptr_t *v = malloc(cap * sizeof(*v));
+	if (v == NULL) {
+		return false;
+	}
+	for (uintptr_t i = 0; i < q->n; i++) {
+		v[i] = q->v[(q->head + i) % q->cap];
+	}
+	if (q->v != q->own) {
+		free(q->v);
+	}
+	q->v = v;
+	q->cap = cap;
+	q->head = 0;
+	return true;
+}
+
+static bool gcQueue_put(gcQueue *q, uintptr_t x) {
+	if (q->n == q->cap && !gcQueue_grow(q)) {
+		return false;
+	}
+	q->v[(q->head + q->n++) % q->cap] = x;
+	return true;
+}
+
+static uintptr_t gcQueue_getLast(gcQueue *q) { return q->v[(q->head + --q->n) % q->cap]; }
+
+static uintptr_t gcQueue_getFirst(gcQueue *q) {
+	const uintptr_t x = q->v[q->head];
+	q->head = (q->head + 1) % q->cap;
+	q->n--;
+	return x;
+}
+
+static void gcQueue_reset(gcQueue *q) {
+	if (q->v != q->own) {
+		free(q->v);
+	}
+	*q = (gcQueue){.v = q->own, .cap = gcQueueOwn};
+}
+
+// DEVIATION(D22): the queues stand outside of the heap; Go's work buffers are manual spans in it, and so take part in what is allocated where.
+void gcWork_init(gcWork *w) {
+	gcQueue_reset(&w->objs);
+	gcQueue_reset(&w->spans);
+}
+
+void gcWork_destroy(gcWork *w) { gcWork_init(w); }
+
+// ---- which object
+
+// badPointer: the pointer at *(refBase + refOff) names what is no object.
+static _Noreturn void badPointer(
+	mheap *h, mspan *s, uintptr_t p, uintptr_t refBase, uintptr_t refOff, const char *what) {
+	char *text = h->gcw.text;
+	const size_t room = sizeof(h->gcw.text);
+	size_t n = (size_t)snprintf(text, room,
+		"found bad pointer in Go heap (incorrect use of unsafe or cgo?): %#" PRIxPTR " to %s, span.base()=%#" PRIxPTR
+		" span.limit=%#" PRIxPTR " span.state=%u",
+		p, what, mspan_base(s), s->limit, mspan_state(s));
+	if (refBase != 0) {
+		(void)snprintf(text + n, room - n, ", found at *(%#" PRIxPTR "+%#" PRIxPTR ")", refBase, refOff);
+	}
+	gomem_throw(&h->env, text);
+}
+
+// findObject gives the span of the object that p points into, and its number there. NULL: p is nil, or points to a stack or outside of
+// the heap. A pointer to pages that are free, or behind the last object of a span, throws unless GODEBUG=invalidptr=0.
+static mspan *findObject(mheap *h, uintptr_t p, uintptr_t refBase, uintptr_t refOff, uintptr_t *objIndex) {
+	mspan *s = spanOf(h, p);
+	if (s == NULL) {
+		return NULL;
+	}
+	const uint8_t state = mspan_state(s);
+	if (state != mSpanInUse || p < mspan_base(s) || p >= s->limit) {
+		if (state != mSpanManual && h->invalidptr) {
+			badPointer(h, s, p, refBase, refOff, state != mSpanInUse ? "unallocated span" : "unused region of span");
+		}
+		return NULL;
+	}
+	*objIndex = mspan_objIndex(s, p);
+	// Go's gccheckmark=1. Without it the sweep finds the mark of a free slot.
+	if (h->env.states != NULL && mspan_isFree(s, *objIndex)) {
+		badPointer(h, s, p, refBase, refOff, "free object");
+	}
+	return s;
+}
+
+// ---- grey
+
+// spanQueue_put queues a span with inline mark bits, for its object objIndex. Where there is no room it stays unowned, with marks that were
+// not scanned.
+static void spanQueue_put(mheap *h, const mspan *s, uintptr_t objIndex) {
+	const uint8_t had = inlineOwned_or(h, s, spanScanOneMark);
+	if (had != spanScanUnowned) {
+		(void)inlineOwned_or(h, s, spanScanManyMark);
+		return;
+	}
+	// makeObjPtr: spans with inline mark bits are one page, aligned to its size.
+	if (!gcQueue_put(&h->gcw.spans, mspan_base(s) | objIndex)) {
+		(void)inlineOwned_release(h, s);
+		h->gcw.overflowed = true;
+	}
+}
+
+// greyobject marks an object, and queues it if there may be pointers in it.
+// DEVIATION(D23): the span is noted in pageMarks whatever it holds and however many of it are marked.
+// DEVIATION(D24): Go's tryDeferToSpanScan does this for spans with inline mark bits by the page alone, without findObject.
+static void greyobject(mheap *h, mspan *s, uintptr_t objIndex) {
+	if (mspan_isMarked(h, s, objIndex)) {
+		return;
+	}
+	mspan_setMarked(h, s, objIndex);
+	h->gcw.bytesMarked += s->elemsize;
+	if (spanClass_noscan(s->spanclass)) {
+		return;
+	}
+	if (gcUsesSpanInlineMarkBits(&h->env, s->elemsize)) {
+		spanQueue_put(h, s, objIndex);
+		return;
+	}
+	if (!gcQueue_put(&h->gcw.objs, mspan_base(s) + objIndex * s->elemsize)) {
+		h->gcw.overflowed = true;
+	}
+}
+
+// greyPointer: p was found at *(base + off).
+static inline void greyPointer(mheap *h, uintptr_t p, uintptr_t base, uintptr_t off) {
+	if (p == 0) {
+		return;
+	}
+	uintptr_t objIndex;
+	mspan *s = findObject(h, p, base, off, &objIndex);
+	if (s != NULL) {
+		greyobject(h, s, objIndex);
+	}
+}
+
+void shade(mheap *h, uintptr_t b) { greyPointer(h, b, 0, 0); }
+
+// ---- scanning
+
+// scanMasked scans the words of [b, b + n) that ptrmask names. base is what holds them, for messages.
+static void scanMasked(mheap *h, uintptr_t b, uintptr_t n, const uint8_t *ptrmask, uintptr_t base) {
+	const uintptr_t ptrSize = layout_get(&h->env)->ptrSize;
+	for (uintptr_t i = 0; i + ptrSize <= n;) {
+		unsigned bits = ptrmask[i / (ptrSize * 8)];
+		if (bits == 0) {
+			i += ptrSize * 8;
+			continue;
+		}
+		for (unsigned j = 0; j < 8 && i + ptrSize <= n; j++, bits >>= 1, i += ptrSize) {
+			if ((bits & 1) != 0) {
+				greyPointer(h, heapMem_getWord(b + i), base, b + i - base);
+			}
+		}
+	}
+}
+
+void scanblock(mheap *h, uintptr_t b, uintptr_t n, const uint8_t *ptrmask) { scanMasked(h, b, n, ptrmask, b); }
+
+// scanConservative: any word may be a pointer, and may be none: free slots, and what lies outside of objects, is passed over. Objects that
+// were made since marking began count as free here: they are marked, and may be half made.
+void scanConservative(mheap *h, uintptr_t b, uintptr_t n) {
+	const uintptr_t ptrSize = layout_get(&h->env)->ptrSize;
+	for (uintptr_t i = 0; i + ptrSize <= n; i += ptrSize) {
+		uintptr_t val = heapMem_getWord(b + i);
+		poison_defined((uintptr_t)&val, sizeof(val)); // whatever stands there
+		mspan *s = spanOfHeap(h, val);
+		if (s == NULL) {
+			continue;
+		}
+		const uintptr_t objIndex = mspan_objIndex(s, val);
+		if (!mspan_isFreeOrNewlyAllocated(s, objIndex)) {
+			greyobject(h, s, objIndex);
+		}
+	}
+}
+
+// scanTyped scans [b, b + n), an array of typ; the last element may be cut off.
+static void scanTyped(mheap *h, uintptr_t b, uintptr_t n, const gomem_type *typ, uintptr_t obj) {
+	if (typ == NULL) {
+		return; // the object is not zero yet
+	}
+	for (uintptr_t at = 0; at < n; at += typ->size) {
+		const uintptr_t left = n - at;
+		scanMasked(h, b + at, left < typ->ptr_bytes ? left : typ->ptr_bytes, typ->ptr_mask, obj);
+		h->gcw.heapScanWork += typ->ptr_bytes;
+	}
+}
+
+static void scanObjectSmall(mheap *h, const mspan *s, uintptr_t b) {
+	const uintptr_t ptrSize = layout_get(&h->env)->ptrSize;
+	uint64_t bits = heapBitsSmallForAddr(&h->env, s, b);
+	h->gcw.heapScanWork += bitLen64(bits) * ptrSize;
+	for (; bits != 0; bits &= bits - 1) {
+		const uintptr_t off = ctz64(bits) * ptrSize;
+		greyPointer(h, heapMem_getWord(b + off), b, off);
+	}
+}
+
+// scanObject scans the object at b. Large ones are not cut into oblets: there is nobody to share them with.
+static void scanObject(mheap *h, uintptr_t b) {
+	const gomem_layout *L = layout_get(&h->env);
+	mspan *s = spanOfUnchecked(h, b);
+	if (spanClass_noscan(s->spanclass)) {
+		gomem_throw(&h->env, "scanObject of a noscan object");
+	}
+	if (heapBitsInSpan(L, s->elemsize)) {
+		scanObjectSmall(h, s, b);
+		return;
+	}
+	if (spanClass_sizeclass(s->spanclass) == 0) {
+		scanTyped(h, b, s->elemsize, mspan_loadLargeType(s), b);
+		return;
+	}
+	const uintptr_t header = (uintptr_t)L->mallocHeaderSize;
+	scanTyped(h, b + header, s->elemsize - header, (const gomem_type *)heapMem_getWord(b), b);
+}
+
+// scanMarked scans the objects of s, a span with inline mark bits, that are marked and were not scanned.
+static void scanMarked(mheap *h, const mspan *s) {
+	for (uintptr_t i = 0; i < s->nelems; i += 64) {
+		for (uint64_t toGrey = inlineScans_set(h, s, i); toGrey != 0; toGrey &= toGrey - 1) {
+			scanObjectSmall(h, s, mspan_base(s) + (i + ctz64(toGrey)) * s->elemsize);
+		}
+	}
+}
+
+// scanSpan scans a span that was queued as p. If nobody else was marked meanwhile, it is the one object that p names.
+static void scanSpan(mheap *h, uintptr_t p) {
+	const uintptr_t pageMask = (uintptr_t)layout_pageSize(layout_get(&h->env)) - 1;
+	const mspan *s = spanOfUnchecked(h, p & ~pageMask);
+	if (inlineOwned_release(h, s) != spanScanOneMark) {
+		scanMarked(h, s);
+		return;
+	}
+	const uintptr_t objIndex = p & pageMask;
+	if (!mspan_isScanned(&h->env, s, objIndex)) {
+		mspan_setScanned(&h->env, s, objIndex);
+		scanObjectSmall(h, s, mspan_base(s) + objIndex * s->elemsize);
+	}
+}
+
+// scanAgain scans all that is marked, grey or black: a queue overflowed.
+static void scanAgain(mheap *h) {
+	for (intptr_t i = 0; i < h->allspans.len; i++) {
+		mspan *s = h->allspans.p[i];
+		if (mspan_state(s) != mSpanInUse || spanClass_noscan(s->spanclass)) {
+			continue;
+		}
+		if (gcUsesSpanInlineMarkBits(&h->env, s->elemsize)) {
+			scanMarked(h, s);
+			continue;
+		}
+		for (uintptr_t n = 0; n < s->nelems; n++) {
+			if (mspan_isMarked(h, s, n)) {
+				scanObject(h, mspan_base(s) + n * s->elemsize);
+			}
+		}
+	}
+}
+
+static void drainQueues(mheap *h) {
+	gcWork *w = &h->gcw;
+	for (;;) {
+		if (w->objs.n > 0) {
+			scanObject(h, gcQueue_getLast(&w->objs));
+		} else if (w->spans.n > 0) {
+			scanSpan(h, gcQueue_getFirst(&w->spans));
+		} else {
+			return;
+		}
+	}
+}
+
+void gcDrain(mheap *h) {
+	gcWork *w = &h->gcw;
+	drainQueues(h);
+	while (w->overflowed) {
+		w->overflowed = false;
+		scanAgain(h);
+		drainQueues(h);
+	}
+	gcWork_init(w);
+}
+
+// ---- roots
+
+// gcMarkTinyAllocs marks the blocks that tiny objects are allocated from: what is put into one while marking is on must live.
+static void gcMarkTinyAllocs(mheap *h) {
+	for (int32_t i = 0; i < h->nallp; i++) {
+		const mcache *c = p_isAlive(h->allp[i]) ? h->allp[i]->mcache : NULL;
+		if (c != NULL && c->tiny != 0) {
+			shade(h, c->tiny);
+		}
+	}
+}
+
+void gcMarkStart(mheap *h) {
+	h->gcw.bytesMarked = 0;
+	h->gcw.heapScanWork = 0;
+	setGCPhase(h, gcMark);
+	gcMarkTinyAllocs(h);
+}
+
+// markrootSpans scans objects with specials without marking them: one that is brought back needs what it points to.
+static void markrootSpans(mheap *h) {
+	for (intptr_t i = 0; i < h->allspans.len; i++) {
+		mspan *s = h->allspans.p[i];
+		if (mspan_state(s) != mSpanInUse || s->specials == NULL || spanClass_noscan(s->spanclass)) {
+			continue;
+		}
+		const uint32_t sg = atomic_load(&s->sweepgen);
+		if (sg != h->sweepgen && sg != h->sweepgen + 3) {
+			gomem_throw(&h->env, "gc: unswept span");
+		}
+		for (const special *sp = s->specials; sp != NULL; sp = sp->next) {
+			scanObject(h, mspan_base(s) + sp->offset / s->elemsize * s->elemsize);
+		}
+	}
+}
+
+static void markroot(mheap *h, const gomem_root *r) {
+	if (r->ptr_mask != NULL) {
+		scanblock(h, (uintptr_t)r->base, r->size, r->ptr_mask);
+	} else {
+		scanConservative(h, (uintptr_t)r->base, r->size);
+	}
+}
+
+void gcMarkRoots(mheap *h, const gomem_root *roots, size_t n) {
+	if (!h->env.backed) {
+		gomem_throw(&h->env, "gcMarkRoots: the heap is addresses only");
+	}
+	if (atomic_load(&h->gcphase) != gcMark) {
+		gomem_throw(&h->env, "gcMarkRoots: not in the mark phase");
+	}
+	if (h->policy.reviveSpecial != NULL) {
+		markrootSpans(h);
+	}
+	for (size_t i = 0; i < n; i++) {
+		markroot(h, &roots[i]);
+	}
+	gcDrain(h);
+}
+
+// ---- a cycle
+
+static void prepareAll(mheap *h, gomem_p *p) {
+	for (int32_t i = 0; i < h->nallp; i++) {
+		if (p_isAlive(h->allp[i])) {
+			mcache_prepareForSweep(h, p, h->allp[i]->mcache);
+		}
+	}
+}
+
+// gcMarkTermination: what lives is what was marked (Go: gcMarkTermination, gcController.resetLive).
+static void gcMarkTerminated(mheap *h) {
+	setGCPhase(h, gcMarkTermination);
+	atomic_store(&h->stats.heapLive, h->gcw.bytesMarked);
+	atomic_store(&h->stats.heapScan, h->gcw.heapScanWork);
+	setGCPhase(h, gcOff);
+	gcSweep(h);
+	scavengeIndex_nextGen(&h->env, &h->pages.scav.index);
+}
+
+void collectGarbage(mheap *h, gomem_p *p, const gomem_root *roots, size_t n) {
+	prepareAll(h, p);
+	finishsweep_m(h, p);
+	gcResetMarkState(h);
+	gcMarkStart(h);
+	gcMarkRoots(h, roots, n);
+	gcMarkTerminated(h);
+	freeStackSpans(h, p);
+	prepareAll(h, p);
+	while (sweepone(h, p) != ~(uintptr_t)0) {
+	}
+}
+
+// ---- invariants
+
+static const char *checkPointer(mheap *h, uintptr_t p) {
+	mspan *s = spanOfHeap(h, p);
+	return s == NULL || mspan_isMarked(h, s, mspan_objIndex(s, p)) ? NULL
+																   : "mark: a marked object points to one that is not";
+}
+
+static const char *checkMarked(mheap *h, mspan *s, uintptr_t objIndex) {
+	if (mspan_isFree(s, objIndex)) {
+		return "mark: a free slot is marked";
+	}
+	if (spanClass_noscan(s->spanclass)) {
+		return NULL;
+	}
+	if (gcUsesSpanInlineMarkBits(&h->env, s->elemsize) && !mspan_isScanned(&h->env, s, objIndex)) {
+		return "mark: an object is grey";
+	}
+	const uintptr_t b = mspan_base(s) + objIndex * s->elemsize;
+	const char *bad = NULL;
+	for (uintptr_t at = b; at < b + s->elemsize && at < s->limit && bad == NULL; at += layout_get(&h->env)->ptrSize) {
+		bad = heapBits_isPointer(h, at) ? checkPointer(h, heapMem_getWord(at)) : NULL;
+	}
+	return bad;
+}
+
+const char *mgcmark_check(mheap *h) {
+	if (h->gcw.objs.n != 0 || h->gcw.spans.n != 0 || h->gcw.overflowed) {
+		return "mark: there is work left";
+	}
+	const char *bad = NULL;
+	for (intptr_t i = 0; i < h->allspans.len && bad == NULL; i++) {
+		mspan *s = h->allspans.p[i];
+		for (uintptr_t n = 0; mspan_state(s) == mSpanInUse && n < s->nelems && bad == NULL; n++) {
+			bad = mspan_isMarked(h, s, n) ? checkMarked(h, s, n) : NULL;
+		}
+	}
+	return bad;
+}
