@@ -194,9 +194,18 @@ static void logEvent(state *s, unsigned stream, uint64_t m, unsigned kind, const
 	for (unsigned i = 0; i < marks; i++) {
 		words[n++] = fuzz_random(&seed);
 	}
-	const unsigned of = namesPosition(kind) ? (unsigned)f[0] : stream;
-	if (namesPosition(kind)) {
-		words[n++] = position(s, of);
+	const bool freegc = kind == EV_FREEGC, nobody = freegc && f[2] % (MAX_PS + 1) == MAX_PS;
+	const unsigned of = namesPosition(kind) ? (unsigned)f[0]
+		: freegc && !nobody                 ? (unsigned)f[2] % (MAX_PS + 1)
+											: stream;
+	if (freegc) {
+		f[1] >>= 1;
+		f[2] = f[2] >> 8 & 1;
+		words[1] = f[1] << 1 | f[2];
+		words[2] = nobody ? 0xffff : of;
+	}
+	if (namesPosition(kind) || freegc) {
+		words[n++] = nobody ? 0 : position(s, of);
 	}
 	const unsigned before = s->streams[of].n;
 	record *r = add(s, stream, m, kind, 0, n, words);

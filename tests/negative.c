@@ -27,6 +27,7 @@ static const char nothingFollows[] = "nothing that follows depends on it";
 static const control controls[] = {
 	{EV_MALLOC, "cd", "ab", samePlace},
 	{EV_MALLOCBEGIN, "", "ab", samePlace},
+	{EV_FREEGC, "", "ab", samePlace},
 	{EV_STACKALLOC, "", "a", NULL},
 	{EV_STACKFREE, "", "a", samePlace},
 	{EV_ALLOCMANUAL, "", "a", NULL},

@@ -134,6 +134,8 @@ class Model:
             self.tiny += 1
             return
         assert slot not in span["slots"] and slot < span["nelems"]
+        assert (slot in span["back"]) == (path == "reuse")
+        span["back"].discard(slot)
         span["slots"][slot] = span["size"] - size
         self.waste += span["size"] - size
         self.taken += 1
@@ -148,11 +150,21 @@ class Model:
                 self.waste -= span["slots"].pop(slot)
                 self.freed += 1
                 self.freed_bytes += span["size"]
-        assert len(span["slots"]) == int(f["live"])
+        # What was given back when it was marked already stays allocated.
+        span["back"] = {s for s in span["back"] if every or words and words[s // 64] >> s % 64 & 1}
+        assert len(span["slots"]) + len(span["back"]) == int(f["live"])
+
+    def give_back(self, addr):
+        span = self.page[addr // PAGE]
+        slot = (addr - span["base"]) // span["size"]
+        self.waste -= span["slots"].pop(slot)
+        span["back"].add(slot)
+        self.freed += 1
+        self.freed_bytes += span["size"]
 
     def new_span(self, base, pages, class_, nelems):
         size = 0 if class_ is None else SIZES[class_ >> 1] or pages * PAGE
-        span = {"base": base, "size": size, "pages": pages, "nelems": nelems, "slots": {}}
+        span = {"base": base, "size": size, "pages": pages, "nelems": nelems, "slots": {}, "back": set()}
         for i in range(pages):
             self.page[base // PAGE + i] = span
         self.span_bytes += pages * PAGE if size else 0
@@ -197,6 +209,8 @@ class Model:
         f = dict(x.split("=", 1) for x in fields)
         if kind == "malloc":
             self.take(int(f["address"], 16), int(f["size"]), f["path"])
+        elif kind == "freegc":
+            self.give_back(int(f["address"], 16))
         elif kind == "malloc-begin":
             self.pending[stream] = int(f["size"])
         elif kind == "malloc-end":

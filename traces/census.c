@@ -25,6 +25,7 @@ struct census_span {
 	uint64_t base, npages;
 	uint64_t used, used_bytes;
 	uint32_t nelems;
+	uint32_t back; // slots that freegc gave back: nothing lives in them, but the allocator counts them
 	uint16_t class;
 	slot slots[];
 };
@@ -447,9 +448,28 @@ void census_die(census *c, uint64_t addr) {
 	slot_dies(c, s, o);
 }
 
+void census_give_back(census *c, uint64_t addr) {
+	census_span *s = NULL;
+	slot *o = slot_find(c, addr, &s);
+	if (o != NULL && o->group != 0) {
+		s->back++;
+	}
+	census_die(c, addr);
+}
+
+void census_take_again(census *c, uint64_t addr, uint64_t size) {
+	census_span *s = NULL;
+	if (slot_find(c, addr, &s) != NULL && s->back > 0) {
+		s->back--;
+	} else {
+		c->odd.unknown++;
+	}
+	census_take(c, addr, size, 0);
+}
+
 uint64_t census_used(census *c, uint64_t base) {
 	const census_span *s = span_find(c, base);
-	return s == NULL || s->base != base ? UINT64_MAX : s->used;
+	return s == NULL || s->base != base ? UINT64_MAX : s->used + s->back;
 }
 
 void census_sweep(census *c, uint64_t base, const uint64_t *marks, unsigned nmarks, bool all) {
@@ -458,11 +478,13 @@ void census_sweep(census *c, uint64_t base, const uint64_t *marks, unsigned nmar
 		c->odd.stray++;
 		return;
 	}
+	s->back = 0;
 	for (uint32_t i = 0; i < s->nelems; i++) {
 		bool live = marks == NULL ? all : i / 64 < nmarks && (marks[i / 64] >> i % 64 & 1) != 0;
 		if (!live && s->slots[i].group != 0) {
 			slot_dies(c, s, &s->slots[i]);
 		}
+		s->back += live && s->slots[i].group == 0; // marked before it was given back
 	}
 }
 

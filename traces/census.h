@@ -168,9 +168,12 @@ void census_take(census *c, uint64_t addr, uint64_t size, uint32_t type);
 // A tiny object is put into a block that is there.
 void census_take_tiny(census *c, uint64_t addr, uint64_t size);
 void census_die(census *c, uint64_t addr);
+// An object is given back by freegc, and its slot taken again before a sweep.
+void census_give_back(census *c, uint64_t addr);
+void census_take_again(census *c, uint64_t addr, uint64_t size);
 // A span is swept: slots without a mark die. marks NULL: all live, or none.
 void census_sweep(census *c, uint64_t base, const uint64_t *marks, unsigned nmarks, bool all);
-// census_used: slots taken of the span at base; ~0: there is none.
+// census_used: slots taken of the span at base, and those given back since it was swept; ~0: there is none.
 uint64_t census_used(census *c, uint64_t base);
 // census_slot: number of the slot at addr; ~0: there is none.
 uint64_t census_slot(census *c, uint64_t addr, unsigned *class);

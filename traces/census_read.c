@@ -28,6 +28,8 @@ typedef struct feed {
 static void malloc_done(census *c, uint64_t path, uint64_t addr, uint64_t size) {
 	if (path == GOMEM_PATH_TINY_HIT) {
 		census_take_tiny(c, addr, size);
+	} else if (path == GOMEM_PATH_REUSE) {
+		census_take_again(c, addr, size);
 	} else {
 		census_take(c, addr, size, 0);
 	}
@@ -68,7 +70,7 @@ static void feed_event(feed *f, const gmt_event *e, const gmt_block *b) {
 		malloc_done(c, e->a, e->b, own->size);
 		return;
 	case EV_FREEGC:
-		census_die(c, e->a);
+		census_give_back(c, e->a);
 		return;
 	case EV_SPANINIT:
 		feed_span(c, e);

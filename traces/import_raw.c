@@ -32,6 +32,7 @@ enum {
 	CHUNK_HEAD = 4, // words
 	LONGEST_RECORD = 7 + GMT_MAX_MARK_WORDS,
 	SHARED = 0xffff,
+	NOBODY = 0xffff,
 	KIND_POSITION = 255,
 	AT_VERSION = 8,
 	AT_STATE = 16,
@@ -93,7 +94,8 @@ typedef struct record {
 	uint64_t args[4]; // of the event; EV_MALLOC: size, flags, path, address
 	const uint8_t *marks;
 	uint32_t nmarks;
-	uint64_t position; // in the stream of P args[0]; NO_TURN if it names none
+	uint64_t position; // in the stream of P of; NO_TURN if it names none
+	uint64_t of;
 	uint64_t m, turn;
 } record;
 
@@ -261,7 +263,15 @@ static uint32_t parse_args(record *r, const uint8_t *p) {
 		return 0;
 	}
 	if (names_position(r->kind) && used < r->n) {
+		r->of = r->args[0];
 		r->position = gmt_get64(p + (size_t)8 * used++);
+	}
+	if (r->kind == EV_FREEGC && used < r->n) {
+		r->of = r->args[2];
+		r->position = gmt_get64(p + (size_t)8 * used++);
+		r->position = r->of == NOBODY ? NO_TURN : r->position;
+		r->args[2] = r->args[1] & 1;
+		r->args[1] >>= 1;
 	}
 	if (r->kind == EV_SWEEP) {
 		r->nmarks = gmt_sweep_marks(r->args[0], r->args[3]);
@@ -538,7 +548,7 @@ static bool only_rest_before(const importer *im, const stream *st, uint64_t posi
 
 // emit_until emits what stands before the position that a record of stream self names.
 static int emit_until(importer *im, const record *by, uint16_t self) {
-	uint64_t id = by->args[0];
+	uint64_t id = by->of;
 	if (id >= GMT_STREAM_M) {
 		return bad(im, by->offset, "there is no P %" PRIu64, id);
 	}

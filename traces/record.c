@@ -382,9 +382,6 @@ static int check_go(recording *r) {
 		!format(r->goroot, sizeof(r->goroot), "%s", goroot)) {
 		return complain("`go env` prints lines that are too long");
 	}
-	if (has_word(experiment, ",", "runtimefreegc")) {
-		(void)complain("GOEXPERIMENT=runtimefreegc can be recorded, but `gomem replay` does not follow freegc yet");
-	}
 	return check_settings(goos, goarch, experiment, flags);
 }
 

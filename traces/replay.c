@@ -767,14 +767,15 @@ static void check_zeroed(replay *rp, uintptr_t addr, uintptr_t size, bool needze
 	memset((void *)addr, 0xa5, size);
 }
 
-static const replay_kind kindOfPath[] = {RK_TINY_HIT, RK_TINY_NEW, RK_NOSCAN, RK_SCAN, RK_SCAN_HEADER, RK_LARGE};
+static const replay_kind kindOfPath[] = {
+	RK_TINY_HIT, RK_TINY_NEW, RK_NOSCAN, RK_SCAN, RK_SCAN_HEADER, RK_LARGE, RK_REUSE};
 
 static void compare_object(
 	replay *rp, uint64_t at, uint64_t wantPath, uint64_t wantAddr, unsigned path, uintptr_t addr) {
 	if (wantPath <= GOMEM_PATH_TINY_NEW) {
 		replay_counted(rp, RK_TINY_CHOICE, path == wantPath, at, "tiny block", wantPath, path, addr);
 	}
-	if (wantPath > GOMEM_PATH_LARGE) {
+	if (wantPath > GOMEM_PATH_REUSE) {
 		replay_stop(rp, "event %" PRIu64 ": a malloc path that is not replayed (%" PRIu64 ")", at, wantPath);
 	}
 	replay_counted(rp, kindOfPath[wantPath], path == wantPath && addr == wantAddr, at, "address of an object", wantAddr,
@@ -804,6 +805,28 @@ static inline void op_malloc(replay *rp, stream *s, bool whole) {
 	}
 	if (rp->opt->real_os && addr != 0) {
 		check_zeroed(rp, addr, (uintptr_t)size, (flags & 2) != 0, scan, path);
+	}
+}
+
+// op_freegc: what the recording gives back must be an object of the port.
+static void op_freegc(replay *rp, stream *s) {
+	const uint64_t v = rp->cur->a, size = rp->cur->b;
+	const bool noscan = rp->cur->c != 0;
+	const gomem_layout *L = layout_get(&rp->h->env);
+	if (!noscan || !rp->h->runtimeFreegc || !reusableSize(L, (uintptr_t)size)) {
+		replay_bad(
+			rp, "event %" PRIu64 ": freegc of %" PRIu64 " bytes, which Go does not take back", event_number(rp), size);
+	}
+	const spanClass spc = makeSpanClass(sizeToClass(L, (uintptr_t)size), true);
+	mspan *span = v >> 47 == 0 ? spanOfHeap(rp->h, (uintptr_t)v) : NULL;
+	if (span == NULL || span->spanclass != spc || (v - mspan_base(span)) % span->elemsize != 0 ||
+		mspan_isFree(span, mspan_objIndex(span, (uintptr_t)v))) {
+		replay_stop(rp, "event %" PRIu64 ": the port has no object of %" PRIu64 " bytes at %#" PRIx64, event_number(rp),
+			size, v);
+	}
+	replay_advance(rp);
+	if (!freegc(rp->h, s->p, (uintptr_t)v, (uintptr_t)size, noscan)) {
+		replay_bad(rp, "out of memory for an object that is given back");
 	}
 }
 
@@ -941,6 +964,9 @@ static void replay_begin(replay *rp, stream *s) {
 	case EV_MALLOCBEGIN:
 		op_malloc(rp, s, false);
 		return;
+	case EV_FREEGC:
+		op_freegc(rp, s);
+		return;
 	case EV_STACKALLOC:
 		op_stackalloc(rp, s);
 		return;
@@ -1036,6 +1062,7 @@ static void replay_make_heap(replay *rp) {
 		.no_randomized_base = !head->randomize_heap_base,
 		.no_greentea = !head->green_tea,
 		.layout = rp->layout,
+		.runtime_freegc = head->runtime_freegc,
 		.throw_hook = replay_throw,
 		.throw_ctx = rp,
 	};
@@ -1114,9 +1141,6 @@ static void replay_free(replay *rp) {
 
 // replay_unsupported names what this replay cannot follow yet; NULL: nothing.
 static const char *replay_unsupported(const gmt_header *head) {
-	if (head->runtime_freegc) {
-		return "GOEXPERIMENT=runtimefreegc is not replayed";
-	}
 	if (head->page_size != 8192 || head->arena_bytes != (uint64_t)64 << 20) {
 		return "the page or arena size is not that of linux/amd64";
 	}

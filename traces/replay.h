@@ -21,6 +21,7 @@ typedef enum replay_kind {
 	RK_SCAN,
 	RK_SCAN_HEADER,
 	RK_LARGE,
+	RK_REUSE,
 	RK_REFILL,
 	RK_REFILL_SPAN,
 	RK_REFILL_CACHE,

@@ -15,6 +15,8 @@ const replay_info replay_infos[RK_MAX] = {
 	[RK_SCAN_HEADER] = {"objects", "small scan, header: address", "scan_header", {EV_NONE},
 		{GOMEM_PATH_SCAN_HEADER, -1}, true},
 	[RK_LARGE] = {"objects", "large: address", "large", {EV_NONE}, {GOMEM_PATH_LARGE, -1}, true},
+	[RK_REUSE] = {"objects", "given back by freegc, used again: address", "reuse", {EV_NONE}, {GOMEM_PATH_REUSE, -1},
+		true},
 	[RK_REFILL] = {"caches", "refill: class and old span", "refill", {EV_REFILL}, NO_PATH, false},
 	[RK_REFILL_SPAN] = {"caches", "refill: span chosen", "refill_span", {EV_REFILLEND}, NO_PATH, false},
 	[RK_REFILL_CACHE] = {"caches", "refill: allocCache, freeindex, counts", "refill_cache", {EV_REFILLEND}, NO_PATH,

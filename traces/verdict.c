@@ -66,7 +66,7 @@ static tally tally_all(const verdict_options *opt, const replay_result *res) {
 // The headline: objects by address, spans, arenas.
 static void tally_headline(const replay_result *res, tally *objects, tally *spans, tally *arenas) {
 	memset(objects, 0, sizeof(*objects));
-	for (int k = RK_TINY_HIT; k <= RK_LARGE; k++) {
+	for (int k = RK_TINY_HIT; k <= RK_REUSE; k++) {
 		tally_add(objects, &res->kinds[k]);
 	}
 	memset(spans, 0, sizeof(*spans));
@@ -84,6 +84,7 @@ typedef struct given_info {
 
 static const given_info givens[] = {
 	{EV_MALLOC, "allocations (size, pointers or not, zeroed or not)"},
+	{EV_FREEGC, "objects given back by freegc"},
 	{EV_STACKALLOC, "stacks asked for"},
 	{EV_STACKFREE, "stacks given back"},
 	{EV_ALLOCMANUAL, "work buffers taken"},
@@ -195,9 +196,9 @@ static void print_head(const char *path, gmt_reader *r, const char *release) {
 	char n[32], ended[96];
 	printf("%s\n", path);
 	printf("program    %s\n", h->command);
-	printf("recorded   %s %s/%s, GOMAXPROCS %u, %sgreenteagc, %srandomizedheapbase64%s\n", h->goversion, h->goos,
+	printf("recorded   %s %s/%s, GOMAXPROCS %u, %sgreenteagc, %srandomizedheapbase64%s%s\n", h->goversion, h->goos,
 		h->goarch, h->gomaxprocs, h->green_tea ? "" : "no", h->randomize_heap_base ? "" : "no",
-		h->size_specialized_malloc ? ", sizespecializedmalloc" : "");
+		h->size_specialized_malloc ? ", sizespecializedmalloc" : "", h->runtime_freegc ? ", runtimefreegc" : "");
 	printf("replayed   as %s\n", release);
 	printf("events     %s; %s\n", show_count(gmt_reader_events(r), n), end_text(end, value, ended));
 }

@@ -115,6 +115,19 @@ esbuild() {
 		--sourcemap --target=es2018 --log-level=error --outdir=../bundles
 }
 
+# It is the compiler that has memory given back (GOEXPERIMENT=runtimefreegc), if it was built so: a copy is, and takes the place of Go's own.
+appends() {
+	local dir=$work/freegc off=$goroot/src/internal/goexperiment/exp_runtimefreegc_off.go
+	mkdir -p "$dir"
+	sed 's/= false/= true/; s/= 0/= 1/' "$off" >"$dir/on.go"
+	echo "{\"Replace\": {\"$off\": \"$dir/on.go\"}}" >"$dir/overlay.json"
+	(cd "$goroot/src" && go build -overlay "$dir/overlay.json" -o "$dir/compile" cmd/compile)
+	printf '#!/bin/sh\ncase $1 in */compile) shift; exec "%s" "$@" ;; esac\nexec "$@"\n' "$dir/compile" >"$dir/tool"
+	chmod +x "$dir/tool"
+	# Go's own compiler has the same name and version: what is built with this one must not stay in the user's cache.
+	GOEXPERIMENT=runtimefreegc GOCACHE=$dir/cache GOFLAGS=-toolexec=$dir/tool program "$@"
+}
+
 make_one() {
 	name=$1
 	case $name in
@@ -137,6 +150,7 @@ make_one() {
 	go127-goroutines-p8) with_go go1.27.3 older_program 8 ./goroutines -rounds 1 ;;
 	go127-jsonbench-p1) with_go go1.27.3 older_program 1 ./jsonbench -rounds 4 ;;
 	go127-large-p4) with_go go1.27.3 older_program 4 ./large -rounds 1 ;;
+	appends-freegc-p4) appends 4 ./appends -rounds 5000 ;;
 	*)
 		echo "record.sh: there is no recording $name" >&2
 		exit 2
@@ -173,7 +187,7 @@ manifest() {
 
 [ $# -gt 0 ] || set -- gofmt-p1 gofmt-norandbase-p1 gofmt-nogreentea-p4 compile-types-p4 esbuild-p4 httpserver-p4 \
 	jsonbench-p1 goroutines-p16 large-p4 trees-p4 go124-goroutines-p8 go124-jsonbench-p1 go124-large-p4 go125-goroutines-p8 \
-	go125-greentea-jsonbench-p4 go125-large-p4 go127-goroutines-p8 go127-jsonbench-p1 go127-large-p4
+	go125-greentea-jsonbench-p4 go125-large-p4 go127-goroutines-p8 go127-jsonbench-p1 go127-large-p4 appends-freegc-p4
 for each; do
 	make_one "$each"
 done

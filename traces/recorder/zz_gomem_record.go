@@ -85,6 +85,7 @@ const (
 	gomemEvHint
 	gomemEvMCacheAlloc
 
+	gomemNobody     uint64 = 0xffff
 	gomemEvPosition uint64 = 255 // not an event: how far another P's stream goes before the next record (RAW.md)
 )
 
@@ -651,11 +652,49 @@ func gomemMallocSlow(ev, flags uint64, size, x uintptr) {
 	}
 }
 
-//go:nosplit
+// gomemFreeGC logs that an object is given back. Who allocated it may have been another P, whose mallocs carry no turn: if that P still
+// has the object's span, the record names how far its stream goes. If it gave the span up, it took a turn for that.
 func gomemFreeGC(x unsafe.Pointer, size uintptr, noscan bool) {
-	if gomemOn {
-		gomemLog(gomemEvFreeGC, 3, uint64(uintptr(x)), uint64(size), gomemBit(noscan, 0), 0)
+	if !gomemOn {
+		return
 	}
+	owner, position := uint64(gomemNobody), uint64(0)
+	if pp := gomemCaching(spanOf(uintptr(x))); pp != nil && pp != getg().m.p.ptr() {
+		owner, position = uint64(pp.id), gomemPositionRunning(pp)
+	}
+	gomemLogTurn(gomemEvFreeGC, 4, uint64(uintptr(x)), uint64(size)<<1|gomemBit(noscan, 0), owner, position)
+}
+
+// gomemCaching returns the P that allocates from s, or nil.
+func gomemCaching(s *mspan) *p {
+	if s == nil {
+		return nil
+	}
+	for _, pp := range allp {
+		if pp == nil {
+			continue
+		}
+		if c := pp.mcache; c != nil && c.alloc[s.spanclass] == s {
+			return pp
+		}
+	}
+	return nil
+}
+
+// gomemPositionRunning is gomemPosition for a pp that has logged something, and may be running: it reads until what it read belongs
+// together. gomemNextChunk clears base first, then counts the new chunk, then sets base and at last next.
+func gomemPositionRunning(pp *p) uint64 {
+	st := &gomemStreams[uint16(pp.id)]
+	for gomemOn {
+		chunks := atomic.Load64(&st.chunks)
+		base := atomic.Loaduintptr(&st.base)
+		next := atomic.Loaduintptr(&st.next)
+		if base != 0 && next > base && next <= base+gomemChunkSize && base == atomic.Loaduintptr(&st.base) && chunks == atomic.Load64(&st.chunks) {
+			return (chunks-1)*(gomemChunkSize/8) + uint64(next-base)/8
+		}
+		osyield()
+	}
+	return 0
 }
 
 // ---- mcache
