@@ -734,7 +734,9 @@ typedef struct graph {
 	uint64_t random;
 	oracle_word words[WORLD_LINKS];
 	uint64_t before[WORLD_LINKS]; // what stood there
+	size_t from[WORLD_LINKS];     // the objects that they stand in
 	unsigned nwords;
+	size_t picked;                                  // the object that was pointed into last
 	uint64_t exact[WORLD_ROOTS], wild[WORLD_ROOTS]; // roots with a mask, and without
 	uint8_t mask[WORLD_ROOTS / 8];
 	uint64_t reaching[2 * WORLD_ROOTS]; // what the roots hold that counts
@@ -750,9 +752,13 @@ static bool is_pointer_word(const world_object *obj, uint64_t off) {
 	return (obj->typ->ptr_mask[word / 8] >> word % 8 & 1) != 0;
 }
 
+static uint64_t into(const world *w, graph *g, size_t i) {
+	g->picked = i;
+	return w->objects[i].addr + fuzz_below(&g->random, w->objects[i].size);
+}
+
 static uint64_t into_object(const world *w, graph *g) {
-	const world_object *obj = &w->objects[fuzz_below(&g->random, w->nobjects)];
-	return obj->addr + fuzz_below(&g->random, obj->size);
+	return into(w, g, (size_t)fuzz_below(&g->random, w->nobjects));
 }
 
 // pointer_value gives what a pointer word may hold: a pointer into an object or a stack, no pointer to the heap, or nil.
@@ -782,15 +788,30 @@ static bool is_written(const graph *g, uint64_t at) {
 	return false;
 }
 
+// choose_word gives the offset of a word of obj: more often of one that holds a pointer, and of the last one.
+static uint64_t choose_word(const world_object *obj, graph *g) {
+	const uint64_t words = obj->size / 8;
+	uint64_t word = fuzz_below(&g->random, 4) == 0 ? words - 1 : fuzz_below(&g->random, words);
+	for (unsigned tries = 0; tries < 4 && !is_pointer_word(obj, word * 8); tries++) {
+		word = tries % 2 == 0 && word > 0 ? word - 1 : fuzz_below(&g->random, words);
+	}
+	return word * 8;
+}
+
+// write_links writes words into objects: chains, since what nothing points to shows nothing.
 static void write_links(const world *w, graph *g, uint64_t n) {
+	g->picked = (size_t)fuzz_below(&g->random, w->nobjects);
 	for (uint64_t i = 0; i < n; i++) {
-		const world_object *obj = &w->objects[fuzz_below(&g->random, w->nobjects)];
-		const uint64_t words = obj->size / 8;
-		const uint64_t off = words == 0 ? 0 : fuzz_below(&g->random, words) * 8;
+		const bool chained = fuzz_below(&g->random, 4) != 0;
+		const size_t from = chained ? g->picked : (size_t)fuzz_below(&g->random, w->nobjects);
+		const world_object *obj = &w->objects[from];
+		const uint64_t off = obj->size < 8 ? 0 : choose_word(obj, g);
 		oracle_word *to = &g->words[g->nwords];
-		if (words == 0 || is_written(g, obj->addr + off)) {
+		if (obj->size < 8 || is_written(g, obj->addr + off)) {
+			g->picked = (size_t)fuzz_below(&g->random, w->nobjects);
 			continue;
 		}
+		g->from[g->nwords] = from;
 		*to = (oracle_word){.at = obj->addr + off, .pointer = is_pointer_word(obj, off)};
 		to->value = to->pointer ? pointer_value(w, g) : wild_value(w, g);
 		memcpy(&g->before[g->nwords++], (const void *)(uintptr_t)to->at, 8);
@@ -798,11 +819,19 @@ static void write_links(const world *w, graph *g, uint64_t n) {
 	}
 }
 
+// root_value: half of the roots point to where something was written.
+static uint64_t root_value(const world *w, graph *g) {
+	if (g->nwords > 0 && fuzz_below(&g->random, 2) != 0) {
+		return into(w, g, g->from[fuzz_below(&g->random, g->nwords)]);
+	}
+	return pointer_value(w, g);
+}
+
 static void choose_roots(const world *w, graph *g, uint64_t n) {
 	for (uint64_t i = 0; i < n; i++) {
 		const bool named = fuzz_below(&g->random, 4) != 0;
 		g->mask[i / 8] |= (uint8_t)(named << i % 8);
-		g->exact[i] = named ? pointer_value(w, g) : wild_value(w, g);
+		g->exact[i] = named ? root_value(w, g) : wild_value(w, g);
 		g->wild[i] = wild_value(w, g);
 		if (named) {
 			g->reaching[g->nreaching++] = g->exact[i];

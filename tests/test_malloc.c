@@ -530,6 +530,156 @@ static void test_withoutP(void **state) {
 	heapFix_done(&f);
 }
 
+// ---- objects that are given back
+
+static void freegc_init(heapFix *f) {
+	heapFix_with(f, (memSimConfig){.backed = true}, (gomem_config){.runtime_freegc = true});
+}
+
+static bool giveBack(heapFix *f, uintptr_t x, uintptr_t size) {
+	return gomem_freegc(f->h, f->p, (void *)x, size, true);
+}
+
+// Which sizes are taken back, and what is allocated then: the last one first, by class, with its own path.
+static void test_freegcOrder(void **state) {
+	(void)state;
+	heapFix f;
+	freegc_init(&f);
+	static const uintptr_t sizes[] = {16, 17, 100, 512, 1025, 8192, 32760};
+	for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+		const uintptr_t size = sizes[i];
+		const uintptr_t a = mallocPath(&f, size, NULL, GOMEM_PATH_NOSCAN),
+						b = mallocPath(&f, size, NULL, GOMEM_PATH_NOSCAN);
+		gomem_memstats before, after;
+		gomem_readmemstats(f.h, &before);
+		assert_true(giveBack(&f, a, size) && giveBack(&f, b, size));
+		heapFix_checked(&f);
+		assert_int_equal(mallocPath(&f, size, NULL, GOMEM_PATH_REUSE), b);
+		assert_int_equal(mallocPath(&f, size, NULL, GOMEM_PATH_REUSE), a);
+		gomem_readmemstats(f.h, &after);
+		assert_memory_equal(&before, &after, sizeof before); // as if the objects had lived on
+		mallocPath(&f, size, NULL, GOMEM_PATH_NOSCAN);
+	}
+	const gomem_type word = pointersType(8);
+	char *scan = gomem_mallocgc(f.h, f.p, 64, &word, true);
+	assert_false(gomem_freegc(f.h, f.p, scan, 64, false));
+	assert_false(giveBack(&f, mallocPath(&f, 15, NULL, GOMEM_PATH_TINY_NEW), 15));
+	assert_false(giveBack(&f, mallocPath(&f, 32761, NULL, GOMEM_PATH_LARGE), 32761));
+	heapFix_done(&f);
+	heapFix_init(&f);
+	assert_false(giveBack(&f, mallocPath(&f, 64, NULL, GOMEM_PATH_NOSCAN), 64)); // not with this experiment
+	heapFix_done(&f);
+}
+
+// needzero is kept though the span's own needzero says that it was never used.
+static void test_freegcZeroes(void **state) {
+	(void)state;
+	heapFix f;
+	freegc_init(&f);
+	const uintptr_t x = mallocPath(&f, 1000, NULL, GOMEM_PATH_NOSCAN);
+	memset((void *)x, 0xee, 1000);
+	assert_true(giveBack(&f, x, 1000));
+	const uint8_t *again = (const uint8_t *)mallocPath(&f, 1001, NULL, GOMEM_PATH_REUSE);
+	assert_int_equal((uintptr_t)again, x);
+	for (int i = 0; i < 1001; i++) {
+		assert_int_equal(again[i], 0);
+	}
+	heapFix_done(&f);
+}
+
+// Tiny blocks are not made of what was given back, and when they want another span, it is forgotten.
+static void test_freegcTiny(void **state) {
+	(void)state;
+	heapFix f;
+	freegc_init(&f);
+	const uintptr_t x = mallocPath(&f, 16, NULL, GOMEM_PATH_NOSCAN);
+	const mspan *s = spanOf(f.h, x);
+	assert_true(giveBack(&f, x, 16));
+	while (s->allocCount < s->nelems) {
+		assert_int_not_equal((uintptr_t)gomem_mallocgc(f.h, f.p, 15, NULL, true), x);
+	}
+	assert_int_equal(f.p->mcache->reusableNoscan[5], x);
+	mallocPath(&f, 15, NULL, GOMEM_PATH_TINY_NEW);
+	assert_int_equal(f.p->mcache->reusableNoscan[5], 0);
+	mallocPath(&f, 16, NULL, GOMEM_PATH_NOSCAN);
+	heapFix_done(&f);
+}
+
+// While marking is on what is taken again is marked, also in a span that is not cached, and costs no assist.
+static void test_freegcWhileMarking(void **state) {
+	(void)state;
+	heapFix f;
+	freegc_init(&f);
+	uintptr_t x[200];
+	for (int i = 0; i < 200; i++) {
+		x[i] = mallocPath(&f, 1000, NULL, GOMEM_PATH_NOSCAN);
+	}
+	gomem_finishsweep(f.h, f.p);
+	gomem_setGCPhase(f.h, gcMark);
+	const int64_t credit = f.p->gcAssistBytes;
+	for (int i = 0; i < 200; i += 7) {
+		assert_true(giveBack(&f, x[i], 1000));
+		assert_false(gomem_isMarked(f.h, (void *)x[i]));
+		assert_int_equal(mallocPath(&f, 1000, NULL, GOMEM_PATH_REUSE), x[i]);
+		assert_true(gomem_isMarked(f.h, (void *)x[i]));
+	}
+	assert_int_equal(f.p->gcAssistBytes, credit);
+	heapFix_done(&f);
+}
+
+// A cycle forgets what was given back; the sweep finds it.
+static void test_freegcFlushed(void **state) {
+	(void)state;
+	heapFix f;
+	freegc_init(&f);
+	const uintptr_t x = mallocPath(&f, 48, NULL, GOMEM_PATH_NOSCAN);
+	assert_true(giveBack(&f, x, 48));
+	gcCycle(&f, 1, markNothing, NULL);
+	heapFix_checked(&f);
+	gomem_span_info info;
+	assert_false(gomem_spanOf(f.h, x, &info));
+	mallocPath(&f, 48, NULL, GOMEM_PATH_NOSCAN);
+	heapFix_done(&f);
+}
+
+typedef struct badFree {
+	heapFix *f;
+	uintptr_t x, size;
+} badFree;
+
+static void freeBad(void *arg) {
+	badFree *b = arg;
+	giveBack(b->f, b->x, b->size);
+}
+
+static void test_freegcMisuse(void **state) {
+	(void)state;
+	heapFix f;
+	freegc_init(&f);
+	const gomem_type word = pointersType(8);
+	const uintptr_t x = mallocPath(&f, 112, NULL, GOMEM_PATH_NOSCAN),
+					gone = mallocPath(&f, 112, NULL, GOMEM_PATH_NOSCAN);
+	const uintptr_t scan = (uintptr_t)gomem_mallocgc(f.h, f.p, 112, &word, true);
+	assert_true(giveBack(&f, gone, 112));
+	const struct {
+		uintptr_t x, size;
+		const char *says;
+	} bad[] = {
+		{0, 112, "freegc nil"}, {(uintptr_t)&f, 112, "gomem_freegc: not an object of the heap"},
+		{x + 8, 112, "gomem_freegc: not the beginning of an object"},
+		{x, 113, "gomem_freegc: not the size or kind that was allocated"},
+		{scan, 112, "gomem_freegc: not the size or kind that was allocated"},
+		{gone, 112, "gomem_freegc: the object is free already"},
+		{gone + 112, 112, "gomem_freegc: the object is free already"}, // a free slot
+	};
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+		badFree b = {&f, bad[i].x, bad[i].size};
+		assert_true(heapFix_throws(&f, freeBad, &b));
+		assert_string_equal(f.msg, bad[i].says);
+	}
+	heapFix_done(&f);
+}
+
 int main(void) {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(TestTinyAlloc),
@@ -553,6 +703,12 @@ int main(void) {
 		cmocka_unit_test(TestArenaCollision),
 		cmocka_unit_test(test_halfResized),
 		cmocka_unit_test(test_withoutP),
+		cmocka_unit_test(test_freegcOrder),
+		cmocka_unit_test(test_freegcZeroes),
+		cmocka_unit_test(test_freegcTiny),
+		cmocka_unit_test(test_freegcWhileMarking),
+		cmocka_unit_test(test_freegcFlushed),
+		cmocka_unit_test(test_freegcMisuse),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -249,19 +249,52 @@ static void wrong_calls(void **state) {
 	heapFix_done(&f);
 }
 
+static bool reviveNone(void *ctx, gomem_heap *h, struct mspan *s, uintptr_t objIndex) {
+	(void)ctx;
+	(void)h;
+	(void)s;
+	(void)objIndex;
+	return false;
+}
+
+// What an object with a special record points to is kept, the object is not; unless nobody can bring it back.
+static void specials(void **state) {
+	(void)state;
+	const gomem_policy policies[] = {{.reviveSpecial = NULL}, {.reviveSpecial = reviveNone}};
+	static const uintptr_t sizes[] = {8, 64, 1000, 100000};
+	const gomem_type word = pointersType(8);
+	for (unsigned revives = 0; revives < 2; revives++) {
+		for (unsigned i = 0; i < 4; i++) {
+			heapFix f;
+			heapFix_with(&f, (memSimConfig){.backed = true}, (gomem_config){.policy = &policies[revives]});
+			char *obj = alloc(&f, sizes[i], &word);
+			void *to = alloc(&f, 48, NULL);
+			put(obj, sizes[i] - 8, to);
+			mspan *s = spanOf(f.h, (uintptr_t)obj);
+			special record = {.offset = (uintptr_t)obj - mspan_base(s)};
+			addspecial(f.h, f.p, s, &record);
+			markFrom(&f, NULL, 0);
+			assert_false(gomem_isMarked(f.h, obj));
+			assert_int_equal(gomem_isMarked(f.h, to), revives);
+			sweepAll(&f);
+			heapFix_done(&f);
+		}
+	}
+}
+
 // Lists longer than a queue without memory, and fans wider than it: whichever growth of a queue is refused, all is marked.
 static void no_memory(void **state) {
 	(void)state;
 	enum { n = 20000 };
 	static const uint8_t first[] = {1};
 	static char *nodes[n], *tall[n];
-	static const gomem_type node = {40, 8, first}, high = {1000, 8, first};
+	static const gomem_type node = {400, 8, first}, high = {1000, 8, first};
 	const gomem_type word = pointersType(8);
 	heapFix f;
 	heapFix_init(&f);
 	char *fan = alloc(&f, (uintptr_t)2 * n * 8, &word);
 	for (int i = 0; i < n; i++) {
-		nodes[i] = alloc(&f, 40, &node);
+		nodes[i] = alloc(&f, 400, &node); // 19 to a span: a thousand spans
 		tall[i] = alloc(&f, 1000, &high);
 		put(fan, (uintptr_t)i * 16, nodes[i]);
 		put(fan, (uintptr_t)i * 16 + 8, tall[i]);
@@ -280,7 +313,7 @@ static void no_memory(void **state) {
 		gomem_markroots(f.h, &root, 1);
 		refused = fuzz_host_obey();
 		assert_null(mgcmark_check(f.h));
-		assert_int_equal(f.h->gcw.bytesMarked, n * (48 + 1024 + 24) + 327680);
+		assert_int_equal(f.h->gcw.bytesMarked, n * (416 + 1024 + 24) + 327680);
 		for (int i = 0; i < n; i++) {
 			assert_true(gomem_isMarked(f.h, nodes[i]) && gomem_isMarked(f.h, tall[i]));
 		}
@@ -300,6 +333,7 @@ int main(void) {
 		cmocka_unit_test(bad_pointers),
 		cmocka_unit_test(zombies),
 		cmocka_unit_test(wrong_calls),
+		cmocka_unit_test(specials),
 		cmocka_unit_test(no_memory),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
