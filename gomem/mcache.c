@@ -250,7 +250,7 @@ static const char *checkReusable(mheap *h, const mcache *c, spanClass spc) {
 			return "mcache: a reusable object is listed twice";
 		}
 	}
-	return n == 0 || (h->runtimeFreegc && spanClass_noscan(spc)) ? NULL : "mcache: there must be no reusable objects";
+	return h->runtimeFreegc && spanClass_noscan(spc) ? NULL : "mcache: there must be no reusable objects";
 }
 
 static const char *checkCachedSpan(mheap *h, mspan *s, int spc) {
@@ -295,7 +295,7 @@ const char *mcache_check(mheap *h, mcache *c) {
 	// What was listed before the cycle began may be swept by now; the lists go at the next use of the cache.
 	const bool flushed = atomic_load(&c->flushGen) == h->sweepgen;
 	for (int i = 0; i < maxSpanClasses && bad == NULL && flushed; i++) {
-		bad = checkReusable(h, c, (spanClass)i);
+		bad = mcache_hasReusableNoscan(c, (spanClass)i) ? checkReusable(h, c, (spanClass)i) : NULL;
 	}
 	for (unsigned o = 0; o < L->numStackOrders && bad == NULL; o++) {
 		bad = checkStackcache(h, c, o);
