@@ -197,13 +197,13 @@ uint32_t spanSet_len(const spanSet *b) {
 	return indexTail(index) - indexHead(index);
 }
 
-struct mspan *spanSet_first(const spanSet *b) {
+struct mspan *spanSet_at(const spanSet *b, uint32_t k) {
 	spanSet *set = (spanSet *)(uintptr_t)b;
 	const uint64_t index = atomic_load_explicit(&set->index, memory_order_acquire);
-	const uint32_t head = indexHead(index);
-	if (head >= indexTail(index)) {
+	const uint64_t i = (uint64_t)indexHead(index) + k;
+	if (i >= indexTail(index)) {
 		return NULL;
 	}
-	spanSetBlock *block = loadBlock(&loadSpine(set)[head / spanSetBlockEntries]);
-	return (struct mspan *)atomic_load_explicit(&block->spans[head % spanSetBlockEntries], memory_order_acquire);
+	spanSetBlock *block = loadBlock(&loadSpine(set)[i / spanSetBlockEntries]);
+	return (struct mspan *)atomic_load_explicit(&block->spans[i % spanSetBlockEntries], memory_order_acquire);
 }

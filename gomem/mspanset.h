@@ -28,7 +28,8 @@ struct mspan *spanSet_pop(gomem_env *env, spanSet *b, uint32_t setID);
 // spanSet_reset empties the bookkeeping of an empty set; nobody else may use it meanwhile. Throws if the set is not empty.
 void spanSet_reset(gomem_env *env, spanSet *b);
 uint32_t spanSet_len(const spanSet *b);
-// spanSet_first gives what pop would, and leaves it there. For tools: nobody else may push or pop meanwhile.
-struct mspan *spanSet_first(const spanSet *b);
+// spanSet_at gives what the pop after k others would, and leaves it there; NULL: there are not so many. For tools: nobody else may push or
+// pop meanwhile.
+struct mspan *spanSet_at(const spanSet *b, uint32_t k);
 
 #endif

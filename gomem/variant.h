@@ -287,7 +287,7 @@
 #define spanOf GOMEM_VARIANT_NAME(spanOf)
 #define spanOfHeap GOMEM_VARIANT_NAME(spanOfHeap)
 #define spanOfUnchecked GOMEM_VARIANT_NAME(spanOfUnchecked)
-#define spanSet_first GOMEM_VARIANT_NAME(spanSet_first)
+#define spanSet_at GOMEM_VARIANT_NAME(spanSet_at)
 #define spanSet_len GOMEM_VARIANT_NAME(spanSet_len)
 #define spanSet_pop GOMEM_VARIANT_NAME(spanSet_pop)
 #define spanSet_push GOMEM_VARIANT_NAME(spanSet_push)

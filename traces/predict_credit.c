@@ -60,6 +60,21 @@ static uint64_t sweepForCredit(predictor *pr, gomem_p *p, uintptr_t callerSweepP
 	return own;
 }
 
+// putOffAhead: mcentral swept `own` first of those that have something to free. One before it that the trace tells later is elsewhere in Go's set.
+static void putOffAhead(predictor *pr, const mspan *own) {
+	for (unsigned full = 0; full < 2; full++) {
+		mspan *s;
+		for (uint32_t k = 0; k < spanBudget && (s = span_aheadOf(pr->h, own, full != 0, k)) != NULL;) {
+			sweep_group *g = s->spanclass == own->spanclass && pr_isUnswept(pr, s) ? pr_toldLater(pr, s) : NULL;
+			if (g != NULL) {
+				pr_putOff(pr, s, g);
+			} else {
+				k++;
+			}
+		}
+	}
+}
+
 // putOffTaken: mcentral gets none that another P sweeps later, or has taken and not told yet; and first of all its own.
 static void putOffTaken(predictor *pr, spanClass spc, uint64_t own) {
 	for (int full = 0; full < 2; full++) {
@@ -78,6 +93,9 @@ static void putOffTaken(predictor *pr, spanClass spc, uint64_t own) {
 	if (g != NULL && g->putOff && pr_isUnswept(pr, s) && !span_putOn(pr->h, s)) {
 		pr->noMemory = true;
 	}
+	if (s != NULL && pr_isUnswept(pr, s)) {
+		putOffAhead(pr, s);
+	}
 }
 
 void pr_deductCredit(void *ctx, gomem_heap *h, gomem_p *p, uintptr_t spanBytes, uintptr_t callerSweepPages) {
@@ -87,6 +105,7 @@ void pr_deductCredit(void *ctx, gomem_heap *h, gomem_p *p, uintptr_t spanBytes, 
 		return;
 	}
 	const uint64_t own = sweepForCredit(pr, p, callerSweepPages);
+	pr->sweptLast = 0;
 	if (callerSweepPages == 0 &&
 		spanSet_len(mcentral_partialSwept(&h->central[pr->refilling].mcentral, h->sweepgen)) == 0) {
 		putOffTaken(pr, pr->refilling, own);

@@ -102,13 +102,21 @@ bool span_putFirst(gomem_heap *h, mspan *s) {
 	return setPutFirst(h, set, s, mcentral_setID(s->spanclass, false, i));
 }
 
+bool span_unsweep(gomem_heap *h, mspan *s, bool last) {
+	const unsigned i = 1 - sweptOf(h);
+	spanSet *set = &h->central[s->spanclass].mcentral.partial[i];
+	const uint32_t id = mcentral_setID(s->spanclass, false, i);
+	atomic_store(&s->sweepgen, h->sweepgen - 2);
+	return last ? spanSet_push(&h->env, set, s, id) : setPutFirst(h, set, s, id);
+}
+
 // span_nextUnswept drops what was swept out of order, as when it is popped.
 mspan *span_nextUnswept(gomem_heap *h, spanClass spc, bool full) {
 	mcentral *c = &h->central[spc].mcentral;
 	const unsigned i = 1 - sweptOf(h);
 	spanSet *set = full ? &c->full[i] : &c->partial[i];
 	mspan *s;
-	while ((s = spanSet_first(set)) != NULL) {
+	while ((s = spanSet_at(set, 0)) != NULL) {
 		if (mspan_state(s) == mSpanInUse && s->spanclass == spc && atomic_load(&s->sweepgen) == h->sweepgen - 2) {
 			return s;
 		}
@@ -132,10 +140,20 @@ void span_putOff(gomem_heap *h, mspan *s) {
 	const unsigned i = 1 - sweptOf(h);
 	for (unsigned full = 0; full < 2; full++) {
 		spanSet *set = full != 0 ? &c->full[i] : &c->partial[i];
-		if (spanSet_first(set) == s) {
-			(void)spanSet_pop(&h->env, set, mcentral_setID(s->spanclass, full != 0, i));
+		const uint32_t id = mcentral_setID(s->spanclass, full != 0, i);
+		if (spanSet_at(set, 0) == s) {
+			(void)spanSet_pop(&h->env, set, id);
+		} else {
+			(void)setRemove(h, set, s, id);
 		}
 	}
+}
+
+mspan *span_aheadOf(gomem_heap *h, const mspan *own, bool full, uint32_t k) {
+	mcentral *c = &h->central[own->spanclass].mcentral;
+	const unsigned i = 1 - sweptOf(h);
+	mspan *s = spanSet_at(full ? &c->full[i] : &c->partial[i], k);
+	return s != own ? s : NULL;
 }
 
 bool span_putOn(gomem_heap *h, mspan *s) {

@@ -65,12 +65,16 @@ bool span_cache(predict_heap *ph, gomem_p *p, mspan *s);
 bool span_putFirst(gomem_heap *h, mspan *s);
 bool span_hold(predict_heap *ph, mspan *s);
 bool heap_unhold(predict_heap *ph);
+// span_unsweep takes back a sweep of s that freed nothing: it is the next one that mcentral sweeps, or the last.
+bool span_unsweep(gomem_heap *h, mspan *s, bool last);
 // span_nextUnswept is what mcentral sweeps first, heap_nextUnswept what sweepone does; NULL: there is none. What was swept out of order leaves
 // the set, as when it is popped.
 mspan *span_nextUnswept(gomem_heap *h, spanClass spc, bool full);
 mspan *heap_nextUnswept(gomem_heap *h);
 // span_putOff takes s, one of the above, out of its set: somebody else is about to sweep it. span_putOn makes it the first one again.
 void span_putOff(gomem_heap *h, mspan *s);
+// span_aheadOf gives the k-th span of the set of unswept ones before `own`, that mcentral would look at first. NULL: there are not so many, or own is not in it.
+mspan *span_aheadOf(gomem_heap *h, const mspan *own, bool full, uint32_t k);
 bool span_putOn(gomem_heap *h, mspan *s);
 // pcache_adopt makes the block around base p's page cache: what is free in it from `from` on. unseen: only pages that were never in a span.
 void pcache_adopt(predict_heap *ph, gomem_p *p, uint64_t base, uint64_t from, bool unseen);

@@ -13,6 +13,7 @@ enum {
 	tinyClass = 5,
 	tinyRing = 1024,
 	maxRegions = 4,
+	spanBudget = 101,        // Go: how many spans mcentral looks at before it gives up
 	sweepBatch = 10,         // Go: sweepBatchSize
 	maxLateTail = 16,        // free slots that a span may have left when its P asks for another
 	idleAfter = 5000 * 1000, // ns after the world started: whoever ended the cycle has flushed the idle Ps by then
@@ -85,6 +86,7 @@ typedef struct predictor {
 	spanClass keptClass;
 	uint64_t *hidden; // blocks of pages that are in a page cache that the snapshot hides: one for each P at most
 	int32_t nhidden;
+	uint64_t sweptLast;    // base of the last span that was swept; 0: none since mcentral looked for one
 	uint64_t pcacheBefore; // base of the page cache of the P before its refill
 	bool grew;             // mcentral asked for a new span
 	spanClass refilling;
