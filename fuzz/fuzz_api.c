@@ -16,7 +16,7 @@
 enum { maxObjects = 512, maxBlocks = 64, maxProcs = 6 };
 
 // Over which system; what is not named here is FUZZ_OS, backed.
-enum { OS_UNBACKED = 5, OS_SIM, OS_SIM_BACKED, OS_LINUX, OS_KINDS };
+enum { OS_UNBACKED = 5, OS_SIM, OS_SIM_BACKED, OS_LINUX, OS_SBRK, OS_KINDS };
 
 enum {
 	CHECKED = 1,
@@ -129,6 +129,17 @@ static gomem_os *systemOf(state *s, uint64_t kind, uint64_t wrong, uint64_t flag
 		fuzz_check(s->os != NULL, "a simulated system");
 		return s->os;
 	}
+	if (wrong == 0 && kind == OS_SBRK) {
+		// Behind what fuzz_os has.
+		s->os = mem_sbrk_new(memLinear_sim(&(memLinearConfig){
+			.physPageSize = page,
+			.start = FUZZ_OS_LINEAR_END,
+			.limit = 128 << 20,
+			.initial = (flags & HUGE_PAGES) != 0 ? 1 << 20 : 0,
+		}));
+		fuzz_check(s->os != NULL, "a linear memory");
+		return s->os;
+	}
 	gomem_os *os =
 		fuzz_os_begin(&(fuzz_os_config){.physPageSize = page, .physHugePageSize = huge, .backed = kind != OS_UNBACKED});
 	static const uintptr_t badPages[WRONGS] = {[PAGE_TOO_SMALL] = 2048, [PAGE_TOO_LARGE] = 1 << 20, [PAGE_ODD] = 12288};
@@ -176,6 +187,9 @@ static void *begin(const uint64_t *config) {
 	// Real systems are told to map arenas: small ones, mostly.
 	const bool real = kind == OS_LINUX || kind == OS_SIM_BACKED;
 	s->layout = real && config[2] != 0 ? fuzz_layout(FUZZ_WINDOWS_AMD64) : layoutOf(config[2]);
+	if (kind == OS_SBRK) {
+		s->layout = fuzz_low_layout();
+	}
 	if (wrong == LAYOUT_BAD) {
 		s->layout.arenaL2Bits++;
 	}

@@ -1,5 +1,5 @@
-// fuzz_mem.c: the calls that move memory between None, Reserved, Prepared and Ready, over both simulated systems, against one state for
-// each physical page in a flat array.
+// fuzz_mem.c: the calls that move memory between None, Reserved, Prepared and Ready, over both simulated systems and a break, against one
+// state for each physical page in a flat array.
 //
 // A legal call must succeed unless the system was told to fail, and an illegal one must throw and change nothing. Statistics are what the
 // pages of the array add up to. sysFree counts what it is given as Ready and as counted in its statistic, whatever it was, as Go's does:
@@ -9,16 +9,18 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "fuzz/fuzz_env.h"
 #include "fuzz/fuzz_host.h"
 
 enum { numPages = 24, maxBlocks = 8, maxAllocPages = 6, maxElsewhere = 4 };
-typedef enum osKind { FUZZ_OS, SIM, SIM_BACKED } osKind;
+typedef enum osKind { FUZZ_OS, SIM, SIM_BACKED, SBRK } osKind;
 
 typedef struct page {
 	memState state;
 	bool occupied; // by somebody else: nobody is granted it
+	bool taken;    // at a break: by metadata or a reservation elsewhere, which have no place of their own there
 	uint8_t holds; // the byte that fills it; 0 after it was made Ready anew
 } page;
 
@@ -48,6 +50,8 @@ typedef struct state {
 	uint64_t reservations, moveNth;
 	bool willMove; // the next reservation is granted elsewhere
 } state;
+
+static bool isSim(const state *s) { return s->system == SIM || s->system == SIM_BACKED; }
 
 // ---- the model
 
@@ -122,7 +126,9 @@ static bool isFree(const state *s, uint64_t from, uint64_t n) {
 static void afterwards(const state *s, page *p, memCall call) {
 	const memState before = p->state;
 	p->state = next(call, before);
-	const bool keeps = p->state == before || (call == MEM_SYSUNUSED && s->keeps);
+	// At a break nothing goes before the memory is given back.
+	const bool stays = s->system == SBRK && p->state != MEM_NONE;
+	const bool keeps = stays || p->state == before || (call == MEM_SYSUNUSED && s->keeps);
 	if (p->state != MEM_READY && !keeps) {
 		p->holds = 0;
 	}
@@ -188,7 +194,7 @@ static bool canFail(memCall c) {
 // failed says whether the call that was just made was told to fail.
 static bool failed(state *s, uint64_t failedBefore) {
 	s->calls++;
-	return s->system == FUZZ_OS ? fuzz_os_failed() > failedBefore : s->calls == s->failNth;
+	return isSim(s) ? s->calls == s->failNth : fuzz_os_failed() > failedBefore;
 }
 
 static void account(state *s, const call *c, uint64_t from, uint64_t n) {
@@ -202,7 +208,29 @@ static void account(state *s, const call *c, uint64_t from, uint64_t n) {
 	}
 }
 
+// take notes who has the pages of a block or of a reservation that lie in the array.
+static void take(state *s, uint64_t addr, uint64_t n, bool taken) {
+	for (uint64_t a = addr; s->system == SBRK && a < addr + n; a += s->physPage) {
+		const uint64_t i = (a - s->base) / s->physPage;
+		if (i < numPages) {
+			s->pages[i].taken = taken;
+			s->pages[i].holds = 0;
+		}
+	}
+}
+
+static bool anyTaken(const state *s, uint64_t from, uint64_t n) {
+	bool any = false;
+	for (uint64_t i = from; i < from + n; i++) {
+		any = any || s->pages[i].taken;
+	}
+	return any;
+}
+
 static void range(state *s, memCall kind, uint64_t from, uint64_t n) {
+	if (anyTaken(s, from, n)) {
+		return;
+	}
 	call c = {.s = s, .call = kind, .v = addrOf(s, from), .n = n * s->physPage};
 	c.prepared = countPages(s, from, n, MEM_PREPARED) * s->physPage;
 	const uint64_t failedBefore = fuzz_os_failed();
@@ -268,7 +296,10 @@ static void unaligned(void *v, const uint64_t *a) {
 
 // granted says where a reservation at a hint is to go: there, or elsewhere.
 static bool granted(state *s, uint64_t from, uint64_t n) {
-	const bool moved = s->system == FUZZ_OS ? s->willMove : ++s->reservations == s->moveNth;
+	if (s->system == SBRK) {
+		return (uint64_t)(uintptr_t)addrOf(s, from) == fuzz_os_break();
+	}
+	const bool moved = isSim(s) ? ++s->reservations == s->moveNth : s->willMove;
 	s->willMove = false;
 	return from + n <= numPages && !moved && isFree(s, from, n);
 }
@@ -282,6 +313,7 @@ static void unreserve(state *s, reservation *r) {
 		fuzz_equal("state of a reservation", memStates_get(s->e.env.states, (uintptr_t)r->addr), MEM_RESERVED);
 		sysUnreserve(&s->e.env, (void *)(uintptr_t)r->addr, (uintptr_t)r->n);
 		fuzz_equal("its state afterwards", memStates_get(s->e.env.states, (uintptr_t)r->addr), MEM_NONE);
+		take(s, r->addr, r->n, false);
 	}
 	*r = (reservation){0};
 }
@@ -290,25 +322,32 @@ static void unreserve(state *s, reservation *r) {
 static void checkElsewhere(state *s, void *p, uint64_t n) {
 	const uint64_t addr = (uint64_t)(uintptr_t)p;
 	fuzz_check(p != NULL && addr % s->physPage == 0, "a reservation elsewhere");
-	fuzz_check(!inWindow(s, addr) && !inWindow(s, addr + n - 1), "a reservation elsewhere is elsewhere");
+	fuzz_check(s->system == SBRK || (!inWindow(s, addr) && !inWindow(s, addr + n - 1)),
+		"a reservation elsewhere is elsewhere");
 	for (unsigned i = 0; i < maxElsewhere; i++) {
 		const reservation *r = &s->elsewhere[i];
 		fuzz_check(addr + n <= r->addr || r->addr + r->n <= addr, "reservations do not overlap");
 	}
 	unreserve(s, &s->elsewhere[s->oldest]);
 	s->elsewhere[s->oldest] = (reservation){addr, n};
+	take(s, addr, n, true);
 	s->oldest = (s->oldest + 1) % maxElsewhere;
 }
 
 static void reserve(void *v, const uint64_t *a) {
 	state *s = v;
 	const uint64_t n = cut(a[0], a[1]), failedBefore = fuzz_os_failed();
+	const bool atBreak = s->system == SBRK && granted(s, a[0], n);
 	void *p = sysReserve(&s->e.env, addrOf(s, a[0]), n * s->physPage, MEM_HEAP);
 	if (failed(s, failedBefore)) {
 		fuzz_check(p == NULL && errno == ENOMEM, "a reservation that fails gives NULL");
 		return;
 	}
-	if (!granted(s, a[0], n)) {
+	if (s->system == SBRK && !atBreak) {
+		fuzz_check(p == NULL && errno == ENOMEM, "a hint that is not the break");
+		return;
+	}
+	if (!atBreak && !granted(s, a[0], n)) {
 		checkElsewhere(s, p, n * s->physPage);
 		return;
 	}
@@ -324,7 +363,7 @@ static void reserveAligned(void *v, const uint64_t *a) {
 	const uint64_t n = pages * s->physPage, alignBytes = align * s->physPage;
 	uintptr_t size = 1;
 	// A hint is given only if all of it lies in the array.
-	void *hint = a[0] + pages + align <= numPages ? addrOf(s, a[0]) : NULL;
+	void *hint = s->system != SBRK && a[0] + pages + align <= numPages ? addrOf(s, a[0]) : NULL;
 	unsigned char *p = sysReserveAligned(&s->e.env, hint, n, alignBytes, &size, MEM_HEAP);
 	if (failed(s, failedBefore)) {
 		fuzz_check(p == NULL && size == 0, "a reservation that fails gives NULL");
@@ -332,7 +371,7 @@ static void reserveAligned(void *v, const uint64_t *a) {
 	}
 	const uint64_t addr = (uint64_t)(uintptr_t)p;
 	fuzz_check(p != NULL && addr % alignBytes == 0, "an aligned reservation is aligned");
-	if (!granted(s, a[0], pages + align)) {
+	if (s->system == SBRK || !granted(s, a[0], pages + align)) {
 		fuzz_check(size == n || size == n + alignBytes, "bytes of an aligned reservation");
 		checkElsewhere(s, p, size);
 		return;
@@ -356,7 +395,7 @@ static void tooMuch(void *v, const uint64_t *a) {
 
 static void occupy(void *v, const uint64_t *a) {
 	state *s = v;
-	if (s->system == FUZZ_OS) {
+	if (!isSim(s)) {
 		return;
 	}
 	const uint64_t n = cut(a[0], a[1]);
@@ -370,7 +409,7 @@ static void occupy(void *v, const uint64_t *a) {
 // direct asks the simulated system itself for what it must refuse; nothing changes.
 static void direct(void *v, const uint64_t *a) {
 	state *s = v;
-	if (s->system == FUZZ_OS) {
+	if (!isSim(s)) {
 		return;
 	}
 	gomem_os *os = s->os;
@@ -472,6 +511,87 @@ static void crowded(void *v, const uint64_t *a) {
 	os->destroy(os);
 }
 
+// linearConfig: the first three can be, the others cannot.
+static memLinearConfig linearConfig(uint64_t i, const void *taken) {
+	const memLinearConfig configs[] = {
+		{.limit = 8 * 4096},
+		{.limit = 4 << 20, .initial = 3 * 4096},
+		{.physPageSize = 65536, .start = FUZZ_OS_LINEAR_END, .limit = 4 * 65536},
+		{.limit = (uintptr_t)1 << 60}, // more than there is
+		{.start = (uintptr_t)taken & ~(uintptr_t)4095, .limit = 4096},
+		{.physPageSize = 12288},
+		{.physPageSize = 2048},
+		{.physPageSize = 1 << 20},
+		{.limit = 100},
+		{.limit = 4096, .initial = 8192},
+		{.start = 100},
+		{.limit = UINTPTR_MAX},
+	};
+	return configs[i];
+}
+
+// linear: what a linear memory, and the break over it, must refuse; and that they go on afterwards.
+static void linear(void *v, const uint64_t *a) {
+	memLinearConfig c = linearConfig(a[0], v);
+	c.failNth = a[2];
+	fuzz_host_refuse(a[1]);
+	errno = 0;
+	gomem_os *os = mem_sbrk_new(memLinear_sim(&c));
+	const int err = errno;
+	const bool refusedNow = fuzz_host_obey();
+	fuzz_check((os != NULL) == (a[0] < 3 && !refusedNow), "a linear memory that cannot be");
+	if (os == NULL) {
+		fuzz_check(refusedNow || err == (a[0] == 3 ? ENOMEM : a[0] == 4 ? EEXIST : EINVAL), "why it cannot be");
+		return;
+	}
+	const uintptr_t bytes = os->physPageSize, start = mem_sbrk_bloc(os);
+	fuzz_check(
+		os->alloc(os, 0) == NULL && os->reserveAligned(os, 1, bytes, MEM_HEAP) == NULL, "nothing, or no whole pages");
+	fuzz_check(
+		os->alloc(os, UINTPTR_MAX) == NULL && os->alloc(os, (uintptr_t)1 << 61) == NULL, "more than all addresses");
+	fuzz_check(os->reserve(os, (void *)(start + bytes), bytes, MEM_HEAP) == NULL, "a hint that is not the break");
+	fuzz_check(os->reserveAligned(os, (uintptr_t)1 << 40, bytes, MEM_HEAP) == NULL, "more than the memory has");
+	fuzz_check(mem_sbrk_refusal(os)[0] != 0, "why it was refused is told");
+	unsigned failures = 0;
+	uintptr_t had = 0;
+	while (had < 8 * bytes && failures < 3) {
+		unsigned char *p = os->alloc(os, bytes);
+		failures += p == NULL;
+		fuzz_check(p == NULL || (uintptr_t)p == start + had, "the break goes on where it was");
+		had += p == NULL ? 0 : bytes;
+	}
+	fuzz_check(had == 8 * bytes || c.limit == 4 * bytes, "all that there is can be had");
+	os->free(os, (void *)start, bytes);
+	fuzz_must(mem_sbrk_checkContents(os));
+	*(unsigned char *)(start + 100) = 1;
+	fuzz_check(mem_sbrk_checkContents(os) != NULL, "free memory that is not zero is found");
+	os->destroy(os);
+}
+
+// processBreak: the process's own, which somebody else may move. Nothing here may allocate: malloc may be who does.
+static void processBreak(void *v, const uint64_t *a) {
+	(void)v;
+	memLinear *m = memLinear_process();
+	fuzz_check(m != NULL, "nobody has the break");
+	fuzz_check(memLinear_process() == NULL && errno == EBUSY, "one at a time");
+	const uintptr_t n = (1 + a[0]) * m->physPageSize, brk = m->brk;
+	fuzz_check(m->grow(m, brk + n) && m->brk == brk + n, "the break rises");
+	memset((void *)brk, 1, n);
+	fuzz_check(sbrk((intptr_t)n) != (void *)-1, "somebody else moves it");
+	fuzz_check(!m->grow(m, brk + 2 * n) && errno == EBUSY && m->brk == brk + n, "a break that was moved");
+	fuzz_check(strstr(m->refusal, "somebody else moved") != NULL, "why it was refused is told");
+	if (a[1] != 0) {
+		m->destroy(m); // theirs stays
+		fuzz_check(sbrk(-(intptr_t)(2 * n)) == (void *)(brk + 2 * n), "what is somebody else's stays");
+		return;
+	}
+	fuzz_check(sbrk(-(intptr_t)n) != (void *)-1, "somebody else moves it back");
+	fuzz_check(m->grow(m, brk + 2 * n), "it goes on rising");
+	fuzz_check(!m->grow(m, (uintptr_t)1 << 62) && errno == ENOMEM, "more than there is");
+	m->destroy(m);
+	fuzz_check((uintptr_t)sbrk(0) <= brk, "the break sinks again");
+}
+
 // ---- metadata, and contents
 
 static bool allBytes(const unsigned char *p, uint64_t n, uint8_t value) {
@@ -493,12 +613,14 @@ static void alloc(void *v, const uint64_t *a) {
 	fuzz_check(p != NULL && (uint64_t)(uintptr_t)p % s->physPage == 0, "sysAlloc gives physical pages");
 	fuzz_check(allBytes(p, n, 0), "sysAlloc gives zeroed memory");
 	*b = (block){p, n, (uint8_t)(1 + a[0])};
+	take(s, (uint64_t)(uintptr_t)p, n, true);
 	memset(p, b->holds, n);
 }
 
 static void freeBlock(state *s, block *b) {
 	fuzz_check(allBytes(b->p, b->n, b->holds), "contents of a block of sysAlloc");
 	sysFree(&s->e.env, b->p, b->n, &s->metaStat);
+	take(s, (uint64_t)(uintptr_t)b->p, b->n, false);
 	*b = (block){0};
 }
 
@@ -525,7 +647,7 @@ static void touch(void *v, const uint64_t *a) {
 }
 
 static void fail(void *v, const uint64_t *a) {
-	if (((state *)v)->system == FUZZ_OS) {
+	if (!isSim(v)) {
 		fuzz_os_fail(a[0], a[1]);
 	}
 }
@@ -542,6 +664,9 @@ static void move(void *v, const uint64_t *a) {
 // ---- a run
 
 static void checkPage(const state *s, uint64_t i) {
+	if (s->pages[i].taken) {
+		return;
+	}
 	const uintptr_t first = (uintptr_t)addrOf(s, i), last = first + (uintptr_t)s->physPage - 1;
 	fuzz_equal("state of a page", memStates_get(s->e.env.states, first), s->pages[i].state);
 	fuzz_equal("state of a page", memStates_get(s->e.env.states, last), s->pages[i].state);
@@ -549,7 +674,7 @@ static void checkPage(const state *s, uint64_t i) {
 		fuzz_equal("Prepared memory is forbidden", poison_firstForbidden(first, 1), first);
 		fuzz_equal("Prepared memory is forbidden", poison_firstForbidden(last, 1), last);
 	}
-	if (s->system != FUZZ_OS) {
+	if (isSim(s)) {
 		fuzz_equal("state in the system", mem_sim_state(s->os, first), s->pages[i].state);
 	}
 }
@@ -566,7 +691,10 @@ static void after(void *v) {
 	fuzz_equal("statistic of metadata", sysMemStat_load(&s->metaStat), blocks);
 	fuzz_equal("mappedReady", (uint64_t)atomic_load(&s->e.stats.mappedReady),
 		(uint64_t)(heapReady + (int64_t)blocks + s->readyDrift));
-	if (s->system == FUZZ_OS) {
+	if (s->system == SBRK) {
+		fuzz_must(s->os->check(s->os));
+	}
+	if (!isSim(s)) {
 		return;
 	}
 	fuzz_equal("calls that can fail", mem_sim_calls(s->os), s->calls);
@@ -584,16 +712,17 @@ static void after(void *v) {
 enum { CONFIG_SYSTEM, CONFIG_PHYS, CONFIG_FAIL, CONFIG_MOVE, CONFIG_BACKED, CONFIG_HUGE };
 
 static void beginSystem(state *s, const uint64_t *config) {
-	const uint64_t huge = config[CONFIG_HUGE] != 0 ? 2 << 20 : 0;
+	const uint64_t huge = config[CONFIG_HUGE] != 0 && s->system != SBRK ? 2 << 20 : 0;
 	fuzz_env_init(&s->e, NULL,
 		&(fuzz_os_config){
 			.physPageSize = s->physPage,
 			.physHugePageSize = huge,
 			.backed = s->backed,
 			.unusedKeepsContents = s->keeps,
+			.sbrk = s->system == SBRK ? mem_sbrk_new : NULL,
 		});
 	s->os = s->e.env.os;
-	if (s->system == FUZZ_OS) {
+	if (!isSim(s)) {
 		return;
 	}
 	s->failNth = config[CONFIG_FAIL];
@@ -612,15 +741,22 @@ static void beginSystem(state *s, const uint64_t *config) {
 static void *begin(const uint64_t *config) {
 	state *s = calloc(1, sizeof *s);
 	fuzz_check(s != NULL, "out of memory");
-	s->system = config[CONFIG_SYSTEM] < 8 ? FUZZ_OS : config[CONFIG_SYSTEM] < 15 ? SIM : SIM_BACKED;
-	s->backed = s->system == SIM_BACKED || (s->system == FUZZ_OS && config[CONFIG_BACKED] % 2 == 1);
+	const uint64_t kind = config[CONFIG_SYSTEM];
+	s->system = kind < 8 ? FUZZ_OS : kind < 15 ? SIM : kind == 15 ? SIM_BACKED : SBRK;
+	s->backed =
+		s->system == SIM_BACKED || s->system == SBRK || (s->system == FUZZ_OS && config[CONFIG_BACKED] % 2 == 1);
 	s->keeps = s->system == FUZZ_OS && config[CONFIG_BACKED] >= 2;
 	s->physPage = (uint64_t)4096 << 2 * config[CONFIG_PHYS];
 	// Between the places that fuzz_os has mapped for itself, if the memory is to be real.
-	s->base = s->system == SIM_BACKED ? FUZZ_OS_BASE + ((uint64_t)1 << 37) : FUZZ_OS_BASE;
+	s->base = s->system == SBRK   ? FUZZ_OS_LINEAR
+		: s->system == SIM_BACKED ? FUZZ_OS_BASE + ((uint64_t)1 << 37)
+								  : FUZZ_OS_BASE;
 	beginSystem(s, config);
 	return s;
 }
+
+// heldPages counts what was not given back.
+static uint64_t heldPages(const state *s) { return numPages - countPages(s, 0, numPages, MEM_NONE); }
 
 static void end(void *v) {
 	state *s = v;
@@ -636,8 +772,10 @@ static void end(void *v) {
 	for (unsigned i = 0; i < maxElsewhere; i++) {
 		unreserve(s, &s->elsewhere[i]);
 	}
+	fuzz_equal("bytes that are held at the end", s->system == SBRK ? fuzz_os_held() / s->physPage : 0,
+		s->system == SBRK ? heldPages(s) : 0);
 	fuzz_env_done(&s->e);
-	if (s->system != FUZZ_OS) {
+	if (isSim(s)) {
 		s->os->destroy(s->os);
 	}
 	free(s);
@@ -666,14 +804,16 @@ static const fuzz_op_info ops[] = {
 	{"direct", {{"call", 1, FUZZ_ANY, 9}, PAGE}, direct},
 	{"crowded", {{"backed", 1, FUZZ_ANY, 1}, {"others", 1, FUZZ_ANY, 70}}, crowded},
 	{"refused", {{"what", 1, FUZZ_ANY, 3}, {"nth", 1, FUZZ_ANY, 12}, {"hint", 1, FUZZ_ANY, 1}}, refused},
+	{"linear", {{"config", 1, FUZZ_ANY, 11}, {"nth", 1, FUZZ_ANY, 4}, {"fail", 1, FUZZ_ANY, 9}}, linear},
+	{"processbreak", {{"more", 1, FUZZ_ANY, 7}, {"keep", 1, FUZZ_ANY, 1}}, processBreak},
 };
 
 FUZZ_TARGET(mem) = {
 	.name = "mem",
-	.what = "the states of memory over two simulated systems against one state for each physical page",
+	.what = "the states of memory over two simulated systems and a break against one state for each physical page",
 	.config =
 		{
-			{"system", 1, FUZZ_ANY, 15},
+			{"system", 1, FUZZ_ANY, 16},
 			{"phys", 1, FUZZ_ANY, 2},
 			{"failnth", 1, FUZZ_ANY, 31},
 			{"moventh", 1, FUZZ_ANY, 7},

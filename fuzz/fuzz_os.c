@@ -3,12 +3,16 @@
 //   metadata   bumped from one range, never given back before the next begin; zeroed then
 //   heap       unbacked: addresses only. Backed: windows of real memory at fixed places; what was made Ready is zeroed and forbidden to
 //              sanitizers when it is given back, at the latest at begin. Each window is opened as far as any run has mapped it
+//   linear     metadata and heap from one window, as far as any run has raised the break; its pages go back at begin
 #include "fuzz/fuzz_os.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+
+#include "fuzz/fuzz.h"
+#include "oracle/linear.h"
 
 enum { maxCalls = 1 << 14, maxHeapRanges = 4096, numWindows = poisonUndefines ? 4 : 5, maxPieces = 32 };
 static const uint64_t metaBytes = (uint64_t)1 << 37;
@@ -53,6 +57,10 @@ static struct {
 	fuzz_os_call log[maxCalls];
 	size_t nlog;
 	unsigned caller;
+	memLinear linear;
+	uint64_t linearOpen; // accessible up to here, for the whole life of the process
+	gomem_os *brk;       // what serves where memory comes from a break, else NULL
+	oracle_linear *want; // the same by its rule
 } sys;
 
 static void die(const char *what) {
@@ -93,6 +101,10 @@ static void mapOnce(void) {
 		}
 		sys.open[w] = nothing;
 	}
+	if (mapAt(FUZZ_OS_LINEAR, FUZZ_OS_LINEAR_END - FUZZ_OS_LINEAR, PROT_NONE) == NULL) {
+		die("fuzz_os: no address space for linear memory");
+	}
+	sys.linearOpen = FUZZ_OS_LINEAR;
 }
 
 static bool isMeta(const void *v) {
@@ -407,8 +419,172 @@ static bool os_collapse(gomem_os *os, void *v, uintptr_t n) {
 	return os->physHugePageSize != 0;
 }
 
+// ---- memory from a break
+
+static bool linear_grow(memLinear *m, uintptr_t brk) {
+	if (brk > FUZZ_OS_LINEAR_END) {
+		errno = ENOMEM;
+		return false;
+	}
+	if (brk > sys.linearOpen) {
+		if (mprotect((void *)(uintptr_t)sys.linearOpen, brk - sys.linearOpen, PROT_READ | PROT_WRITE) != 0) {
+			die("fuzz_os: linear memory cannot be opened");
+		}
+		sys.linearOpen = brk;
+	}
+	m->brk = brk;
+	return true;
+}
+
+// linear_destroy: all that the break passed is as if new.
+static void linear_destroy(memLinear *m) { zero((range){m->start, m->brk}); }
+
+static bool isHeap(const void *v) {
+	for (unsigned i = 0; i < sys.nheap; i++) {
+		if (addrOf(v) >= sys.heap[i].lo && addrOf(v) < sys.heap[i].hi) {
+			return true;
+		}
+	}
+	return false;
+}
+
+// placed compares where something stands with the rule. What there is no room for counts as a call that failed.
+static void *placed(void *p, uint64_t want, bool mustFit) {
+	fuzz_equal("where memory from a break stands", addrOf(p), want);
+	sys.failed += p == NULL && mustFit;
+	return p;
+}
+
+static void addHeap(void *p, uint64_t n) {
+	if (p != NULL && sys.nheap < maxHeapRanges) {
+		sys.heap[sys.nheap++] = rangeOf(p, roundUp(n));
+	}
+}
+
+static void *brk_alloc(gomem_os *os, uintptr_t n) {
+	(void)os;
+	return failsNow() ? NULL : placed(sys.brk->alloc(sys.brk, n), oracle_linear_alloc(sys.want, n), true);
+}
+
+static void *brk_reserve(gomem_os *os, void *hint, uintptr_t n, memUse use) {
+	(void)os;
+	void *p = NULL;
+	if (!failsNow()) {
+		const bool mustFit = hint == NULL || addrOf(hint) == oracle_linear_break(sys.want);
+		const uint64_t want = oracle_linear_alloc_at(sys.want, addrOf(hint), n);
+		p = placed(sys.brk->reserve(sys.brk, hint, n, use), want, mustFit);
+	}
+	if (use == MEM_HEAP) {
+		addHeap(p, n);
+		logCall(FUZZ_OS_RESERVE, addrOf(hint), n, addrOf(p));
+	}
+	return p;
+}
+
+static void *brk_reserveAligned(gomem_os *os, uintptr_t n, uintptr_t align, memUse use) {
+	(void)os;
+	void *p = NULL;
+	if (!failsNow()) {
+		p = placed(
+			sys.brk->reserveAligned(sys.brk, n, align, use), oracle_linear_alloc_aligned(sys.want, n, align), true);
+	}
+	if (use == MEM_HEAP) {
+		addHeap(p, n);
+		logCall(FUZZ_OS_RESERVE_ALIGNED, align, n, addrOf(p));
+	}
+	return p;
+}
+
+static bool brk_map(gomem_os *os, void *v, uintptr_t n) {
+	(void)os;
+	const bool ok = !failsNow() && sys.brk->map(sys.brk, v, n);
+	if (isHeap(v)) {
+		logCall(FUZZ_OS_MAP, addrOf(v), n, ok);
+	}
+	return ok;
+}
+
+static bool brk_used(gomem_os *os, void *v, uintptr_t n) {
+	(void)os;
+	const bool ok = !failsNow() && sys.brk->used(sys.brk, v, n);
+	if (isHeap(v)) {
+		logCall(FUZZ_OS_USED, addrOf(v), n, ok);
+	}
+	return ok;
+}
+
+static bool brk_unused(gomem_os *os, void *v, uintptr_t n) {
+	(void)os;
+	if (isHeap(v)) {
+		logCall(FUZZ_OS_UNUSED, addrOf(v), n, 1);
+	}
+	return sys.brk->unused(sys.brk, v, n);
+}
+
+static bool brk_fault(gomem_os *os, void *v, uintptr_t n) {
+	(void)os;
+	if (isHeap(v)) {
+		logCall(FUZZ_OS_FAULT, addrOf(v), n, 1);
+	}
+	return sys.brk->fault(sys.brk, v, n);
+}
+
+static bool brk_free(gomem_os *os, void *v, uintptr_t n) {
+	(void)os;
+	if (isHeap(v)) {
+		release(addrOf(v), addrOf(v) + roundUp(n));
+		logCall(FUZZ_OS_UNRESERVE, addrOf(v), n, 1);
+	}
+	oracle_linear_give_back(sys.want, addrOf(v), n);
+	return sys.brk->free(sys.brk, v, n);
+}
+
+static const char *brk_check(gomem_os *os) {
+	(void)os;
+	return sys.brk->check(sys.brk);
+}
+
+static void endBreak(void) {
+	if (sys.brk != NULL) {
+		sys.brk->destroy(sys.brk);
+		oracle_linear_free(sys.want);
+		sys.brk = NULL;
+		sys.want = NULL;
+	}
+}
+
+static void beginBreak(void) {
+	sys.linear = (memLinear){
+		.name = "fuzz",
+		.physPageSize = sys.cfg.physPageSize,
+		.start = FUZZ_OS_LINEAR,
+		.brk = FUZZ_OS_LINEAR,
+		.grow = linear_grow,
+		.destroy = linear_destroy,
+	};
+	sys.brk = sys.cfg.sbrk(&sys.linear);
+	if (sys.brk == NULL) {
+		die("fuzz_os: no memory from a break");
+	}
+	sys.want = oracle_linear_new(FUZZ_OS_LINEAR, FUZZ_OS_LINEAR_END, sys.cfg.physPageSize);
+	sys.os = *sys.brk;
+	sys.os.alloc = brk_alloc;
+	sys.os.reserve = brk_reserve;
+	sys.os.reserveAligned = brk_reserveAligned;
+	sys.os.map = brk_map;
+	sys.os.used = brk_used;
+	sys.os.unused = brk_unused;
+	sys.os.fault = brk_fault;
+	sys.os.free = brk_free;
+	sys.os.check = brk_check;
+	sys.os.destroy = NULL;
+}
+
+uint64_t fuzz_os_break(void) { return oracle_linear_break(sys.want); }
+
 gomem_os *fuzz_os_begin(const fuzz_os_config *cfg) {
 	mapOnce();
+	endBreak();
 	clearMeta();
 	sys.cfg = cfg != NULL ? *cfg : (fuzz_os_config){0};
 	if (sys.cfg.highest == 0) {
@@ -440,6 +616,9 @@ gomem_os *fuzz_os_begin(const fuzz_os_config *cfg) {
 		.noHugePage = os_hugePage,
 		.hugePageCollapse = os_collapse,
 	};
+	if (sys.cfg.sbrk != NULL) {
+		beginBreak();
+	}
 	return &sys.os;
 }
 
@@ -456,6 +635,9 @@ void fuzz_os_move(uint64_t n, uint64_t more) {
 }
 
 uint64_t fuzz_os_held(void) {
+	if (sys.want != NULL) {
+		return oracle_linear_used(sys.want);
+	}
 	uint64_t sum = sys.metaHeld;
 	for (unsigned i = 0; i < sys.nheap; i++) {
 		sum += sys.heap[i].hi - sys.heap[i].lo;

@@ -4,6 +4,9 @@
 // pages back. A call can be made to fail, a reservation to be granted elsewhere. What is asked for heap memory is logged, so that a model
 // can be asked for the same.
 //
+// It can also be one of those where memory comes from a break: then gomem/mem_sbrk.c serves, over a linear memory of this file, and each
+// place that it gives, of metadata as well, is compared with oracle/linear.c.
+//
 // Invariants: memory given out is zero; a range is in one of the states of mem.h, kept by the heap's own map in checked heaps; heap memory
 // that no heap has made Ready faults, or is forbidden to sanitizers (gomem/poison.h), before begin and after it alike.
 #ifndef GOMEM_FUZZ_OS_H
@@ -18,7 +21,13 @@ typedef struct fuzz_os_config {
 	bool backed;                // heap memory can be touched; then hints are granted only near FUZZ_OS_BASE
 	bool unusedKeepsContents;
 	uint64_t lowest, highest; // unbacked: addresses that reservations can have; 0, 0: 47 bits
+	// Not NULL: memory comes from a break, all of it is backed, and what was unused keeps its contents. The target gives mem_sbrk_new of its own
+	// variant of the library.
+	gomem_os *(*sbrk)(memLinear *m);
 } fuzz_os_config;
+
+// Where linear memory lies: low, for layouts of 32-bit addresses. AddressSanitizer leaves to programs what is below 2 GiB.
+static const uint64_t FUZZ_OS_LINEAR = 0x10000000, FUZZ_OS_LINEAR_END = 0x70000000;
 
 // With a random seed whose upper 20 bits are these, the heap's first hints lie where fuzz_os can back them: from FUZZ_OS_BASE +
 // 0x20000000 on. MemorySanitizer leaves to programs only what lies below 2^40 of the addresses that Go asks for.
@@ -32,6 +41,7 @@ void fuzz_os_fail(uint64_t n, uint64_t more);
 // The n-th reservation of heap memory from now on is granted elsewhere (1: the next; 0: none), and so are the `more` after it.
 void fuzz_os_move(uint64_t n, uint64_t more);
 uint64_t fuzz_os_failed(void); // calls that failed since begin
+uint64_t fuzz_os_break(void);  // where the break should be
 uint64_t fuzz_os_held(void);   // bytes that were given out and not given back: 0 when a heap is gone
 
 // What the heap asked for its own memory (not for metadata), in order.
@@ -41,11 +51,12 @@ typedef enum fuzz_os_kind {
 	FUZZ_OS_MAP,
 	FUZZ_OS_USED,
 	FUZZ_OS_UNUSED,
-	FUZZ_OS_FAULT
+	FUZZ_OS_FAULT,
+	FUZZ_OS_RESERVE_ALIGNED
 } fuzz_os_kind;
 typedef struct fuzz_os_call {
 	fuzz_os_kind kind;
-	uint64_t addr, n; // reserve: the hint
+	uint64_t addr, n; // reserve: the hint; aligned: the alignment
 	uint64_t got;     // reserve: the address granted, 0: none; the others: 1 done, 0 refused
 	unsigned caller;
 } fuzz_os_call;

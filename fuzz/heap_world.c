@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "fuzz/fuzz_heap.h"
+#include "fuzz/layouts.h"
 
 // ---- types: of 1 to 12 words, each with a pattern of pointers of its own
 
@@ -102,6 +103,7 @@ void world_oracle_steps(world *w, void (*step)(void *ctx, oracle_step step), voi
 
 static const fuzz_os_kind osKinds[] = {
 	[ORACLE_OS_RESERVE] = FUZZ_OS_RESERVE,
+	[ORACLE_OS_RESERVE_ALIGNED] = FUZZ_OS_RESERVE_ALIGNED,
 	[ORACLE_OS_RELEASE] = FUZZ_OS_UNRESERVE,
 	[ORACLE_OS_MAP] = FUZZ_OS_MAP,
 	[ORACLE_OS_USED] = FUZZ_OS_USED,
@@ -239,9 +241,10 @@ static void begin_oracle(world *w, uint64_t flags, uint64_t seed, const gomem_os
 		.revive_ctx = w,
 		.seed = seed,
 		.no_randomized_base = (flags & WORLD_NO_RANDOM_BASE) != 0 || !w->layout.randomizeHeapBase,
+		.sbrk = (flags & WORLD_SBRK) != 0,
 		.no_green_tea = (flags & WORLD_NO_GREEN_TEA) != 0,
 		.freegc = (flags & WORLD_FREEGC) != 0,
-		.unused_keeps_contents = (flags & WORLD_KEEPS_CONTENTS) != 0,
+		.unused_keeps_contents = (flags & (WORLD_KEEPS_CONTENTS | WORLD_SBRK)) != 0,
 		.arena_bytes = w->layout.heapArenaBytes,
 		.phys_page = os->physPageSize,
 		.phys_huge_page = os->physHugePageSize,
@@ -259,8 +262,14 @@ static gomem_layout small_arenas(void) {
 	return L;
 }
 
-// flags_of makes sense of the flags: without a random base the heap begins where nothing real can stand.
+// flags_of makes sense of the flags: without a random base the heap begins where nothing real can stand. But memory from a break is real, and
+// what it holds stays.
 static uint64_t flags_of(uint64_t flags) {
+	// A byte has no bit left: 128 and 4 together ask for a break.
+	const uint64_t fromBreak = WORLD_FREEGC | WORLD_NO_RANDOM_BASE;
+	if ((flags & WORLD_UNBACKED) == 0 && (flags & fromBreak) == fromBreak) {
+		flags |= WORLD_SBRK;
+	}
 	return (flags & WORLD_UNBACKED) != 0 ? flags : flags & ~(uint64_t)WORLD_NO_RANDOM_BASE;
 }
 
@@ -297,6 +306,7 @@ static void *begin(const uint64_t *config, uint64_t flags, uint64_t phys, const 
 		.physHugePageSize = (flags & WORLD_HUGE_PAGES) != 0 ? 2 << 20 : 0,
 		.backed = w->backed,
 		.unusedKeepsContents = (flags & WORLD_KEEPS_CONTENTS) != 0,
+		.sbrk = (flags & WORLD_SBRK) != 0 ? mem_sbrk_new : NULL,
 	};
 	if (!w->backed) {
 		limit_addresses(&w->layout, &system);
@@ -336,11 +346,17 @@ static void *begin(const uint64_t *config, uint64_t flags, uint64_t phys, const 
 	return w;
 }
 
+static gomem_layout layout_of(uint64_t flags) {
+	if ((flags & WORLD_SBRK) != 0) {
+		return fuzz_low_layout();
+	}
+	return (flags & WORLD_SMALL_ARENAS) != 0 ? small_arenas() : layout_linux_amd64_go126;
+}
+
 void *world_begin(const uint64_t *config) {
 	const uint64_t flags = flags_of(config[1]);
-	const gomem_layout small = small_arenas();
-	return begin(
-		config, flags, physPages[config[2]], (flags & WORLD_SMALL_ARENAS) != 0 ? &small : &layout_linux_amd64_go126);
+	const gomem_layout L = layout_of(flags);
+	return begin(config, flags, physPages[config[2]], &L);
 }
 
 void *world_begin_on(const uint64_t *config, const gomem_layout *L) {

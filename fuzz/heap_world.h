@@ -93,6 +93,7 @@ enum {
 	WORLD_HUGE_PAGES = 32,
 	WORLD_SAMPLES = 64,
 	WORLD_FREEGC = 128,
+	WORLD_SBRK = 256, // memory comes from a break: WORLD_FREEGC and WORLD_NO_RANDOM_BASE, without WORLD_UNBACKED
 };
 
 void *world_begin(const uint64_t *config);

@@ -33,7 +33,6 @@ static bool envInit(gomem_heap *h, const gomem_config *cfg) {
 	env->throwHook = cfg->throw_hook;
 	env->throwCtx = cfg->throw_ctx;
 	env->greenTea = L->greenTea && !cfg->no_greentea;
-	env->randomizeHeapBase = L->randomizeHeapBase && !cfg->no_randomized_base;
 	h->runtimeFreegc = cfg->runtime_freegc;
 	h->invalidptr = !cfg->no_invalidptr;
 	gcWork_init(&h->gcw);
@@ -46,6 +45,7 @@ static bool envInit(gomem_heap *h, const gomem_config *cfg) {
 		errno = EINVAL;
 		return false;
 	}
+	env->randomizeHeapBase = L->randomizeHeapBase && !cfg->no_randomized_base && !os_isSbrkPlatform(env->os);
 	env->backed = env->os->backed;
 	env->needZeroAfterSysUnused = env->os->unusedKeepsContents;
 	env->physPageSize = env->os->physPageSize;

@@ -110,7 +110,13 @@ bool mallocinit(mheap *h) {
 	}
 	fixalloc_init(env, &h->cachealloc, sizeof(mcache), NULL, NULL, &h->stats.mcache_sys);
 	h->mcache0 = allocmcache(h);
-	return h->mcache0 != NULL && (reservesArena(layout_get(env)) ? reserveArena(h) : makeArenaHints(h));
+	if (h->mcache0 == NULL) {
+		return false;
+	}
+	if (os_isSbrkPlatform(env->os)) {
+		return true; // a break rises where it is: nothing to hint at
+	}
+	return reservesArena(layout_get(env)) ? reserveArena(h) : makeArenaHints(h);
 }
 
 // ---- sampling

@@ -122,6 +122,17 @@ static void setState(gomem_env *env, const void *v, uintptr_t n, memState s) {
 	}
 }
 
+// checkOS throws if the system's own invariants do not hold (Go: memCheck with memDebug).
+static void checkOS(gomem_env *env) {
+	if (env->states == NULL || env->os->check == NULL) {
+		return;
+	}
+	const char *bad = env->os->check(env->os);
+	if (bad != NULL) {
+		gomem_throw(env, bad);
+	}
+}
+
 static void addMappedReady(gomem_env *env, int64_t n) {
 	atomic_fetch_add_explicit(&env->stats->mappedReady, n, memory_order_relaxed);
 }
@@ -142,6 +153,7 @@ void *sysAlloc(gomem_env *env, uintptr_t n, sysMemStat *stat) {
 		errno = ENOMEM;
 		return NULL;
 	}
+	checkOS(env);
 	checkCall(env, MEM_SYSALLOC, p, n);
 	setState(env, p, n, MEM_READY);
 	return p;
@@ -198,6 +210,7 @@ bool sysHugePageCollapse(gomem_env *env, void *v, uintptr_t n) {
 static void osFree(gomem_env *env, void *v, uintptr_t n) {
 	setState(env, v, n, MEM_NONE);
 	env->os->free(env->os, v, n);
+	checkOS(env);
 }
 
 void sysFree(gomem_env *env, void *v, uintptr_t n, sysMemStat *stat) {
@@ -220,15 +233,19 @@ void sysFault(gomem_env *env, void *v, uintptr_t n) {
 	setState(env, v, n, MEM_RESERVED);
 }
 
-void *sysReserve(gomem_env *env, void *hint, uintptr_t n, memUse use) {
-	void *p = env->os->reserve(env->os, hint, n, use);
+static void *reserved(gomem_env *env, void *p, uintptr_t n) {
 	if (p == NULL) {
 		errno = ENOMEM;
 		return NULL;
 	}
+	checkOS(env);
 	checkCall(env, MEM_SYSRESERVE, p, n);
 	setState(env, p, n, MEM_RESERVED);
 	return p;
+}
+
+void *sysReserve(gomem_env *env, void *hint, uintptr_t n, memUse use) {
+	return reserved(env, env->os->reserve(env->os, hint, n, use), n);
 }
 
 void sysUnreserve(gomem_env *env, void *v, uintptr_t n) {
@@ -252,17 +269,30 @@ static void *reserveTrimmed(
 	return p + head;
 }
 
+// reserveFromBreak asks for an aligned place as such: what lies before it goes to the break's free list.
+static void *reserveFromBreak(gomem_env *env, void *hint, uintptr_t n, uintptr_t align, uintptr_t *size, memUse use) {
+	if (hint != NULL) {
+		gomem_throw(env, "unexpected heap arena hint on sbrk platform");
+	}
+	void *v = reserved(env, env->os->reserveAligned(env->os, n, align, use), n);
+	*size = v != NULL ? n : 0;
+	return v;
+}
+
 // On Windows somebody else may take the address space between two calls: Go gives up after 100 tries.
 enum { maxReserveRetries = 100 };
 
-// DEVIATION(D19): on platforms with a break Go takes memory up to the next multiple of align and keeps what lies before for itself; here the
-// OS layer is asked for more, as on other platforms, and gets both ends back.
+// DEVIATION(D19): with the layout of a platform that has a break, but on an OS layer that has none, more is asked for, as on other platforms, and
+// both ends are given back.
 void *sysReserveAligned(gomem_env *env, void *hint, uintptr_t n, uintptr_t align, uintptr_t *size, memUse use) {
 	const layoutReserve how = layout_get(env)->reserve;
 	*size = 0;
 	if (layout_uintptr(layout_get(env), n + align) < n) {
 		errno = ENOMEM;
 		return NULL;
+	}
+	if (os_isSbrkPlatform(env->os)) {
+		return reserveFromBreak(env, hint, n, align, size, use);
 	}
 	for (int retries = 0; retries < maxReserveRetries; retries++) {
 		unsigned char *p = sysReserve(env, hint, n + align, use);

@@ -49,16 +49,22 @@ struct gomem_os {
 	bool unusedKeepsContents;   // pages that were unused may still hold what they held (MADV_FREE)
 	void *(*alloc)(gomem_os *os, uintptr_t n);                           // None -> Ready, zeroed, anywhere
 	void *(*reserve)(gomem_os *os, void *hint, uintptr_t n, memUse use); // None -> Reserved; may return another address
-	bool (*map)(gomem_os *os, void *v, uintptr_t n);                     // Reserved -> Prepared
-	bool (*used)(gomem_os *os, void *v, uintptr_t n);                    // Prepared -> Ready
-	bool (*unused)(gomem_os *os, void *v, uintptr_t n);                  // Ready -> Prepared
-	bool (*fault)(gomem_os *os, void *v, uintptr_t n);                   // Ready or Prepared -> Reserved
-	bool (*free)(gomem_os *os, void *v, uintptr_t n);                    // any -> None
+	// None -> Reserved at a multiple of align, only where memory grows at one end (os_isSbrkPlatform). NULL elsewhere: reserve serves.
+	void *(*reserveAligned)(gomem_os *os, uintptr_t n, uintptr_t align, memUse use);
+	bool (*map)(gomem_os *os, void *v, uintptr_t n);    // Reserved -> Prepared
+	bool (*used)(gomem_os *os, void *v, uintptr_t n);   // Prepared -> Ready
+	bool (*unused)(gomem_os *os, void *v, uintptr_t n); // Ready -> Prepared
+	bool (*fault)(gomem_os *os, void *v, uintptr_t n);  // Ready or Prepared -> Reserved
+	bool (*free)(gomem_os *os, void *v, uintptr_t n);   // any -> None
 	void (*hugePage)(gomem_os *os, void *v, uintptr_t n);
 	void (*noHugePage)(gomem_os *os, void *v, uintptr_t n);
 	bool (*hugePageCollapse)(gomem_os *os, void *v, uintptr_t n);
-	void (*destroy)(gomem_os *os); // may be NULL
+	const char *(*check)(gomem_os *os); // NULL, or which of its own invariants does not hold; may be NULL
+	void (*destroy)(gomem_os *os);      // may be NULL
 };
+
+// os_isSbrkPlatform (Go: isSbrkPlatform): memory is what lies below a break that only rises. A heap there has no hints: nobody can choose places.
+static inline bool os_isSbrkPlatform(const gomem_os *os) { return os->reserveAligned != NULL; }
 
 // sysAlloc obtains n bytes of zeroed memory, Ready, counted in stat. NULL if the OS has none. Rounded up to physical pages by the OS only.
 void *sysAlloc(gomem_env *env, uintptr_t n, sysMemStat *stat);
@@ -108,5 +114,37 @@ uint64_t mem_sim_bytes(const gomem_os *os, memUse use, memState s);
 uint64_t mem_sim_calls(const gomem_os *os);
 // A reserved range is refused from now on, as if somebody else had it.
 bool mem_sim_occupy(gomem_os *os, uintptr_t addr, uintptr_t n);
+
+// A linear memory: addresses from start on, of which those below the system's break can be used. The break only rises.
+// What it gives is zero.
+typedef struct memLinear memLinear;
+struct memLinear {
+	const char *name;
+	uintptr_t physPageSize;
+	uintptr_t start;                           // Go: the end of the program's data
+	uintptr_t brk;                             // the system's break, >= start
+	bool (*grow)(memLinear *m, uintptr_t brk); // raises the break. false: errno, and why stands in refusal
+	void (*destroy)(memLinear *m);
+	char refusal[160]; // why the last growth that was refused was; empty: none was
+};
+
+// mem_linear.c: a simulated linear memory, which is real memory at any place, and the process's own break.
+typedef struct memLinearConfig {
+	uintptr_t physPageSize; // 0: 4096. WebAssembly has 65536
+	uintptr_t start;        // 0: where there is room
+	uintptr_t limit;        // bytes that it can have; 0: 16 GiB
+	uintptr_t initial;      // bytes that it has from the beginning
+	uint64_t failNth;       // the n-th growth is refused (0 = never)
+} memLinearConfig;
+memLinear *memLinear_sim(const memLinearConfig *cfg);
+// memLinear_process takes the process's break (sbrk(2)) until it is destroyed. NULL and errno EBUSY: somebody has it. Nobody else may move the
+// break meanwhile: the next growth is refused then. malloc of glibc moves it, unless mallopt(M_MMAP_THRESHOLD, 0) says otherwise.
+memLinear *memLinear_process(void);
+
+// mem_sbrk.c: memory from a break, as on Plan 9 and WebAssembly, whose owner m becomes. NULL m gives NULL.
+gomem_os *mem_sbrk_new(memLinear *m);
+uintptr_t mem_sbrk_bloc(const gomem_os *os);      // the break as the heap sees it: the memory that it uses ends here
+const char *mem_sbrk_refusal(const gomem_os *os); // why memory was last refused; empty: it never was
+const char *mem_sbrk_checkContents(const gomem_os *os); // the system's own check, and: free memory is zero. Slow
 
 #endif

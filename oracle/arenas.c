@@ -7,6 +7,7 @@
 //            With 32-bit words: 512, 256 or 128 MiB, whatever the OS grants, of the space behind the program, and a hint behind that
 //   reserve  whole arenas of what was reserved at the start, else at the first hint; a hint that the OS does not grant, or behind which there are
 //            no addresses, is dropped. Without hints: anywhere, aligned, and new hints stand below and above that place
+//   break    where memory comes from a break there are no hints at first, nothing random, and an aligned place is asked for as such
 //   grow     whole chunks, from the current arena; what is left of an arena that is not continued becomes pages as well
 //   first    the first growth skips a random number of chunks, unless what is asked for would not fit, and a random number of pages
 //   pages    fewer than 16 come from the P's own, which are filled when they are used up; else the first run that fits
@@ -58,6 +59,11 @@ static void reserve_one(oracle *o) {
 
 void oracle_place_heap(oracle *o) {
 	const oracle_platform *p = &o->platform;
+	if (o->cfg.sbrk) {
+		o->seed = o->cfg.seed;
+		o->cfg.no_randomized_base = true;
+		return;
+	}
 	if (p->one_arena) {
 		reserve_one(o);
 		return;
@@ -139,7 +145,8 @@ static uint64_t reserve_aligned(oracle *o, uint64_t at, uint64_t *n) {
 }
 
 static uint64_t reserve_anywhere(oracle *o, uint64_t *n) {
-	const uint64_t addr = reserve_aligned(o, 0, n);
+	const uint64_t addr =
+		o->cfg.sbrk ? os_call(o, ORACLE_OS_RESERVE_ALIGNED, o->cfg.arena_bytes, *n) : reserve_aligned(o, 0, n);
 	if (addr != 0) {
 		add_hint(o, addr, true);
 		add_hint(o, addr + *n, false);

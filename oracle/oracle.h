@@ -22,10 +22,11 @@ typedef struct oracle oracle;
 // What is asked of the operating system, for heap memory only.
 typedef enum oracle_os_call {
 	ORACLE_OS_RESERVE, // n bytes of address space, at addr if that is not 0 and free; gives the address, 0: none
-	ORACLE_OS_RELEASE, // [addr, addr + n) is not wanted any more
-	ORACLE_OS_MAP,     // reserved memory will be used
-	ORACLE_OS_USED,    // memory that may have been given back is used from now on
-	ORACLE_OS_UNUSED,  // memory is given back; it reads as zero when it is used again
+	ORACLE_OS_RESERVE_ALIGNED, // the same, anywhere, at a multiple of addr: asked only where memory comes from a break
+	ORACLE_OS_RELEASE,         // [addr, addr + n) is not wanted any more
+	ORACLE_OS_MAP,             // reserved memory will be used
+	ORACLE_OS_USED,            // memory that may have been given back is used from now on
+	ORACLE_OS_UNUSED,          // memory is given back; it reads as zero when it is used again
 } oracle_os_call;
 
 // Steps that Ps share: what comes before one of them may be in another order than Ps began.
@@ -68,6 +69,7 @@ typedef struct oracle_config {
 	const oracle_platform *platform;
 	uint64_t seed;              // 64 bits that place the heap
 	bool no_randomized_base;    // the heap begins at 0xc000000000
+	bool sbrk;                  // memory comes from a break: nobody can choose places, the base is not randomized
 	bool no_green_tea;          // no marks inside of spans
 	bool freegc;                // objects can be given back
 	bool unused_keeps_contents; // memory that was given back may come back as it was

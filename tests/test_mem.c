@@ -1,10 +1,11 @@
-// test_mem.c: the four states of memory: every call in every state, on Linux and on the simulated system; accounting;
-// failures.
+// test_mem.c: the four states of memory: every call in every state, on Linux, on the simulated system and on breaks, simulated and the
+// process's own; accounting; failures. Tests of breaks alone: test_sbrk.c.
 //
 // Witness: the prose of Go's mem.go, written down once more as a table of words.
 #include "memtest.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -88,8 +89,8 @@ static void doCall(void *arg) {
 	case MEM_SYSFREE:
 		sysFree(env, c->v, page, stat);
 		break;
-	case MEM_SYSRESERVE:
-		c->got = sysReserve(env, c->v, page, MEM_HEAP);
+	case MEM_SYSRESERVE: // at a break places cannot be chosen
+		c->got = sysReserve(env, os_isSbrkPlatform(env->os) ? NULL : c->v, page, MEM_HEAP);
 		break;
 	case MEM_SYSUNRESERVE:
 		sysUnreserve(env, c->v, page);
@@ -160,6 +161,7 @@ static void checkCell(memFix *f, memCall call, memState s, bool sim) {
 	if (grants && s != MEM_NONE) {
 		l.os.alloc = liar_alloc;
 		l.os.reserve = liar_reserve;
+		l.os.check = NULL;
 		f->env.os = &l.os;
 	}
 	unsigned want = wantState(call, s);
@@ -209,11 +211,20 @@ static void TestEveryCellSimBacked(void **state) {
 	checkAllCells(newSim((memSimConfig){.backed = true}), true);
 }
 
-// An illegal call in the middle of a range is found, and nothing of the range has changed.
-static void TestIllegalInTheMiddle(void **state) {
+static gomem_os *newSbrk(memLinearConfig cfg) { return mem_sbrk_new(memLinear_sim(&cfg)); }
+static gomem_os *newProcessBreak(void) { return mem_sbrk_new(memLinear_process()); }
+
+static void TestEveryCellSbrk(void **state) {
 	(void)state;
+	checkAllCells(newSbrk((memLinearConfig){0}), false);
+	checkAllCells(newSbrk((memLinearConfig){.physPageSize = 64 * KiB}), false);
+	checkAllCells(newProcessBreak(), false);
+}
+
+// An illegal call in the middle of a range is found, and nothing of the range has changed.
+static void checkIllegalInTheMiddle(gomem_os *os) {
 	memFix f;
-	memFix_initSim(&f, (memSimConfig){0});
+	memFix_init(&f, os);
 	unsigned char *v = sysReserve(&f.env, NULL, 3 * page, MEM_HEAP);
 	assert_true(sysMap(&f.env, v, 3 * page, &f.stats.heapReleased));
 	assert_true(sysUsed(&f.env, v, page / 2, page / 2));
@@ -228,8 +239,14 @@ static void TestIllegalInTheMiddle(void **state) {
 	memFix_done(&f);
 }
 
-static void TestUnaligned(void **state) {
+static void TestIllegalInTheMiddle(void **state) {
 	(void)state;
+	checkIllegalInTheMiddle(newSim((memSimConfig){0}));
+	checkIllegalInTheMiddle(newSbrk((memLinearConfig){0}));
+	checkIllegalInTheMiddle(newProcessBreak());
+}
+
+static void checkUnaligned(gomem_os *os) {
 	static const struct {
 		memCall call;
 		const char *msg;
@@ -239,7 +256,7 @@ static void TestUnaligned(void **state) {
 		{MEM_SYSHUGEPAGECOLLAPSE, "unaligned sysHugePageCollapseOS"},
 	};
 	memFix f;
-	memFix_initSim(&f, (memSimConfig){0});
+	memFix_init(&f, os);
 	unsigned char *v = inState(&f, MEM_READY);
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
 		cell c = {.f = &f, .call = cases[i].call, .v = v + 8};
@@ -247,6 +264,13 @@ static void TestUnaligned(void **state) {
 		assert_string_equal(f.msg, cases[i].msg);
 	}
 	memFix_done(&f);
+}
+
+static void TestUnaligned(void **state) {
+	(void)state;
+	checkUnaligned(newSim((memSimConfig){0}));
+	checkUnaligned(newSbrk((memLinearConfig){0}));
+	checkUnaligned(newProcessBreak());
 }
 
 // ---- accounting
@@ -300,6 +324,8 @@ static void TestAccounting(void **state) {
 	checkAccounting(mem_linux_new());
 	checkAccounting(newSim((memSimConfig){0}));
 	checkAccounting(newSim((memSimConfig){.backed = true}));
+	checkAccounting(newSbrk((memLinearConfig){0}));
+	checkAccounting(newProcessBreak());
 }
 
 // runAll makes one of each call that can fail and stops at the first that does; returns how many succeeded.
@@ -339,10 +365,10 @@ static void TestOutOfMemory(void **state) {
 	}
 }
 
-static void TestOutOfMemoryLinux(void **state) {
-	(void)state;
+// More than any system has.
+static void checkTooMuch(gomem_os *os) {
 	memFix f;
-	memFix_init(&f, mem_linux_new());
+	memFix_init(&f, os);
 	uintptr_t size;
 	errno = 0;
 	assert_null(sysAlloc(&f.env, (uintptr_t)1 << 56, &f.stats.other_sys));
@@ -353,6 +379,13 @@ static void TestOutOfMemoryLinux(void **state) {
 	assert_int_equal(sysMemStat_load(&f.stats.other_sys), 0);
 	assert_int_equal(memFix_mappedReady(&f), 0);
 	memFix_done(&f);
+}
+
+static void TestTooMuch(void **state) {
+	(void)state;
+	checkTooMuch(mem_linux_new());
+	checkTooMuch(newSbrk((memLinearConfig){0}));
+	checkTooMuch(newProcessBreak());
 }
 
 // ---- aligned reservations
@@ -388,6 +421,8 @@ static void TestReserveAligned(void **state) {
 	checkAligned(newSim((memSimConfig){.backed = true}), NULL, true);
 	checkAligned(newSim((memSimConfig){0}), (void *)(uintptr_t)0xc000000000, true);
 	checkAligned(newSim((memSimConfig){.moveNth = 1}), (void *)(uintptr_t)0xc000000000, true);
+	checkAligned(newSbrk((memLinearConfig){0}), NULL, false);
+	checkAligned(newProcessBreak(), NULL, false);
 }
 
 // ---- Linux
@@ -405,30 +440,34 @@ static bool readable(const void *p) {
 	return ok;
 }
 
+// At a break all memory is mapped, and what is unused or faults keeps what it holds until it is freed: as Go's mem_sbrk.go has it.
 static void checkRealMemory(gomem_os *os) {
 	memFix f;
 	memFix_init(&f, os);
+	const bool mapped = os_isSbrkPlatform(os);
+	const int kept = mapped ? 7 : 0;
 	unsigned char *v = sysReserve(&f.env, NULL, 2 * page, MEM_HEAP);
-	assert_false(readable(v));
+	assert_int_equal(readable(v), mapped);
 	assert_true(sysMap(&f.env, v, page, &f.stats.heapReleased));
 	assert_true(sysUsed(&f.env, v, page, page));
-	assert_false(readable(v + page));
+	assert_int_equal(readable(v + page), mapped);
 	for (unsigned i = 0; i < page; i++) {
 		assert_int_equal(v[i], 0);
 	}
 	memset(v, 7, page);
 	sysUnused(&f.env, v, page / 2);
 	assert_true(sysUsed(&f.env, v, page / 2, page / 2));
-	assert_int_equal(v[0], 0);
-	assert_int_equal(v[page / 2 - 1], 0);
+	assert_int_equal(v[0], kept);
+	assert_int_equal(v[page / 2 - 1], kept);
 	assert_int_equal(v[page / 2], 7);
 	sysFault(&f.env, v, page);
-	assert_false(readable(v));
+	assert_true(mapped || !readable(v)); // where it is, it is forbidden to sanitizers
 	assert_true(sysMap(&f.env, v, page, &f.stats.heapReleased));
 	assert_true(sysUsed(&f.env, v, page, page));
-	assert_int_equal(v[page / 2], 0);
+	assert_int_equal(v[page / 2], kept);
 	sysFree(&f.env, v, 2 * page, &f.stats.heapReleased);
-	assert_false(readable(v));
+	assert_int_equal(readable(v), mapped);
+	assert_true(!mapped || (v[0] == 0 && v[page / 2] == 0 && v[page - 1] == 0));
 	unsigned char *m = sysAlloc(&f.env, 100, &f.stats.other_sys);
 	assert_int_equal(m[99], 0);
 	memset(m, 1, 100);
@@ -440,6 +479,8 @@ static void TestRealMemory(void **state) {
 	(void)state;
 	checkRealMemory(mem_linux_new());
 	checkRealMemory(newSim((memSimConfig){.backed = true}));
+	checkRealMemory(newSbrk((memLinearConfig){0}));
+	checkRealMemory(newProcessBreak());
 }
 
 static void TestLinuxPageSizes(void **state) {
@@ -629,16 +670,18 @@ static void TestSimScattered(void **state) {
 }
 
 int main(void) {
+	mallopt(M_MMAP_THRESHOLD, 0); // the process's break is the tests'
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(TestTransitionTable),
 		cmocka_unit_test(TestEveryCellLinux),
 		cmocka_unit_test(TestEveryCellSim),
 		cmocka_unit_test(TestEveryCellSimBacked),
+		cmocka_unit_test(TestEveryCellSbrk),
 		cmocka_unit_test(TestIllegalInTheMiddle),
 		cmocka_unit_test(TestUnaligned),
 		cmocka_unit_test(TestAccounting),
 		cmocka_unit_test(TestOutOfMemory),
-		cmocka_unit_test(TestOutOfMemoryLinux),
+		cmocka_unit_test(TestTooMuch),
 		cmocka_unit_test(TestReserveAligned),
 		cmocka_unit_test(TestRealMemory),
 		cmocka_unit_test(TestLinuxPageSizes),

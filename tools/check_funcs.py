@@ -20,8 +20,9 @@ import goroot  # noqa: E402
 
 FILES = [
     "malloc", "mheap", "mcentral", "mcache", "mgcsweep", "mpagealloc", "mpagealloc_64bit", "mpallocbits", "mpagecache",
-    "mgcscavenge", "mgcpacer", "mspanset", "mfixalloc", "mranges", "mem", "mem_linux", "lfstack", "stack", "msize", "mbitmap",
-    "mgcmark", "mgcmark_greenteagc", "_mkmalloc/mksizeclasses",
+    "mgcscavenge", "mgcpacer", "mspanset", "mfixalloc", "mranges", "mem", "mem_linux", "mem_sbrk", "mem_wasm",
+    "mem_plan9", "lfstack", "stack", "msize", "mbitmap", "mgcmark",
+    "mgcmark_greenteagc", "_mkmalloc/mksizeclasses",
 ]
 
 
