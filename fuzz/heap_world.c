@@ -348,7 +348,7 @@ static void *begin(const uint64_t *config, uint64_t flags, uint64_t phys, const 
 
 static gomem_layout layout_of(uint64_t flags) {
 	if ((flags & WORLD_SBRK) != 0) {
-		return fuzz_low_layout();
+		return fuzz_platform("js/wasm");
 	}
 	return (flags & WORLD_SMALL_ARENAS) != 0 ? small_arenas() : layout_linux_amd64_go126;
 }
