@@ -32,6 +32,10 @@ GOMEM_UNCHECKED static inline uintptr_t heapMem_getWord(uintptr_t addr) {
 	memcpy(&v, (const void *)addr, sizeof(v));
 	return v;
 }
+// A pointer that the program may change meanwhile (gomem_write_barrier).
+GOMEM_UNCHECKED static inline uintptr_t heapMem_loadPointer(uintptr_t addr) {
+	return atomic_load_explicit((const _Atomic(uintptr_t) *)addr, memory_order_acquire);
+}
 GOMEM_UNCHECKED static inline void heapMem_putWord(uintptr_t addr, uintptr_t v) { memcpy((void *)addr, &v, sizeof(v)); }
 
 static inline uintptr_t heapMem_load(gomem_env *env, heapMemSide *side, uintptr_t addr) {

@@ -258,8 +258,8 @@ static inline slot takeSlot(mheap *h, gomem_p *p, mcache *c, spanClass spc) {
 // gcmarknewobject: objects are allocated black while marking is on.
 static __attribute__((noinline)) void gcmarknewobject(mheap *h, mspan *s, uintptr_t x) {
 	const uintptr_t objIndex = mspan_objIndex(s, x);
+	mspan_setScanned(&h->env, s, objIndex); // first: who sees the mark must not look inside
 	mspan_setMarked(h, s, objIndex);
-	mspan_setScanned(&h->env, s, objIndex);
 }
 
 // publish makes x visible to the collector: its contents first, then the fact that the slot is in use.
@@ -508,6 +508,7 @@ static inline uintptr_t mallocgcInline(
 	// What rounding up took is paid for as well.
 	if (unlikely(h->gcBlackenEnabled) && x != 0 && elemsize != 0 && p != NULL) {
 		p->gcAssistBytes -= (int64_t)(elemsize - size);
+		p->gcMarkedBytes += elemsize;
 	}
 	return x;
 }

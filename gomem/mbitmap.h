@@ -30,19 +30,22 @@ static inline uintptr_t spanHeapBitsRange(
 	return gcUsesSpanInlineMarkBits(env, elemsize) ? base - (uintptr_t)L->spanInlineMarkBitsSize : base;
 }
 
-// These four reach bitmaps inside the heap too.
+// These reach bitmaps inside the heap too. A collector that marks while the world runs reads what others write beside it.
 GOMEM_UNCHECKED static inline uint8_t loadBits8(const uint8_t *p) {
 	return atomic_load_explicit((const _Atomic(uint8_t) *)p, memory_order_relaxed);
 }
 GOMEM_UNCHECKED static inline uint64_t loadBits64(const uint8_t *p) {
-	uint64_t v;
-	memcpy(&v, p, sizeof(v));
-	return v;
+	return atomic_load_explicit((const _Atomic(uint64_t) *)(const void *)p, memory_order_acquire);
 }
-GOMEM_UNCHECKED static inline void storeBits64(uint8_t *p, uint64_t v) { memcpy(p, &v, sizeof(v)); }
+GOMEM_UNCHECKED static inline void storeBits64(uint8_t *p, uint64_t v) {
+	atomic_store_explicit((_Atomic(uint64_t) *)(void *)p, v, memory_order_relaxed);
+}
 
 GOMEM_UNCHECKED static inline void orBits8(uint8_t *p, uint8_t bits) {
-	atomic_fetch_or_explicit((_Atomic(uint8_t) *)p, bits, memory_order_relaxed);
+	atomic_fetch_or_explicit((_Atomic(uint8_t) *)p, bits, memory_order_acq_rel);
+}
+GOMEM_UNCHECKED static inline uint64_t orBits64(uint8_t *p, uint64_t bits) {
+	return atomic_fetch_or_explicit((_Atomic(uint64_t) *)(void *)p, bits, memory_order_acq_rel);
 }
 
 static inline uint64_t lowBits64(uintptr_t n) { return n >= 64 ? ~(uint64_t)0 : ((uint64_t)1 << n) - 1; }
@@ -137,9 +140,7 @@ static inline uint64_t inlineScans_set(const mheap *h, const mspan *s, uintptr_t
 	const gomem_layout *L = layout_get(&h->env);
 	uint8_t *const scans = inlineScans(L, mspan_base(s)) + first / 8;
 	const uint64_t marked = loadBits64(inlineMarks(L, mspan_base(s)) + first / 8) & lowBits64(s->nelems - first);
-	const uint64_t scanned = loadBits64(scans);
-	storeBits64(scans, scanned | marked);
-	return marked & ~scanned;
+	return marked & ~orBits64(scans, marked);
 }
 
 #endif

@@ -80,6 +80,10 @@ void scanblock(mheap *h, uintptr_t b, uintptr_t n, const uint8_t *ptrmask);
 void scanConservative(mheap *h, uintptr_t b, uintptr_t n);
 void gcDrain(mheap *h);     // scans until nothing is grey
 void gcMarkStart(mheap *h); // the mark phase begins: with the blocks that tiny objects will be put into
+// Marking while the world runs: the caller sees to it that one thread at a time calls these.
+int64_t gcDrainN(mheap *h, int64_t scanWork); // scans about so many bytes; returns how many, 0: nothing is grey
+bool gcHasWork(const mheap *h);
+void gcGreyRoots(mheap *h, const gomem_root *roots, size_t n);
 void gcMarkRoots(mheap *h, const gomem_root *roots, size_t n);                // see gomem_markroots
 void collectGarbage(mheap *h, gomem_p *p, const gomem_root *roots, size_t n); // see gomem_gc
 // mgcmark_check tests the invariants at the head of mgcmark.c, after gcDrain and before a sweep. Slow. NULL if all hold.

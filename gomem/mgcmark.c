@@ -108,7 +108,7 @@ static mspan *findObject(mheap *h, uintptr_t p, uintptr_t refBase, uintptr_t ref
 	}
 	*objIndex = mspan_objIndex(s, p);
 	// Go's gccheckmark=1. Without it the sweep finds the mark of a free slot.
-	if (h->env.states != NULL && mspan_isFree(s, *objIndex)) {
+	if (h->env.states != NULL && !h->gcw.concurrent && mspan_isFree(s, *objIndex)) {
 		badPointer(h, s, p, refBase, refOff, "free object");
 	}
 	return s;
@@ -179,7 +179,7 @@ static void scanMasked(mheap *h, uintptr_t b, uintptr_t n, const uint8_t *ptrmas
 		}
 		for (unsigned j = 0; j < 8 && i + ptrSize <= n; j++, bits >>= 1, i += ptrSize) {
 			if ((bits & 1) != 0) {
-				greyPointer(h, heapMem_getWord(b + i), base, b + i - base);
+				greyPointer(h, heapMem_loadPointer(b + i), base, b + i - base);
 			}
 		}
 	}
@@ -223,7 +223,7 @@ static void scanObjectSmall(mheap *h, const mspan *s, uintptr_t b) {
 	h->gcw.heapScanWork += bitLen64(bits) * ptrSize;
 	for (; bits != 0; bits &= bits - 1) {
 		const uintptr_t off = ctz64(bits) * ptrSize;
-		greyPointer(h, heapMem_getWord(b + off), b, off);
+		greyPointer(h, heapMem_loadPointer(b + off), b, off);
 	}
 }
 
@@ -302,6 +302,26 @@ static void drainQueues(mheap *h) {
 	}
 }
 
+int64_t gcDrainN(mheap *h, int64_t scanWork) {
+	gcWork *w = &h->gcw;
+	const uint64_t before = w->heapScanWork;
+	int64_t done = 0;
+	// An object counts a byte at least, so that one without pointers cannot hold the caller up.
+	for (int64_t n = 0; done + n < scanWork; n++) {
+		if (w->objs.n > 0) {
+			scanObject(h, gcQueue_getLast(&w->objs));
+		} else if (w->spans.n > 0) {
+			scanSpan(h, gcQueue_getFirst(&w->spans));
+		} else {
+			break;
+		}
+		done = (int64_t)(w->heapScanWork - before);
+	}
+	return done;
+}
+
+bool gcHasWork(const mheap *h) { return h->gcw.objs.n > 0 || h->gcw.spans.n > 0; }
+
 void gcDrain(mheap *h) {
 	gcWork *w = &h->gcw;
 	drainQueues(h);
@@ -357,6 +377,12 @@ static void markroot(mheap *h, const gomem_root *r) {
 	}
 }
 
+void gcGreyRoots(mheap *h, const gomem_root *roots, size_t n) {
+	for (size_t i = 0; i < n; i++) {
+		markroot(h, &roots[i]);
+	}
+}
+
 void gcMarkRoots(mheap *h, const gomem_root *roots, size_t n) {
 	if (!h->env.backed) {
 		gomem_throw(&h->env, "gcMarkRoots: the heap is addresses only");
@@ -367,9 +393,7 @@ void gcMarkRoots(mheap *h, const gomem_root *roots, size_t n) {
 	if (h->policy.reviveSpecial != NULL) {
 		markrootSpans(h);
 	}
-	for (size_t i = 0; i < n; i++) {
-		markroot(h, &roots[i]);
-	}
+	gcGreyRoots(h, roots, n);
 	gcDrain(h);
 }
 

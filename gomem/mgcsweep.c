@@ -276,7 +276,8 @@ void mspan_ensureSwept(mheap *h, gomem_p *p, mspan *s) {
 // ---- pacing of sweeping against allocation
 
 void deductSweepCredit(mheap *h, gomem_p *p, uintptr_t spanBytes, uintptr_t callerSweepPages) {
-	if (h->sweepPagesPerByte == 0) {
+	const double pagesPerByte = atomic_load_explicit(&h->sweepPagesPerByte, memory_order_relaxed);
+	if (pagesPerByte == 0) {
 		return;
 	}
 	for (;;) {
@@ -286,11 +287,11 @@ void deductSweepCredit(mheap *h, gomem_p *p, uintptr_t spanBytes, uintptr_t call
 		if (h->sweepHeapLiveBasis < live) {
 			newHeapLive += live - h->sweepHeapLiveBasis;
 		}
-		int64_t pagesTarget = (int64_t)(h->sweepPagesPerByte * (double)newHeapLive) - (int64_t)callerSweepPages;
+		int64_t pagesTarget = (int64_t)(pagesPerByte * (double)newHeapLive) - (int64_t)callerSweepPages;
 		bool basisMoved = false;
 		while (!basisMoved && pagesTarget > (int64_t)(atomic_load(&h->pagesSwept) - sweptBasis)) {
 			if (sweepone(h, p) == ~(uintptr_t)0) {
-				h->sweepPagesPerByte = 0;
+				atomic_store_explicit(&h->sweepPagesPerByte, 0, memory_order_relaxed);
 				return;
 			}
 			basisMoved = atomic_load(&h->pagesSweptBasis) != sweptBasis;

@@ -167,7 +167,8 @@ struct gomem_p {
 		mspan *buf[mspanCacheLen];
 	} mspancache;
 	heapStatsDelta stats;
-	int64_t gcAssistBytes; // credit of the code that runs on this P
+	int64_t gcAssistBytes;  // credit of the code that runs on this P
+	uint64_t gcMarkedBytes; // of slots that were taken on this P since marking began
 };
 
 // ---- work of the mark phase (layer 5, mgcmark.c)
@@ -180,6 +181,7 @@ typedef struct gcQueue {
 typedef struct gcWork {
 	gcQueue objs, spans;
 	bool overflowed;       // something is grey and in no queue
+	bool concurrent;       // the world runs while marking is on
 	uint64_t bytesMarked;  // by slots
 	uint64_t heapScanWork; // bytes that were looked at
 	char text[256];        // of a throw
@@ -201,7 +203,7 @@ struct gomem_heap {
 	_Atomic(uintptr_t) pagesInUse;
 	_Atomic(uint64_t) pagesSwept, pagesSweptBasis;
 	uint64_t sweepHeapLiveBasis;
-	double sweepPagesPerByte;
+	_Atomic(double) sweepPagesPerByte;
 	_Atomic(uint64_t) reclaimIndex;
 	_Atomic(uintptr_t) reclaimCredit;
 	_Atomic(uintptr_t) arenas[arenaL1Max]; // second level tables: _Atomic(heapArena *)[1 << arenaL2Bits]
