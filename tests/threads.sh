@@ -11,7 +11,7 @@ if ! clang -fsanitize=thread "$dir/probe.c" -o "$dir/probe" 2>/dev/null || ! "$d
 	echo "skipped: clang -fsanitize=thread does not work here"
 	exit 77
 fi
-tests="test_gomem test_mspanset test_mgcscavenge test_platform"
+tests="test_gomem test_mspanset test_mgcscavenge test_platform test_world"
 # shellcheck disable=SC2086
 if ! { cmake -S "$root" -B "$dir/build" --preset tsan && cmake --build "$dir/build" --target $tests; } >"$dir/log" 2>&1; then
 	tail -n 30 "$dir/log"
@@ -25,4 +25,12 @@ for test in $tests; do
 		exit 1
 	fi
 	echo "$test: $(grep -c '^\[       OK \]' "$dir/log") tests, no race"
+done
+if ! cmake --build "$dir/build" --target stress_world >"$dir/log" 2>&1; then
+	tail -n 30 "$dir/log"
+	exit 1
+fi
+for how in "--seconds 8" "--seconds 4 --threads 6 --seed 2" "--seconds 3 --stop --seed 3"; do
+	# shellcheck disable=SC2086
+	"$dir/build/lib/tests/stress_world" $how || exit 1
 done

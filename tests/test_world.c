@@ -1,0 +1,241 @@
+// Threads and what runs beside them (gomem/world.h): programs that lose an object without one half of the write barrier, the order of locks
+// and Ps, metrics, memory given back.
+#include <pthread.h>
+#include <sched.h>
+#include <unistd.h>
+
+#include "gomem/world.h"
+#include "tests/heaptest.h"
+
+enum { TRIES = 400, CHAIN = 20000 };
+
+typedef struct pair {
+	void *a, *b;
+} pair;
+static const uint8_t pairMask[] = {3};
+static const gomem_type pairType = {sizeof(pair), sizeof(pair), pairMask};
+
+typedef struct scene {
+	gomem_world *w;
+	gomem_thread *t;
+	pair *global;   // a root of all threads
+	void *local[2]; // roots of the thread of the test
+	_Atomic(bool) collected;
+} scene;
+
+static void scene_begin(scene *s, gomem_world_config cfg) {
+	static const uint8_t mask[] = {3};
+	static gomem_root globals[1], locals[1];
+	memset(s, 0, sizeof(*s));
+	globals[0] = (gomem_root){&s->global, sizeof(s->global), mask};
+	locals[0] = (gomem_root){s->local, sizeof(s->local), mask};
+	cfg.globals = globals;
+	cfg.nglobals = 1;
+	cfg.heap.checked = true;
+	cfg.gogc = cfg.gogc == 0 ? -1 : cfg.gogc;
+	cfg.procs = cfg.procs == 0 ? 2 : cfg.procs;
+	s->w = gomem_world_new(&cfg);
+	assert_non_null(s->w);
+	s->t = gomem_world_enter(s->w);
+	assert_non_null(s->t);
+	gomem_thread_roots(s->t, locals, 1);
+}
+
+static void scene_end(scene *s) {
+	gomem_stopTheWorld(s->t);
+	const char *bad = gomem_world_check(s->w);
+	gomem_startTheWorld(s->t);
+	gomem_world_leave(s->t);
+	gomem_world_destroy(s->w);
+	assert_null(bad);
+}
+
+static bool isLost(scene *s, uintptr_t x) {
+	mspan *sp = spanOfHeap(gomem_world_heap(s->w), x);
+	return sp == NULL || mspan_isFree(sp, mspan_objIndex(sp, x));
+}
+
+static void *collect(void *arg) {
+	scene *s = arg;
+	gomem_thread *t = gomem_world_enter(s->w);
+	gomem_world_gc(t);
+	gomem_world_leave(t);
+	atomic_store(&s->collected, true);
+	return NULL;
+}
+
+// begin_marking returns when marking is on, or was while this thread stood still; another thread collects.
+static pthread_t begin_marking(scene *s) {
+	pthread_t other;
+	atomic_store(&s->collected, false);
+	assert_int_equal(pthread_create(&other, NULL, collect, s), 0);
+	while (!gomem_world_heap(s->w)->gcBlackenEnabled && !atomic_load(&s->collected)) {
+		gomem_safepoint(s->t);
+		sched_yield();
+	}
+	return other;
+}
+
+static void end_marking(scene *s, pthread_t other) {
+	gomem_blocking_begin(s->t);
+	pthread_join(other, NULL);
+	gomem_blocking_end(s->t);
+	while (gomem_sweepone(gomem_world_heap(s->w), gomem_thread_p(s->t)) != ~(uintptr_t)0) {
+	}
+}
+
+static pair *make(scene *s) {
+	pair *x = gomem_mallocgc(gomem_world_heap(s->w), gomem_thread_p(s->t), sizeof(pair), &pairType, true);
+	assert_non_null(x);
+	return x;
+}
+
+// make_chain gives the last of a list that begins at the global root: the collector comes to it at the end.
+static pair *make_chain(scene *s) {
+	pair *last = NULL;
+	gomem_write_barrier(s->t, (void **)&s->global, NULL);
+	for (int i = 0; i < CHAIN; i++) {
+		pair *head = make(s);
+		gomem_write_barrier(s->t, &head->a, s->global);
+		gomem_write_barrier(s->t, (void **)&s->global, head);
+		last = i == 0 ? head : last;
+	}
+	return last;
+}
+
+// insertion: the only pointer to an object goes from a thread's root that is not scanned yet into a new object, which is black.
+static bool insertion_loses(scene *s) {
+	make_chain(s); // the collector has something to do before it looks at threads that stand still
+	s->local[0] = make(s);
+	const uintptr_t x = (uintptr_t)s->local[0];
+	pthread_t other = begin_marking(s);
+	pair *black = make(s);
+	gomem_write_barrier(s->t, (void **)&s->global, black);
+	gomem_write_barrier(s->t, &black->a, s->local[0]);
+	s->local[0] = NULL;
+	end_marking(s, other);
+	return isLost(s, x);
+}
+
+// deletion: the only pointer to an object goes from an object that is not scanned yet into a thread's root, which is black.
+static bool deletion_loses(scene *s) {
+	pair *last = make_chain(s);
+	gomem_write_barrier(s->t, &last->b, make(s));
+	const uintptr_t x = (uintptr_t)last->b;
+	pthread_t other = begin_marking(s);
+	gomem_safepoint(s->t);
+	s->local[0] = gomem_read(&last->b);
+	gomem_write_barrier(s->t, &last->b, NULL);
+	end_marking(s, other);
+	const bool lost = isLost(s, x);
+	s->local[0] = NULL;
+	gomem_write_barrier(s->t, (void **)&s->global, NULL);
+	return lost;
+}
+
+static int times_lost(bool (*loses)(scene *), bool noBarrier, int tries, bool once) {
+	scene s;
+	scene_begin(&s, (gomem_world_config){.no_barrier = noBarrier});
+	int lost = 0;
+	for (int i = 0; i < tries && !(once && lost > 0); i++) {
+		lost += loses(&s);
+	}
+	if (noBarrier && lost > 0) { // invariants of such a heap do not hold
+		gomem_world_leave(s.t);
+		gomem_world_destroy(s.w);
+		return lost;
+	}
+	scene_end(&s);
+	return lost;
+}
+
+static void test_insertion(void **state) {
+	(void)state;
+	assert_int_equal(times_lost(insertion_loses, false, TRIES / 10, false), 0);
+	assert_int_equal(times_lost(insertion_loses, true, TRIES, true), 1);
+}
+
+static void test_deletion(void **state) {
+	(void)state;
+	assert_int_equal(times_lost(deletion_loses, false, TRIES / 10, false), 0);
+	assert_int_equal(times_lost(deletion_loses, true, TRIES, true), 1);
+}
+
+// What is allocated beyond the goal starts a collection, without anybody asking for it; the live heap is what the roots hold.
+static void test_pacer(void **state) {
+	(void)state;
+	scene s;
+	scene_begin(&s, (gomem_world_config){.gogc = 100});
+	gomem_metric m[] = {{.name = "/gc/cycles/automatic:gc-cycles"}, {.name = "/gc/heap/live:bytes"},
+		{.name = "/gc/heap/goal:bytes"}, {.name = "/no/such:name"}};
+	do {
+		for (int i = 0; i < 100000; i++) {
+			s.local[0] = gomem_world_malloc(s.t, 64, NULL, false);
+			assert_non_null(s.local[0]);
+		}
+		gomem_world_metrics(s.t, m, 4);
+	} while (m[0].value < 5);
+	assert_true(m[0].known && m[1].known && m[2].known && !m[3].known);
+	assert_true(m[1].value < 4 << 20);
+	assert_true(m[2].value >= 4 << 20);
+	scene_end(&s);
+}
+
+static void test_freeOSMemory(void **state) {
+	(void)state;
+	scene s;
+	scene_begin(&s, (gomem_world_config){.no_background = true});
+	s.local[0] = gomem_world_malloc(s.t, 64 << 20, NULL, true);
+	assert_non_null(s.local[0]);
+	s.local[0] = NULL;
+	gomem_freeOSMemory(s.t);
+	gomem_metric m[] = {{.name = "/memory/classes/heap/released:bytes"}, {.name = "/memory/classes/heap/free:bytes"},
+		{.name = "/gc/cycles/forced:gc-cycles"}};
+	gomem_world_metrics(s.t, m, 3);
+	assert_true(m[0].value >= 64 << 20);
+	assert_int_equal(m[1].value, 0);
+	assert_int_equal(m[2].value, 1);
+	scene_end(&s);
+}
+
+static void test_procs(void **state) {
+	(void)state;
+	scene s;
+	scene_begin(&s, (gomem_world_config){.procs = 1});
+	gomem_metric m = {.name = "/sched/gomaxprocs:threads"};
+	for (int n = 1; n < 9; n += 3) {
+		assert_true(gomem_world_procs(s.t, n));
+		gomem_world_metrics(s.t, &m, 1);
+		assert_int_equal(m.value, n);
+		s.local[0] = make(&s);
+	}
+	assert_true(gomem_world_procs(s.t, 1));
+	gomem_world_gc(s.t);
+	assert_false(isLost(&s, (uintptr_t)s.local[0]));
+	scene_end(&s);
+}
+
+static void test_limits(void **state) {
+	(void)state;
+	scene s;
+	scene_begin(&s, (gomem_world_config){.gogc = 50, .memory_limit = 1 << 30});
+	assert_int_equal(gomem_setGCPercent(s.t, 200), 50);
+	assert_int_equal(gomem_setMemoryLimit(s.t, 2 << 20), 1 << 30);
+	gomem_metric m[] = {{.name = "/gc/gogc:percent"}, {.name = "/gc/gomemlimit:bytes"}};
+	gomem_world_metrics(s.t, m, 2);
+	assert_int_equal(m[0].value, 200);
+	assert_int_equal(m[1].value, 2 << 20);
+	scene_end(&s);
+}
+
+int main(void) {
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_insertion),
+		cmocka_unit_test(test_deletion),
+		cmocka_unit_test(test_pacer),
+		cmocka_unit_test(test_freeOSMemory),
+		cmocka_unit_test(test_procs),
+		cmocka_unit_test(test_limits),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
