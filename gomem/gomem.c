@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <sys/random.h>
 
+#include "gomem/lockrank.h"
 #include "gomem/mcache.h"
 
 enum { defaultSampleRate = 512 << 10 };
@@ -20,6 +21,35 @@ static const char *checkPageSizes(const gomem_layout *L, const gomem_os *os) {
 	return (os->physHugePageSize & (os->physHugePageSize - 1)) != 0 ? "bad system huge page size" : NULL;
 }
 
+// lockRankOf: all locks of a heap stand in it, but for those of spans' special records.
+static int lockRankOf(const gomem_env *env, const mutex *m) {
+	const gomem_heap *h = (const gomem_heap *)(const void *)env;
+	const char *at = (const char *)m;
+	if (m == &h->lock) {
+		return lockRankMheap;
+	}
+	if (m == &env->globalAllocLock) {
+		return lockRankGlobalAlloc;
+	}
+	if (m == &h->gcBitsArenas.lock) {
+		return lockRankGcBitsArenas;
+	}
+	if (m == &h->stackLarge.lock) {
+		return lockRankStackLarge;
+	}
+	if (m == &h->side.lock) {
+		return lockRankSide;
+	}
+	if (at >= (const char *)h->stackpool && at < (const char *)(h->stackpool + numStackOrdersMax)) {
+		return lockRankStackpool;
+	}
+	if (at >= (const char *)h->central && at < (const char *)(h->central + maxSpanClasses)) {
+		return lockRankSpanSetSpine;
+	}
+	return lockRankMspanSpecial;
+}
+_Static_assert(offsetof(gomem_heap, env) == 0, "a heap begins with its environment");
+
 static bool envInit(gomem_heap *h, const gomem_config *cfg) {
 	gomem_env *env = &h->env;
 	env->layout = cfg->layout != NULL ? cfg->layout : &layout_linux_amd64_go126;
@@ -29,6 +59,7 @@ static bool envInit(gomem_heap *h, const gomem_config *cfg) {
 		return false;
 	}
 	env->stats = &h->stats;
+	env->lockRank = lockRankOf;
 	env->lab = cfg->lab;
 	env->throwHook = cfg->throw_hook;
 	env->throwCtx = cfg->throw_ctx;

@@ -10,6 +10,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#ifdef GOMEM_CHECKED
+#include "gomem/lockrank.h"
+#endif
+
 enum {
 	activeSpin = 4, // as in lock_spinbit.go
 	activeSpinPauses = 30,
@@ -61,6 +65,57 @@ static bool spinForLock(mutex *m) {
 static const char *lockName(const gomem_env *env, const mutex *m) {
 	return m == &env->globalAllocLock ? "globalAlloc" : "mutex";
 }
+
+// ---- the order of locks
+
+#ifdef GOMEM_CHECKED
+enum { mostLocksHeld = 10 };
+static _Thread_local struct {
+	const mutex *m[mostLocksHeld];
+	int rank[mostLocksHeld], n;
+} locksHeld;
+
+// A lab runs Ps as coroutines of one thread: who holds what is not known by the thread.
+static bool asksRank(const gomem_env *env) { return env != NULL && env->lockRank != NULL && env->lab == NULL; }
+
+void lockWithRankMayAcquire(gomem_env *env, mutex *m) {
+	if (!asksRank(env)) {
+		return;
+	}
+	const int rank = env->lockRank(env, m);
+	const int n = locksHeld.n;
+	if (n > 0 && !lockRank_mayFollow(rank, locksHeld.rank[n - 1])) {
+		static _Thread_local char text[128];
+		(void)snprintf(text, sizeof(text), "lock ordering problem: %s taken while %s is held", lockRank_name(rank),
+			lockRank_name(locksHeld.rank[n - 1]));
+		gomem_throw(env, text);
+	}
+	if (n == mostLocksHeld) {
+		gomem_throw(env, "too many locks held concurrently for rank checking");
+	}
+	locksHeld.m[n] = m;
+	locksHeld.rank[n] = rank;
+	locksHeld.n++;
+}
+
+void unlockWithRank(gomem_env *env, mutex *m) {
+	if (!asksRank(env)) {
+		return;
+	}
+	int i = locksHeld.n - 1;
+	while (i >= 0 && locksHeld.m[i] != m) {
+		i--;
+	}
+	if (i < 0) {
+		return; // taken before ranks were asked for
+	}
+	for (; i + 1 < locksHeld.n; i++) {
+		locksHeld.m[i] = locksHeld.m[i + 1];
+		locksHeld.rank[i] = locksHeld.rank[i + 1];
+	}
+	locksHeld.n--;
+}
+#endif
 
 void lockSlow(gomem_env *env, mutex *m) {
 	if (GOMEM_LAB && env != NULL && env->lab != NULL) {

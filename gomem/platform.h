@@ -34,6 +34,7 @@ typedef struct persistentAlloc {
 	uintptr_t off;
 } persistentAlloc;
 
+struct gomem_env;
 typedef struct gomem_env {
 	const gomem_layout *layout;
 	gomem_os *os;
@@ -45,6 +46,7 @@ typedef struct gomem_env {
 	bool (*arenaMapped)(
 		void *ctx, uintptr_t addr); // whether addr lies in an arena of the heap; NULL where there are no arenas
 	void *arenaCtx;
+	int (*lockRank)(const struct gomem_env *env, const mutex *m); // checked builds: see lockrank.h; NULL: not asked
 	uintptr_t physPageSize;
 	uintptr_t physHugePageSize;  // 0: none
 	bool backed;                 // heap memory can be touched
@@ -79,13 +81,29 @@ void unlock(gomem_env *env, mutex *m);
 // The low half of a key: 0 free, 1 taken, 2 taken and somebody may sleep on it.
 void lockSlow(gomem_env *env, mutex *m);
 void unlockSlow(gomem_env *env, mutex *m, uintptr_t old);
+// Checked builds: the order of locks (Go: lockrank_on.go). Before m is taken, and when it is let go.
+#ifdef GOMEM_CHECKED
+void lockWithRankMayAcquire(gomem_env *env, mutex *m);
+void unlockWithRank(gomem_env *env, mutex *m);
+#else
+static inline void lockWithRankMayAcquire(gomem_env *env, mutex *m) {
+	(void)env;
+	(void)m;
+}
+static inline void unlockWithRank(gomem_env *env, mutex *m) {
+	(void)env;
+	(void)m;
+}
+#endif
 static inline void lock(gomem_env *env, mutex *m) {
+	lockWithRankMayAcquire(env, m);
 	uintptr_t unlocked = 0;
 	if (!atomic_compare_exchange_strong_explicit(&m->key, &unlocked, 1, memory_order_acquire, memory_order_relaxed)) {
 		lockSlow(env, m);
 	}
 }
 static inline void unlock(gomem_env *env, mutex *m) {
+	unlockWithRank(env, m);
 	uintptr_t old = atomic_exchange_explicit(&m->key, 0, memory_order_release);
 	if (old != 1) {
 		unlockSlow(env, m, old);

@@ -228,6 +228,29 @@ static void test_limits(void **state) {
 	scene_end(&s);
 }
 
+// In checked builds a lock that is taken under one that Go takes after it is an error, whether or not another thread waits.
+static void test_lock_order(void **state) {
+	(void)state;
+#ifndef GOMEM_CHECKED
+	skip();
+#endif
+	heapFix f;
+	heapFix_init(&f);
+	gomem_env *env = &f.h->env;
+	lock(env, &f.h->stackpool[0].mu);
+	lock(env, &f.h->lock);
+	unlock(env, &f.h->stackpool[0].mu);
+	f.expected = true;
+	if (setjmp(f.back) == 0) {
+		lock(env, &f.h->gcBitsArenas.lock);
+		fail();
+	}
+	assert_string_equal(f.msg, "lock ordering problem: gcBitsArenas taken while mheap is held");
+	f.expected = false;
+	unlock(env, &f.h->lock);
+	heapFix_done(&f);
+}
+
 int main(void) {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_insertion),
@@ -236,6 +259,7 @@ int main(void) {
 		cmocka_unit_test(test_freeOSMemory),
 		cmocka_unit_test(test_procs),
 		cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_lock_order),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
