@@ -153,6 +153,7 @@
 #define linearAlloc_alloc GOMEM_VARIANT_NAME(linearAlloc_alloc)
 #define linearAlloc_init GOMEM_VARIANT_NAME(linearAlloc_init)
 #define lockSlow GOMEM_VARIANT_NAME(lockSlow)
+#define lockWithRankMayAcquire GOMEM_VARIANT_NAME(lockWithRankMayAcquire)
 #define mSpanList_init GOMEM_VARIANT_NAME(mSpanList_init)
 #define mSpanList_insert GOMEM_VARIANT_NAME(mSpanList_insert)
 #define mSpanList_insertBack GOMEM_VARIANT_NAME(mSpanList_insertBack)
@@ -349,6 +350,7 @@
 #define taggedPointer_pointer GOMEM_VARIANT_NAME(taggedPointer_pointer)
 #define taggedPointer_tag GOMEM_VARIANT_NAME(taggedPointer_tag)
 #define unlockSlow GOMEM_VARIANT_NAME(unlockSlow)
+#define unlockWithRank GOMEM_VARIANT_NAME(unlockWithRank)
 #define unpackScavChunkData GOMEM_VARIANT_NAME(unpackScavChunkData)
 #endif
 
