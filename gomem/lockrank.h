@@ -36,8 +36,8 @@ static inline unsigned lockRank_before(int rank) {
 }
 static inline bool lockRank_mayFollow(int rank, int held) { return (lockRank_before(rank) >> held & 1) != 0; }
 static inline const char *lockRank_name(int rank) {
-	static const char *const names[lockRankN] = {"spanSetSpine", "mspanSpecial", "gcBitsArenas", "stackpool",
-		"stackLarge", "mheap", "globalAlloc", "side"};
+	static const char *const names[lockRankN] = {
+		"spanSetSpine", "mspanSpecial", "gcBitsArenas", "stackpool", "stackLarge", "mheap", "globalAlloc", "side"};
 	return names[rank];
 }
 

@@ -49,14 +49,14 @@ struct gomem_world {
 	gomem_thread *threads;
 	gomem_p **idle;
 	int nidle, procs;
-	int running;                // threads with a P, and background workers that are not at a safepoint
+	int running; // threads with a P, and background workers that are not at a safepoint
 	bool stopping, cycleRunning, done, sweepWanted, scavengeWanted;
 	_Atomic(uint32_t) attention; // reasons to stop at a safepoint
 	_Atomic(uint32_t) markWaiters;
 	_Atomic(bool) gcRequested;
-	uint64_t forced;   // requests by gomem_world_gc
+	uint64_t forced; // requests by gomem_world_gc
 	uint64_t cyclesStarted, cycles, cyclesForced;
-	uint64_t swept;    // cycles whose sweep is over
+	uint64_t swept; // cycles whose sweep is over
 	int64_t lastGC;
 	uint64_t released; // by the background scavenger
 	pthread_t gcThread, sweepThread, scavThread;
@@ -529,8 +529,7 @@ static uintptr_t scavScavenge(void *ctx, uintptr_t nbytes, int64_t *ns) {
 	gomem_world *w = ctx;
 	workerRun(w);
 	const int64_t begin = now();
-	const uintptr_t r =
-		pageAlloc_scavenge(&w->h->env, &w->h->pages, nbytes, NULL, NULL, false, &w->h->stats.heapStats);
+	const uintptr_t r = pageAlloc_scavenge(&w->h->env, &w->h->pages, nbytes, NULL, NULL, false, &w->h->stats.heapStats);
 	*ns = now() - begin;
 	workerPark(w);
 	return r;

@@ -151,13 +151,10 @@ static gomem_p *p_of(explorer *e, int i) { return gomem_heap_p(e->h, i); }
 static void run_once(explorer *e) {
 	e->os = mem_sim_new(&(memSimConfig){.backed = false});
 	e->lab = (gomem_lab){e, on_turn, on_event, on_busy};
-	e->h = e->os == NULL ? NULL
-						 : gomem_heap_new(&(gomem_config){.os = e->os,
-							   .lab = &e->lab,
-							   .checked = true,
-							   .rand_seed = 42,
-							   .throw_hook = on_throw,
-							   .throw_ctx = e});
+	e->h = e->os == NULL
+		? NULL
+		: gomem_heap_new(&(gomem_config){
+			  .os = e->os, .lab = &e->lab, .checked = true, .rand_seed = 42, .throw_hook = on_throw, .throw_ctx = e});
 	if (e->h == NULL || !gomem_procresize(e->h, e->scene->lanes)) {
 		exit(2);
 	}

@@ -5,6 +5,7 @@
 // Each thread makes nodes, links them into a table that all share and into each other, follows links of others, and tests each node that it
 // meets: its number, and the block of bytes that belongs to it. Beside that it blocks, takes stacks and pages, collects, changes the number
 // of Ps, gives memory back, reads metrics, stops the world and tests all invariants. A node that was freed too early is found by its number.
+// With STRESS_FUZZ it is a fuzz target instead (fuzz_threads, where the compiler has libFuzzer): an input says what each thread does.
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -13,6 +14,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "gomem/mheap.h"
 #include "gomem/world.h"
 
 enum { SHARED = 512, HELD = 16, MOST_THREADS = 64, LINKS = 3 };
@@ -42,9 +44,26 @@ typedef struct worker {
 	gomem_thread *t;
 	void *held[HELD];
 	uint64_t rand;
+	const uint8_t *input; // what is drawn instead of random numbers, or NULL
+	size_t left;
+	bool over; // the input is
 } worker;
 
+static uint64_t draw(worker *k) {
+	if (k->left < 2) {
+		k->over = true;
+		return 0;
+	}
+	const uint64_t x = k->input[0] | (uint64_t)k->input[1] << 8;
+	k->input += 2;
+	k->left -= 2;
+	return x;
+}
+
 static uint64_t next(worker *k) {
+	if (k->input != NULL) {
+		return draw(k);
+	}
 	k->rand ^= k->rand << 13;
 	k->rand ^= k->rand >> 7;
 	k->rand ^= k->rand << 17;
@@ -148,8 +167,26 @@ static void readMetrics(worker *k) {
 	}
 }
 
+enum { KINDS = 32, RARE = 16 };
+#ifdef STRESS_FUZZ
+// What libFuzzer is shown: each operation, by what the collector did meanwhile. The compiler's own counters would be races of their own.
+static _Atomic(uint8_t) seen[4 * KINDS] __attribute__((section("__libfuzzer_extra_counters"), used));
+static void see(worker *k, uint64_t kind) {
+	gomem_heap *h = gomem_world_heap(k->s->w);
+	const uint64_t state = (atomic_load(&h->gcphase) != 0 ? 1u : 0u) + (isSweepDone(h) ? 2u : 0u);
+	atomic_fetch_add_explicit(&seen[state * KINDS + kind], 1, memory_order_relaxed);
+}
+#else
+static void see(worker *k, uint64_t kind) {
+	(void)k;
+	(void)kind;
+}
+#endif
+
 static void rare(worker *k) {
-	switch (below(k, 12)) {
+	const uint64_t kind = below(k, 12);
+	see(k, RARE + kind);
+	switch (kind) {
 	case 0:
 		gomem_world_gc(k->t);
 		return;
@@ -185,6 +222,7 @@ static void rare(worker *k) {
 
 static void step(worker *k) {
 	const uint64_t what = below(k, 1000);
+	see(k, what / 100);
 	if (what == 0) {
 		rare(k);
 	} else if (what < 20) {
@@ -209,7 +247,7 @@ static void *work(void *arg) {
 	const gomem_root roots[] = {{k->held, sizeof(k->held), all}};
 	k->t = gomem_world_enter(k->s->w);
 	gomem_thread_roots(k->t, roots, 1);
-	while (!atomic_load(&k->s->stop)) {
+	while (!atomic_load(&k->s->stop) && !k->over) {
 		step(k);
 		gomem_safepoint(k->t);
 		atomic_fetch_add_explicit(&k->s->ops, 1, memory_order_relaxed);
@@ -224,13 +262,60 @@ static void *work(void *arg) {
 	return NULL;
 }
 
+#ifdef STRESS_FUZZ
+// An input is a byte of configuration, then what each of the threads draws, in equal parts.
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
+	static stress s;
+	static worker workers[4];
+	static uint8_t all[SHARED / 8];
+	const unsigned config = n > 0 ? data[0] : 0;
+	memset(&s, 0, sizeof(s));
+	memset(all, 0xff, sizeof(all));
+	s.threads = 2 + (int)(config % 3);
+	const gomem_root globals[] = {{s.shared, sizeof(s.shared), all}};
+	s.w = gomem_world_new(&(gomem_world_config){.procs = 1 + (int)(config / 4 % 4),
+		.gcstoptheworld = (config & 16) != 0,
+		.no_background = (config & 32) != 0,
+		.heap = {.checked = true, .no_greentea = (config & 64) != 0, .rand_seed = 42},
+		.globals = globals,
+		.nglobals = 1});
+	if (s.w == NULL) {
+		return 0; // no thread or no memory
+	}
+	pthread_t threads[4];
+	const size_t part = n > 0 ? (n - 1) / (size_t)s.threads : 0;
+	for (int i = 0; i < s.threads; i++) {
+		workers[i] = (worker){.s = &s, .input = data + (n > 0 ? 1 : 0) + (size_t)i * part, .left = part};
+		if (pthread_create(&threads[i], NULL, work, &workers[i]) != 0) {
+			abort();
+		}
+	}
+	for (int i = 0; i < s.threads; i++) {
+		pthread_join(threads[i], NULL);
+	}
+	worker last = {.s = &s, .t = gomem_world_enter(s.w), .rand = 1};
+	gomem_world_gc(last.t);
+	for (int i = 0; i < SHARED; i++) {
+		test(&last, s.shared[i]);
+	}
+	checkAll(&last);
+	gomem_world_leave(last.t);
+	gomem_world_destroy(s.w);
+	if (s.bad != 0) {
+		abort();
+	}
+	return 0;
+}
+#else
 static int report(stress *s, double seconds) {
 	gomem_thread *t = gomem_world_enter(s->w);
 	gomem_metric m[] = {{.name = "/gc/cycles/total:gc-cycles"}, {.name = "/gc/cycles/automatic:gc-cycles"}};
 	gomem_world_metrics(t, m, 2);
 	gomem_world_leave(t);
-	printf("%d threads x %.1f s = %.2f thread minutes, seed %llu: %llu operations, %llu nodes made, %llu tested, %llu cycles (%llu by the "
-		   "pacer), %llu findings\n",
+	printf(
+		"%d threads x %.1f s = %.2f thread minutes, seed %llu: %llu operations, %llu nodes made, %llu tested, %llu cycles (%llu by the "
+		"pacer), %llu findings\n",
 		s->threads, seconds, s->threads * seconds / 60, (unsigned long long)s->seed, (unsigned long long)s->ops,
 		(unsigned long long)s->nodes, (unsigned long long)s->checks, (unsigned long long)m[0].value,
 		(unsigned long long)m[1].value, (unsigned long long)s->bad);
@@ -305,3 +390,4 @@ int main(int argc, char **argv) {
 	}
 	return play(&s, cfg, seconds);
 }
+#endif
