@@ -12,6 +12,13 @@
 
 #ifdef GOMEM_CHECKED
 #include "gomem/lockrank.h"
+
+// What the thread holds, the last one taken at the end.
+enum { mostLocksHeld = 10 };
+static _Thread_local struct {
+	const mutex *m[mostLocksHeld];
+	int rank[mostLocksHeld], n;
+} locksHeld;
 #endif
 
 enum {
@@ -20,6 +27,9 @@ enum {
 };
 
 void gomem_throw(gomem_env *env, const char *msg) {
+#ifdef GOMEM_CHECKED
+	locksHeld.n = 0; // a hook may jump out of everything
+#endif
 	if (env != NULL && env->throwHook != NULL) {
 		env->throwHook(env->throwCtx, msg);
 	}
@@ -69,12 +79,6 @@ static const char *lockName(const gomem_env *env, const mutex *m) {
 // ---- the order of locks
 
 #ifdef GOMEM_CHECKED
-enum { mostLocksHeld = 10 };
-static _Thread_local struct {
-	const mutex *m[mostLocksHeld];
-	int rank[mostLocksHeld], n;
-} locksHeld;
-
 // A lab runs Ps as coroutines of one thread: who holds what is not known by the thread.
 static bool asksRank(const gomem_env *env) { return env != NULL && env->lockRank != NULL && env->lab == NULL; }
 
