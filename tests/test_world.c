@@ -107,14 +107,20 @@ static pair *make_chain(scene *s) {
 static bool insertion_loses(scene *s) {
 	make_chain(s); // the collector has something to do before it looks at threads that stand still
 	s->local[0] = make(s);
-	const uintptr_t x = (uintptr_t)s->local[0];
+	gomem_write_barrier(s->t, &((pair *)s->local[0])->a, make(s)); // and what it alone points to
+	const uintptr_t x = (uintptr_t)s->local[0], y = (uintptr_t)((pair *)s->local[0])->a;
 	pthread_t other = begin_marking(s);
 	pair *black = make(s);
 	gomem_write_barrier(s->t, (void **)&s->global, black);
 	gomem_write_barrier(s->t, &black->a, s->local[0]);
 	s->local[0] = NULL;
+	while (!atomic_load(
+		&s->collected)) { // the buffer of the barrier is empty only when the world stops for the end of marking
+		gomem_safepoint(s->t);
+		sched_yield();
+	}
 	end_marking(s, other);
-	return isLost(s, x);
+	return isLost(s, x) || isLost(s, y);
 }
 
 // deletion: the only pointer to an object goes from an object that is not scanned yet into a thread's root, which is black.
