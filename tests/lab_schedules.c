@@ -334,7 +334,7 @@ static const scene scenes[] = {
 
 int main(int argc, char **argv) {
 	explorer *e = theExplorer();
-	e->most = argc > 1 ? atoi(argv[1]) : 2;
+	e->most = argc > 1 ? (int)strtol(argv[1], NULL, 10) : 2;
 	e->current = -1;
 	e->home = coro_self();
 	for (int i = 0; i < LANES; i++) {

@@ -370,9 +370,9 @@ int main(int argc, char **argv) {
 	for (int i = 1; i < argc; i++) {
 		const bool more = i + 1 < argc;
 		if (strcmp(argv[i], "--threads") == 0 && more) {
-			s.threads = atoi(argv[++i]);
+			s.threads = (int)strtol(argv[++i], NULL, 10);
 		} else if (strcmp(argv[i], "--seconds") == 0 && more) {
-			seconds = atof(argv[++i]);
+			seconds = strtod(argv[++i], NULL);
 		} else if (strcmp(argv[i], "--seed") == 0 && more) {
 			s.seed = strtoull(argv[++i], NULL, 10);
 		} else if (strcmp(argv[i], "--stop") == 0) {

@@ -20,12 +20,14 @@ static double now(void) {
 
 static double residentMiB(void) {
 	FILE *f = fopen("/proc/self/statm", "r");
-	unsigned long size = 0, resident = 0;
-	if (f == NULL || fscanf(f, "%lu %lu", &size, &resident) != 2) {
+	char line[128], *end = line;
+	if (f == NULL || fgets(line, sizeof(line), f) == NULL) {
 		perror("pacing");
 		exit(2);
 	}
 	fclose(f);
+	(void)strtoul(line, &end, 10); // the size
+	const unsigned long resident = strtoul(end, NULL, 10);
 	return (double)resident * (double)sysconf(_SC_PAGESIZE) / (1 << 20);
 }
 
@@ -55,11 +57,11 @@ int main(int argc, char **argv) {
 		return 2;
 	}
 	gomem_thread *t = gomem_world_enter(w);
-	const double begin = now(), seconds = atof(argv[1]);
+	const double begin = now(), seconds = strtod(argv[1], NULL);
 	uint64_t rand = 1;
 	uint64_t live = PEAK;
-	double printed = 0;
-	for (double at = 0; at < seconds; at = now() - begin) {
+	double printed = 0, at = 0;
+	while (at < seconds) {
 		if (live == PEAK && at > seconds / 4) {
 			live = AFTER;
 			for (uint64_t i = AFTER; i < PEAK; i++) {
@@ -79,6 +81,7 @@ int main(int argc, char **argv) {
 		gomem_blocking_begin(t);
 		nanosleep(&(struct timespec){.tv_nsec = TICK_NS}, NULL);
 		gomem_blocking_end(t);
+		at = now() - begin;
 	}
 	gomem_world_leave(t);
 	gomem_world_destroy(w);
