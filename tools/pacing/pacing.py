@@ -55,6 +55,8 @@ def main(argv):
     if not 1 <= len(argv) <= 3 or argv[0] in ("-h", "--help"):
         sys.exit(__doc__)
     seconds = float(argv[1]) if len(argv) > 1 else 120.0
+    if seconds < 20:
+        sys.exit("pacing.py: less than 20 seconds give too few samples")
     with tempfile.TemporaryDirectory() as tmp:
         go = tmp + "/pacing"
         try:
