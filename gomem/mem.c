@@ -1,8 +1,8 @@
 // mem.c (layer 1): the calls that move address ranges between the four states, their accounting and their check.
 //
 // Ports mem.go. DEVIATION(D04): Go's caller throws when the OS has no memory; here a call that fails for want of
-// memory leaves statistics and states as they were and reports it with errno ENOMEM. Any other refusal by the OS is an
-// inconsistency and throws.
+// memory, or of permission to have more, leaves statistics and states as they were and reports it with errno ENOMEM. Any other refusal by
+// the OS is an inconsistency and throws.
 //
 // Invariants: as in mem.h. With env->states, states[a] of every byte a == the state that the calls so far gave it.
 #include "gomem/mem.h"
@@ -143,6 +143,9 @@ static void needAligned(gomem_env *env, uintptr_t x, const char *msg) {
 	}
 }
 
+// isRefusal: the OS has no memory for this process, or grants it none (limits of locked memory, security modules).
+static bool isRefusal(int err) { return err == ENOMEM || err == EAGAIN || err == EPERM || err == EACCES; }
+
 void *sysAlloc(gomem_env *env, uintptr_t n, sysMemStat *stat) {
 	sysMemStat_add(stat, (int64_t)n);
 	addMappedReady(env, (int64_t)n);
@@ -183,9 +186,10 @@ bool sysUsed(gomem_env *env, void *v, uintptr_t n, uintptr_t prepared) {
 		return true;
 	}
 	addMappedReady(env, -(int64_t)prepared);
-	if (errno != ENOMEM) {
+	if (!isRefusal(errno)) {
 		gomem_throw(env, "runtime: cannot remap pages in address space");
 	}
+	errno = ENOMEM;
 	return false;
 }
 
@@ -328,9 +332,10 @@ bool sysMap(gomem_env *env, void *v, uintptr_t n, sysMemStat *stat) {
 		return true;
 	}
 	sysMemStat_add(stat, -(int64_t)n);
-	if (errno != ENOMEM) {
+	if (!isRefusal(errno)) {
 		gomem_throw(env, "runtime: cannot map pages in arena address space");
 	}
+	errno = ENOMEM;
 	return false;
 }
 

@@ -98,6 +98,29 @@ gomem_os *mem_linux_new(void);
 // With fixed_noreplace a reservation at a hint is made exactly there or fails (MAP_FIXED_NOREPLACE).
 gomem_os *mem_linux_new_fixed(void);
 
+// mem_fault.c: a system over another one, whose calls fail or are granted elsewhere on request. Counted are alloc, reserve, map and used from
+// mem_fault_arm on, and hugePageCollapse.
+typedef struct memFaultConfig {
+	uint64_t failNth; // the n-th counted call fails (1 = first; 0 = never)
+	uint64_t
+		moveNth;  // the n-th counted call, if it is alloc or reserve, gets memory elsewhere than it would (0 = never)
+	int err;      // errno of a call that fails; 0: ENOMEM
+	bool lasting; // all later ones fail too
+	void (*hit)(
+		void *ctx, const char *call, bool moved); // is told of each fault, on the stack of the call; may be NULL
+	void *ctx;
+} memFaultConfig;
+// mem_fault_new: the inner system is its own, and destroyed with it. NULL: out of memory, and inner is destroyed.
+gomem_os *mem_fault_new(gomem_os *inner, const memFaultConfig *cfg);
+// mem_fault_arm begins to count again.
+void mem_fault_arm(gomem_os *os, const memFaultConfig *cfg);
+// mem_fault_calls: counted calls since; mem_fault_hits: faults among them.
+uint64_t mem_fault_calls(const gomem_os *os);
+uint64_t mem_fault_hits(const gomem_os *os);
+// mem_fault_environment reads GOMEM_FAIL_NTH and GOMEM_MOVE_NTH, positive decimal numbers. false: neither is set. Anything else than a number ends
+// the program with a message and exit code 2. mem_linux_new and mem_sim_new heed it.
+bool mem_fault_environment(memFaultConfig *cfg);
+
 // mem_sim.c: a simulated system. Heap reservations live in a 48-bit address space of its own; metadata is real memory.
 typedef struct memSimConfig {
 	uintptr_t physPageSize;     // 0: 4096

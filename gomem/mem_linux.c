@@ -160,7 +160,8 @@ static gomem_os *newLinux(bool fixed) {
 			},
 		.fixed = fixed,
 	};
-	return &l->os;
+	memFaultConfig faults;
+	return mem_fault_environment(&faults) ? mem_fault_new(&l->os, &faults) : &l->os;
 }
 
 gomem_os *mem_linux_new(void) { return newLinux(false); }

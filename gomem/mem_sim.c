@@ -449,6 +449,11 @@ gomem_os *mem_sim_new(const memSimConfig *cfg) {
 	if (c.physPageSize == 0) {
 		c.physPageSize = minPhysPageSize;
 	}
+	memFaultConfig faults;
+	if (c.failNth == 0 && c.moveNth == 0 && mem_fault_environment(&faults)) {
+		c.failNth = faults.failNth;
+		c.moveNth = faults.moveNth;
+	}
 	if (!configIsGood(&c)) {
 		errno = EINVAL;
 		return NULL;
