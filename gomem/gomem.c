@@ -7,6 +7,7 @@
 #include <sys/random.h>
 
 #include "gomem/lockrank.h"
+#include "gomem/guard.h"
 #include "gomem/mcache.h"
 
 enum { defaultSampleRate = 512 << 10 };
@@ -107,6 +108,20 @@ static void sampleInit(gomem_heap *h, const gomem_config *cfg) {
 	h->memProfRate = cfg->sample_rate != 0 ? cfg->sample_rate : defaultSampleRate;
 }
 
+// guardInit: heaps of which each step is watched by a lab, and those that cannot be touched, have no guard.
+static bool guardInit(gomem_heap *h, const gomem_config *cfg) {
+	if (cfg->hardened && !guardsBuilt) {
+		errno = EINVAL;
+		return false;
+	}
+	if (!(cfg->hardened || guardsAlways) || cfg->lab != NULL || !h->env.backed) {
+		return true;
+	}
+	h->guard = guard_new();
+	h->guardSweep = guard_sweep;
+	return h->guard != NULL;
+}
+
 static bool heapInit(gomem_heap *h, const gomem_config *cfg) {
 	if (!envInit(h, cfg) || !randInit(h, cfg->rand_seed)) {
 		return false;
@@ -115,6 +130,9 @@ static bool heapInit(gomem_heap *h, const gomem_config *cfg) {
 		h->policy = *cfg->policy;
 	}
 	sampleInit(h, cfg);
+	if (!guardInit(h, cfg)) {
+		return false;
+	}
 	stackinit(h);
 	return mallocinit(h);
 }
@@ -151,6 +169,7 @@ void gomem_heap_destroy(gomem_heap *h) {
 	if (h == NULL) {
 		return;
 	}
+	guard_enter(h, NULL, "gomem_heap_destroy");
 	gomem_os *os = h->env.os;
 	if (os != NULL) {
 		mheap_destroy(h);
@@ -166,10 +185,15 @@ void gomem_heap_destroy(gomem_heap *h) {
 	}
 	free(h->allp);
 	gcWork_destroy(&h->gcw);
+	if (h->guard != NULL) {
+		guard_retireHeap(h);
+		return;
+	}
 	free(h);
 }
 
 bool gomem_procresize(gomem_heap *h, int nprocs) {
+	guard_enter(h, NULL, "gomem_procresize");
 	if (nprocs <= 0 || nprocs > numPsMax) {
 		errno = EINVAL;
 		return false;
@@ -182,6 +206,7 @@ bool gomem_procresize(gomem_heap *h, int nprocs) {
 }
 
 gomem_p *gomem_heap_p(gomem_heap *h, int id) {
+	guard_enter(h, NULL, "gomem_heap_p");
 	return id >= 0 && id < h->nallp && p_isAlive(h->allp[id]) ? h->allp[id] : NULL;
 }
 
@@ -192,6 +217,14 @@ static void *orENOMEM(uintptr_t x) {
 		errno = ENOMEM;
 	}
 	return (void *)x;
+}
+
+// misused throws what, with what a guarded heap knows of addr.
+static _Noreturn void misused(gomem_heap *h, const char *what, uintptr_t addr) {
+	if (h->guard != NULL) {
+		guard_throw(h, what, addr);
+	}
+	gomem_throw(&h->env, what);
 }
 
 // freeMisuse says what is wrong with giving back ptr, of a size that freegc takes; NULL: nothing. For checked heaps.
@@ -214,14 +247,20 @@ static const char *freeMisuse(gomem_heap *h, gomem_p *p, uintptr_t ptr, uintptr_
 }
 
 bool gomem_freegc(gomem_heap *h, gomem_p *p, void *ptr, uintptr_t size, bool noscan) {
-	const bool asked = h->env.states != NULL && ptr != NULL && getMCache(h, p) != NULL;
+	const bool entered = guard_enter(h, p, "gomem_freegc");
+	const bool asked = (h->env.states != NULL || h->guard != NULL) && ptr != NULL && getMCache(h, p) != NULL;
 	if (asked && noscan && h->runtimeFreegc && reusableSize(layout_get(&h->env), size)) {
 		const char *misuse = freeMisuse(h, p, (uintptr_t)ptr, size);
 		if (misuse != NULL) {
-			gomem_throw(&h->env, misuse);
+			misused(h, misuse, (uintptr_t)ptr);
+		}
+		if (h->guard != NULL) {
+			guard_freegc(h, p, (uintptr_t)ptr, size);
 		}
 	}
-	return freegc(h, p, (uintptr_t)ptr, size, noscan);
+	const bool freed = freegc(h, p, (uintptr_t)ptr, size, noscan);
+	guard_leave(p, entered);
+	return freed;
 }
 
 static bool isStackSize(gomem_heap *h, uintptr_t n) {
@@ -233,7 +272,10 @@ void *gomem_stackalloc(gomem_heap *h, gomem_p *p, uint32_t n, bool bypass) {
 		errno = EINVAL;
 		return NULL;
 	}
-	return orENOMEM(stackalloc(h, p, n, bypass));
+	const bool entered = guard_enter(h, p, "gomem_stackalloc");
+	void *stk = orENOMEM(stackalloc(h, p, n, bypass));
+	guard_leave(p, entered);
+	return stk;
 }
 
 // stackMisuse says what is wrong with giving back the stack of n bytes at x; NULL: nothing. For checked heaps.
@@ -252,13 +294,15 @@ void gomem_stackfree(gomem_heap *h, gomem_p *p, void *stk, uintptr_t n, bool byp
 	if (!isStackSize(h, n)) {
 		gomem_throw(&h->env, "gomem_stackfree: not the size of a stack");
 	}
+	const bool entered = guard_enter(h, p, "gomem_stackfree");
 	// The hooks of a lab would take the locks of this check for decisions.
-	const bool asked = h->env.states != NULL && h->env.lab == NULL;
+	const bool asked = (h->env.states != NULL || h->guard != NULL) && h->env.lab == NULL;
 	const char *misuse = asked ? stackMisuse(h, p, (uintptr_t)stk, n) : NULL;
 	if (misuse != NULL) {
-		gomem_throw(&h->env, misuse);
+		misused(h, misuse, (uintptr_t)stk);
 	}
 	stackfree(h, p, (uintptr_t)stk, n, bypass);
+	guard_leave(p, entered);
 }
 
 void *gomem_allocManual(gomem_heap *h, gomem_p *p, uintptr_t npages) {
@@ -270,25 +314,31 @@ void *gomem_allocManual(gomem_heap *h, gomem_p *p, uintptr_t npages) {
 	if (npages > (uintptr_t)1 << (L->heapAddrBits - L->pageShift)) {
 		return orENOMEM(0);
 	}
+	const bool entered = guard_enter(h, p, "gomem_allocManual");
 	mspan *s = mheap_allocManual(h, p, npages, spanAllocWorkBuf);
+	guard_leave(p, entered);
 	return orENOMEM(s == NULL ? 0 : mspan_base(s));
 }
 
 void gomem_freeManual(gomem_heap *h, gomem_p *p, void *base) {
+	const bool entered = guard_enter(h, p, "gomem_freeManual");
 	mspan *s = spanOf(h, (uintptr_t)base);
 	if (s == NULL || mspan_state(s) != mSpanManual || mspan_base(s) != (uintptr_t)base) {
-		gomem_throw(&h->env, "gomem_freeManual: not the base of a manual span");
+		misused(h, "gomem_freeManual: not the base of a manual span", (uintptr_t)base);
 	}
 	mheap_freeManual(h, p, s, spanAllocWorkBuf);
+	guard_leave(p, entered);
 }
 
 uintptr_t gomem_scavenge(gomem_heap *h, gomem_p *p, uintptr_t nbytes, bool force) {
+	guard_enter(h, NULL, "gomem_scavenge");
 	return pageAlloc_scavenge(&h->env, &h->pages, nbytes, NULL, NULL, force, heapStats_of(h, p));
 }
 
 // ---- the cycle
 
 void gomem_setGCPhase(gomem_heap *h, uint32_t phase) {
+	guard_enter(h, NULL, "gomem_setGCPhase");
 	if (phase == gcMark) {
 		gcMarkStart(h);
 		return;
@@ -297,23 +347,40 @@ void gomem_setGCPhase(gomem_heap *h, uint32_t phase) {
 }
 
 void gomem_finishsweep(gomem_heap *h, gomem_p *p) {
+	const bool entered = guard_enter(h, p, "gomem_finishsweep");
 	finishsweep_m(h, p);
 	gcResetMarkState(h);
+	guard_leave(p, entered);
 }
 
 void gomem_startsweep(gomem_heap *h) {
+	guard_enter(h, NULL, "gomem_startsweep");
 	gcSweep(h);
 	// The heap is at its peak now: what is free at the next one counts as idle to the scavenger.
 	scavengeIndex_nextGen(&h->env, &h->pages.scav.index);
 }
 
-void gomem_prepareForSweep(gomem_heap *h, gomem_p *p) { mcache_prepareForSweep(h, p, p->mcache); }
+void gomem_prepareForSweep(gomem_heap *h, gomem_p *p) {
+	const bool entered = guard_enter(h, p, "gomem_prepareForSweep");
+	mcache_prepareForSweep(h, p, p->mcache);
+	guard_leave(p, entered);
+}
 
-uintptr_t gomem_sweepone(gomem_heap *h, gomem_p *p) { return sweepone(h, p); }
+uintptr_t gomem_sweepone(gomem_heap *h, gomem_p *p) {
+	const bool entered = guard_enter(h, p, "gomem_sweepone");
+	const uintptr_t npages = sweepone(h, p);
+	guard_leave(p, entered);
+	return npages;
+}
 
-void gomem_freeStackSpans(gomem_heap *h, gomem_p *p) { freeStackSpans(h, p); }
+void gomem_freeStackSpans(gomem_heap *h, gomem_p *p) {
+	const bool entered = guard_enter(h, p, "gomem_freeStackSpans");
+	freeStackSpans(h, p);
+	guard_leave(p, entered);
+}
 
 bool gomem_mark(gomem_heap *h, const void *p) {
+	guard_enter(h, NULL, "gomem_mark");
 	mspan *s = spanOfHeap(h, (uintptr_t)p);
 	if (s == NULL) {
 		return false;
@@ -336,11 +403,16 @@ bool gomem_isMarked(gomem_heap *h, const void *p) {
 	return s != NULL && mspan_isMarked(h, s, mspan_objIndex(s, (uintptr_t)p));
 }
 
-void gomem_gc(gomem_heap *h, gomem_p *p, const gomem_root *roots, size_t n) { collectGarbage(h, p, roots, n); }
+void gomem_gc(gomem_heap *h, gomem_p *p, const gomem_root *roots, size_t n) {
+	const bool entered = guard_enter(h, p, "gomem_gc");
+	collectGarbage(h, p, roots, n);
+	guard_leave(p, entered);
+}
 
 // ---- looking
 
 bool gomem_spanOf(gomem_heap *h, uintptr_t addr, gomem_span_info *out) {
+	guard_enter(h, NULL, "gomem_spanOf");
 	mspan *s = spanOf(h, addr);
 	// A page that is free still names the span it was in, whose structure may describe other pages by now.
 	if (s == NULL || mspan_state(s) == mSpanDead || addr < mspan_base(s) ||
@@ -361,11 +433,15 @@ bool gomem_spanOf(gomem_heap *h, uintptr_t addr, gomem_span_info *out) {
 }
 
 uintptr_t gomem_findObject(gomem_heap *h, uintptr_t addr) {
+	guard_enter(h, NULL, "gomem_findObject");
 	mspan *s = spanOfHeap(h, addr);
 	return s == NULL ? 0 : mspan_base(s) + mspan_objIndex(s, addr) * s->elemsize;
 }
 
-void gomem_readmemstats(gomem_heap *h, gomem_memstats *out) { readmemstats(h, out); }
+void gomem_readmemstats(gomem_heap *h, gomem_memstats *out) {
+	guard_enter(h, NULL, "gomem_readmemstats");
+	readmemstats(h, out);
+}
 
 // ---- checks
 
@@ -399,6 +475,7 @@ static const char *checkPages(gomem_heap *h, checkCtx *ctx) {
 }
 
 const char *gomem_heap_check(gomem_heap *h) {
+	guard_enter(h, NULL, "gomem_heap_check");
 	checkCtx ctx = {.msg = NULL};
 	void (*const throwHook)(void *, const char *) = h->env.throwHook;
 	void *const throwCtx = h->env.throwCtx;

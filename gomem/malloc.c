@@ -12,6 +12,7 @@
 #include <errno.h>
 
 #include "gomem/mbitmap.h"
+#include "gomem/guard.h"
 #include "gomem/mcache.h"
 
 static inline bool unlikely(bool x) { return __builtin_expect(x, false); }
@@ -250,6 +251,9 @@ static inline slot takeSlot(mheap *h, gomem_p *p, mcache *c, spanClass spc) {
 		t.addr = nextFree(h, p, c, spc, &t.refilled);
 		t.span = c->alloc[spc];
 	}
+	if (guardsBuilt && t.addr != 0) {
+		guard_taken(h, t.span, t.addr);
+	}
 	return t;
 }
 
@@ -359,6 +363,9 @@ static __attribute__((noinline)) uintptr_t mallocgcSmallNoscanReuse(
 	mheap *h, gomem_p *p, mcache *c, spanClass spc, uintptr_t size, uintptr_t elemsize, bool needzero) {
 	mspan *s;
 	const uintptr_t x = nextReusableNoScan(h, c, spc, &s);
+	if (guardsBuilt) {
+		guard_taken(h, spanOf(h, x), x);
+	}
 	if (h->gcBlackenEnabled && p != NULL) {
 		p->gcAssistBytes += (int64_t)elemsize;
 	}
@@ -520,7 +527,10 @@ uintptr_t mallocgc(mheap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, 
 // Here and not in gomem.c, so that the small paths are one function deep.
 void *gomem_mallocgc(gomem_heap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, bool needzero) {
 	unsigned path;
+	const bool entered = guard_enter(h, p, "gomem_mallocgc");
 	const uintptr_t x = mallocgcInline(h, p, size, typ, needzero, &path);
+	guard_allocated(h, p, x, size);
+	guard_leave(p, entered);
 	if (unlikely(x == 0)) {
 		errno = ENOMEM;
 	}

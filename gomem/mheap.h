@@ -28,6 +28,7 @@
 typedef struct gomem_heap mheap;
 typedef struct mspan mspan;
 typedef struct mcache mcache; // layer 5
+typedef struct gomem_guard gomem_guard;
 
 // ---- span class: size class << 1 | noscan
 typedef uint8_t spanClass;
@@ -169,6 +170,9 @@ struct gomem_p {
 	heapStatsDelta stats;
 	int64_t gcAssistBytes;  // credit of the code that runs on this P
 	uint64_t gcMarkedBytes; // of slots that were taken on this P since marking began
+	int64_t gcAssistBytes;   // credit of the code that runs on this P
+	_Atomic(uintptr_t) user; // of a guarded heap: the thread that uses it; 0: none
+	const char *userCall;    // and the call that it is in
 };
 
 // ---- work of the mark phase (layer 5, mgcmark.c)
@@ -249,6 +253,8 @@ struct gomem_heap {
 	bool runtimeFreegc; // GOEXPERIMENT=runtimefreegc
 	bool invalidptr;    // GODEBUG=invalidptr=1
 	gcWork gcw;
+	gomem_guard *guard; // layer 5, guard.h; NULL: not guarded
+	void (*guardSweep)(mheap *h, const mspan *s);
 };
 
 // heapStats_of gives the accumulator of p, or the heap's own for callers without a P.
