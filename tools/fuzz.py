@@ -6,7 +6,7 @@ usage: fuzz.py [TARGET...] [SECONDS]          fuzz, SECONDS (60) for each target
                                               into fuzz/corpus
        fuzz.py --speed [TARGET...] [SECONDS]  executions a second of each target alone on one core; exit code 1: one is below its bar,
                                               or fails
-       fuzz.py --list
+       fuzz.py --list;  fuzz.py --hours     what there is;  how long each target was fuzzed so far, and on which commits (fuzz/hours.tsv)
 
 All targets: as many at a time as there are cores. Fewer targets than cores: libFuzzer's fork mode shares the cores among them.
 New inputs and what was found stay in build/fuzz-work/TARGET; the seeds are fuzz/corpus/TARGET, fuzz/seeds/TARGET and fuzz/regressions/TARGET. X_plain has the
@@ -26,6 +26,7 @@ from fuzz_inputs import FUZZ_OPTIONS, ROOT, inputs
 
 BINARIES = ROOT / "build/fuzz/fuzz"
 WORK = ROOT / "build/fuzz-work"
+HOURS = ROOT / "fuzz/hours.tsv"
 BAR = {"small": 10000, "large": 1000}
 INTERRUPTED = 72  # libFuzzer's exit code after Ctrl-C
 FOUND = ("crash-", "oom-", "timeout-", "leak-")
@@ -154,6 +155,27 @@ def tell(session, most=3):
         print("\n%s ended with exit code %d; see %s" % (target.name, session.process.returncode, shown(target.log)))
 
 
+def account(done):
+    """Adds the sessions to fuzz/hours.tsv: what was fuzzed for how long, on which commit (+: and changes)."""
+    told = subprocess.run(["git", "describe", "--always", "--dirty=+", "--exclude=*"], cwd=ROOT, capture_output=True, text=True)
+    commit = told.stdout.strip() if told.returncode == 0 else "unknown"
+    with HOURS.open("a") as f:
+        for s in done:
+            f.write("%s\t%s\t%s\t%d\t%d\n" % (time.strftime("%Y-%m-%d"), commit, s.target.name, s.elapsed, s.executions))
+
+
+def hours():
+    """The total of each target and of all, with the commits."""
+    total = {}
+    for line in HOURS.read_text().splitlines()[1:]:
+        _, commit, name, seconds, executions = line.split("\t")
+        t = total.setdefault(name, [0, 0, []])
+        t[0], t[1], t[2] = t[0] + int(seconds), t[1] + int(executions), t[2] + [commit] * (commit not in t[2])
+    rows = [[name, "%.2f" % (t[0] / 3600), "%d" % t[1], " ".join(t[2])] for name, t in sorted(total.items())]
+    rows.append(["all", "%.2f" % (sum(t[0] for t in total.values()) / 3600), "%d" % sum(t[1] for t in total.values()), ""])
+    table(["target", "hours", "executions", "commits"], rows)
+
+
 def fuzz(chosen, seconds):
     at_once = min(len(chosen), cores())
     forks = max(1, cores() // at_once)
@@ -180,6 +202,7 @@ def fuzz(chosen, seconds):
         print("\r\033[K", end="")
     done.sort(key=lambda s: s.target.name)
     table(["target", "executions", "a second", "edges", "corpus", "found"], [s.row() for s in done])
+    account(done)
     for session in [s for s in done if s.failed()]:
         tell(session)
     return any(s.failed() for s in done)
@@ -287,12 +310,15 @@ def main():
     parser.add_argument("--merge", action="store_true")
     parser.add_argument("--speed", action="store_true")
     parser.add_argument("--list", action="store_true")
+    parser.add_argument("--hours", action="store_true")
     parser.add_argument("--max", type=number, default=120)
     parser.add_argument("names", nargs="*")
     args = parser.parse_args()
     if args.help:
         print(__doc__.split("\n\n", 1)[1].replace("fuzz.py", "./dev fuzz"))
         return 0
+    if args.hours:
+        return hours()
     names, seconds = args.names, None
     if names and names[-1].isdigit():
         seconds = number(names.pop())
