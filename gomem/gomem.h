@@ -53,7 +53,7 @@ typedef struct gomem_config {
 	bool checked; // check each sysX call against the state table, and that marking finds no pointer to a free object
 	bool
 		hardened; // find misuse by the caller: objects freed twice, writes past their end or after they were freed, a P that two threads use, a
-		// heap that was destroyed (docs/HARDENED.md). Only in checked builds and those with GOMEM_HARDENED, which has it always on
+	// heap that was destroyed (docs/HARDENED.md). Only in checked builds and those with GOMEM_HARDENED, which has it always on
 	void (*throw_hook)(void *ctx, const char *msg); // must not return
 	void *throw_ctx;
 	void (*sample)(void *ctx, void *obj, uintptr_t size); // called about every sample_rate bytes allocated; NULL: never

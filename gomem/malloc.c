@@ -11,8 +11,8 @@
 // returns; outside of marking freeIndexForScan == freeindex after each allocation from a span.
 #include <errno.h>
 
-#include "gomem/mbitmap.h"
 #include "gomem/guard.h"
+#include "gomem/mbitmap.h"
 #include "gomem/mcache.h"
 
 static inline bool unlikely(bool x) { return __builtin_expect(x, false); }
