@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <sys/random.h>
 
-#include "gomem/lockrank.h"
 #include "gomem/guard.h"
+#include "gomem/lockrank.h"
 #include "gomem/mcache.h"
 
 enum { defaultSampleRate = 512 << 10 };

@@ -168,9 +168,8 @@ struct gomem_p {
 		mspan *buf[mspanCacheLen];
 	} mspancache;
 	heapStatsDelta stats;
-	int64_t gcAssistBytes;  // credit of the code that runs on this P
-	uint64_t gcMarkedBytes; // of slots that were taken on this P since marking began
 	int64_t gcAssistBytes;   // credit of the code that runs on this P
+	uint64_t gcMarkedBytes;  // of slots that were taken on this P since marking began
 	_Atomic(uintptr_t) user; // of a guarded heap: the thread that uses it; 0: none
 	const char *userCall;    // and the call that it is in
 };
