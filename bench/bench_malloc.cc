@@ -1,0 +1,292 @@
+// bench_malloc.cc: allocation by size, the port beside the reference and the C allocators, each loaded by dlopen and called by a pointer.
+//
+// A unit is a batch of 256 KiB (4 objects at least) of which only the named phase is timed. Reported as counters, ns an object:
+//   min     the fastest batch      median  half of the batches were faster
+// Names: SERIES/SIZE. gomem_noscan: memory without pointers, zeroed; gomem_dirty: not zeroed; gomem_pointers: every word a pointer. What
+// was freed is swept before the timed phase, as Go's runtime.GC() does; with _lazy the sweep is inside. _cycle: allocate, and free all:
+// for the port a cycle of the collector with nothing marked.
+#include <benchmark/benchmark.h>
+
+#include <dlfcn.h>
+#include <malloc.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+#include <vector>
+
+#include "bench/module.h"
+
+namespace {
+
+const size_t sizes[] = {8, 16, 24, 32, 48, 64, 96, 128, 256, 512, 1024, 4096, 32768, 65536};
+const size_t batchBytes = 256 << 10;
+
+struct Peer {
+	const char *name;
+	std::vector<const char *> files; // the first that can be loaded
+	void *(*malloc)(size_t);
+	void *(*calloc)(size_t, size_t);
+	void (*free)(void *);
+};
+
+uint64_t now() {
+	timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return uint64_t(t.tv_sec) * 1000000000 + uint64_t(t.tv_nsec);
+}
+
+// run times phase; prepare is not timed.
+template <class Phase, class Prepare> void run(benchmark::State &state, size_t n, Phase phase, Prepare prepare) {
+	std::vector<double> times;
+	times.reserve(1 << 16);
+	for (int i = 0; i < 3; i++) { // warm
+		phase();
+		prepare();
+	}
+	for (auto _ : state) {
+		const uint64_t begin = now();
+		phase();
+		const uint64_t took = now() - begin;
+		prepare();
+		state.SetIterationTime(double(took) * 1e-9);
+		times.push_back(double(took) / double(n));
+	}
+	std::sort(times.begin(), times.end());
+	state.counters["min"] = times.front();
+	state.counters["median"] = times[times.size() / 2];
+}
+
+int units = 400; // of each series: --units=N
+
+size_t batch(size_t size) { return std::max<size_t>(4, batchBytes / size); }
+
+struct Series {
+	const char *name;
+	const bench_module *m;
+	const gomem_type *typ;
+	bool zero, lazy, whole;
+	bool slow; // the reference: few objects and few units
+};
+
+void module(benchmark::State &state, const Series &s, size_t size) {
+	const bench_module *m = s.m;
+	const gomem_type *typ = s.typ;
+	const bool zero = s.zero;
+	const size_t n = s.slow ? std::min<size_t>(64, batch(size)) : batch(size);
+	auto allocate = [&] {
+		auto f = m->malloc;
+		for (size_t i = 0; i < n; i++) {
+			void *p = f(m->heap, m->p, size, typ, zero);
+			benchmark::DoNotOptimize(p);
+		}
+	};
+	auto cycle = [&] { m->cycle(m->heap, m->p, !s.lazy); };
+	if (s.whole) {
+		run(
+			state, n,
+			[&] {
+				allocate();
+				cycle();
+			},
+			[] {});
+		return;
+	}
+	run(state, n, allocate, cycle);
+}
+
+enum PeerWay { CALLOC, MEMSET, DIRTY };
+
+void peer(benchmark::State &state, const Peer *a, size_t size, PeerWay way, bool whole) {
+	const size_t n = batch(size);
+	std::vector<void *> got(n);
+	auto allocate = [&] {
+		for (size_t i = 0; i < n; i++) {
+			void *p = way == CALLOC ? a->calloc(1, size) : a->malloc(size);
+			if (way == MEMSET) {
+				memset(p, 0, size);
+			}
+			benchmark::DoNotOptimize(p);
+			got[i] = p;
+		}
+	};
+	auto release = [&] {
+		for (size_t i = 0; i < n; i++) {
+			a->free(got[i]);
+		}
+	};
+	if (whole) {
+		run(
+			state, n,
+			[&] {
+				allocate();
+				release();
+			},
+			[] {});
+		return;
+	}
+	run(state, n, allocate, release);
+}
+
+bool load(Peer &a) {
+	void *lib = nullptr;
+	if (a.files.empty()) {
+		lib = dlopen("libc.so.6", RTLD_NOW | RTLD_LOCAL);
+	}
+	for (size_t i = 0; i < a.files.size() && lib == nullptr; i++) {
+		lib = dlopen(a.files[i], RTLD_NOW | RTLD_LOCAL | RTLD_DEEPBIND);
+	}
+	if (lib == nullptr) {
+		fprintf(stderr, "skipped: %s: %s\n", a.name, dlerror());
+		return false;
+	}
+	a.malloc = (void *(*)(size_t))dlsym(lib, "malloc");
+	a.calloc = (void *(*)(size_t, size_t))dlsym(lib, "calloc");
+	a.free = (void (*)(void *))dlsym(lib, "free");
+	return a.malloc != nullptr && a.calloc != nullptr && a.free != nullptr;
+}
+
+const bench_module *loadModule(const char *file) {
+	void *lib = dlopen(file, RTLD_NOW | RTLD_LOCAL);
+	auto get = lib == nullptr ? nullptr : (bench_module_get_func *)dlsym(lib, BENCH_MODULE_GET);
+	const bench_module *m = get == nullptr ? nullptr : get();
+	if (m == nullptr) {
+		fprintf(stderr, "bench_malloc: %s cannot be loaded: %s\n", file, dlerror());
+		exit(2);
+	}
+	return m;
+}
+
+template <class F> void add(const std::string &name, F f, bool slow = false) {
+	benchmark::RegisterBenchmark(name.c_str(), f)
+		->UseManualTime()
+		->Unit(benchmark::kNanosecond)
+		->Iterations(slow ? 3 : units);
+}
+
+void addModules(size_t size, const bench_module *g, const bench_module *o) {
+	static const uint8_t allPointers[8192] = {0};
+	static uint8_t *mask = nullptr;
+	if (mask == nullptr) {
+		mask = (uint8_t *)malloc(sizeof(allPointers));
+		memset(mask, 0xff, sizeof(allPointers));
+	}
+	const gomem_type *typ = new gomem_type{size, size, mask};
+	const std::string tail = "/" + std::to_string(size);
+	const Series all[] = {
+		{"gomem_noscan", g, nullptr, true, false, false, false},
+		{"gomem_dirty", g, nullptr, false, false, false, false},
+		{"gomem_pointers", g, typ, true, false, false, false},
+		{"gomem_noscan_lazy", g, nullptr, true, true, false, false},
+		{"gomem_pointers_lazy", g, typ, true, true, false, false},
+		{"gomem_noscan_cycle", g, nullptr, true, true, true, false},
+		{"reference_noscan", o, nullptr, true, true, false, true},
+	};
+	for (const Series &s : all) {
+		add(
+			s.name + tail, [s, size](benchmark::State &st) { module(st, s, size); }, s.slow);
+	}
+}
+
+void addPeer(size_t size, const Peer *a) {
+	const std::string tail = "/" + std::to_string(size);
+	const std::string name = a->name;
+	add(name + "_calloc" + tail, [a, size](benchmark::State &st) { peer(st, a, size, CALLOC, false); });
+	add(name + "_memset" + tail, [a, size](benchmark::State &st) { peer(st, a, size, MEMSET, false); });
+	add(name + "_dirty" + tail, [a, size](benchmark::State &st) { peer(st, a, size, DIRTY, false); });
+	add(name + "_cycle" + tail, [a, size](benchmark::State &st) { peer(st, a, size, MEMSET, true); });
+}
+
+// Page level, the work of Go's own benchmarks: 1000 calls a unit.
+template <class F> void addCalls(const std::string &name, F f) {
+	add(name, [f](benchmark::State &st) {
+		run(
+			st, 1000,
+			[&] {
+				for (int i = 0; i < 1000; i++) {
+					auto r = f();
+					benchmark::DoNotOptimize(r);
+				}
+			},
+			[] {});
+	});
+}
+
+void addPages(const bench_module *g) {
+	struct Pattern {
+		const char *name;
+		uint64_t word[2];
+	};
+	const Pattern patterns[] = {{"zeros", {0, 0}}, {"ones", {~0ull, ~0ull}},
+		{"aa", {0xaaaaaaaaaaaaaaaa, 0xaaaaaaaaaaaaaaaa}}, {"mixed", {0xaaaaaaab00000000, 0x5555555555aaaa00}}};
+	for (const Pattern &p : patterns) {
+		uint64_t *bits = new uint64_t[8];
+		for (int i = 0; i < 8; i++) {
+			bits[i] = p.word[i % 2];
+		}
+		addCalls(std::string("summarize/") + p.name, [g, bits] { return g->summarize(bits); });
+	}
+	for (unsigned n : {64, 128, 256, 512, 1024}) {
+		uint8_t *bits = new uint8_t[128];
+		memset(bits, 0x5a, 128);
+		addCalls("countAlloc/" + std::to_string(n), [g, bits, n] { return g->countAlloc(bits, n); });
+	}
+}
+
+// The libraries keep thread-local variables where only the loader can place them: ask it to leave room.
+void makeRoom(char **argv) {
+	if (getenv("GLIBC_TUNABLES") != nullptr) {
+		return;
+	}
+	setenv("GLIBC_TUNABLES", "glibc.rtld.optional_static_tls=65536", 1);
+	execv("/proc/self/exe", argv);
+	perror("bench_malloc: execv");
+}
+
+} // namespace
+
+int main(int argc, char **argv) {
+	makeRoom(argv);
+	// Or glibc gives memory back between two batches.
+	mallopt(M_TRIM_THRESHOLD, 64 << 20);
+	mallopt(M_MMAP_THRESHOLD, 1 << 20);
+	static Peer peers[] = {
+		{"glibc", {}, nullptr, nullptr, nullptr},
+		{"jemalloc", {"libjemalloc.so.2"}, nullptr, nullptr, nullptr},
+		{"mimalloc", {"libmimalloc.so.3", "libmimalloc.so.2", "libmimalloc.so.2.0"}, nullptr, nullptr, nullptr},
+		{"tcmalloc", {"libtcmalloc_minimal.so.4"}, nullptr, nullptr, nullptr},
+		{"snmalloc", {"libsnmallocshim.so"}, nullptr, nullptr, nullptr},
+		{"rpmalloc", {"librpmalloc.so"}, nullptr, nullptr, nullptr},
+	};
+	if (argc > 1 && strncmp(argv[1], "--units=", 8) == 0) {
+		units = std::max(1, atoi(argv[1] + 8));
+		argv[1] = argv[0];
+		argv++;
+		argc--;
+	}
+	const bench_module *g = loadModule(BENCH_GOMEM);
+	const bench_module *o = loadModule(BENCH_ORACLE);
+	std::vector<const Peer *> there;
+	for (Peer &a : peers) {
+		if (load(a)) {
+			there.push_back(&a);
+		}
+	}
+	for (size_t size : sizes) {
+		addModules(size, g, o);
+		for (const Peer *a : there) {
+			addPeer(size, a);
+		}
+	}
+	addPages(g);
+	benchmark::Initialize(&argc, argv);
+	if (benchmark::ReportUnrecognizedArguments(argc, argv)) {
+		return 2;
+	}
+	benchmark::RunSpecifiedBenchmarks();
+	return 0;
+}

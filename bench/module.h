@@ -1,0 +1,35 @@
+// module.h: what an allocator with a garbage collector's interface gives to the benchmarks; each is a library of its own (bench/*_module.c).
+#ifndef GOMEM_BENCH_MODULE_H
+#define GOMEM_BENCH_MODULE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "gomem/gomem.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct bench_module {
+	void *heap;
+	void *p; // P 0
+	void *(*malloc)(void *heap, void *p, uintptr_t size, const gomem_type *typ, bool needzero);
+	// cycle frees everything: a cycle of the collector that marks nothing. all: sweep now, as runtime.GC() does; else as memory is wanted.
+	void (*cycle)(void *heap, void *p, bool all);
+	// Page level; NULL where there is none. bits: 64 words.
+	unsigned long (*summarize)(const uint64_t *bits);
+	unsigned (*countAlloc)(uint8_t *bits, unsigned n);
+} bench_module;
+
+// bench_module_get makes a heap with one P. NULL: out of memory.
+typedef const bench_module *bench_module_get_func(void);
+#define BENCH_MODULE_GET "bench_module_get"
+#define BENCH_EXPORT __attribute__((visibility("default")))
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,53 @@
+// oracle_module.c: the reference, for the benchmarks. Its memory is the process's, reserved where the kernel likes.
+#include <sys/mman.h>
+
+#include "bench/module.h"
+#include "oracle/oracle.h"
+
+static uint64_t answer(void *ctx, oracle_os_call call, uint64_t addr, uint64_t n) {
+	(void)ctx;
+	switch (call) {
+	case ORACLE_OS_RESERVE: {
+		void *at = mmap((void *)(uintptr_t)addr, n, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+		return at == MAP_FAILED ? 0 : (uint64_t)(uintptr_t)at;
+	}
+	case ORACLE_OS_RELEASE:
+		munmap((void *)(uintptr_t)addr, n);
+		break;
+	case ORACLE_OS_MAP:
+	case ORACLE_OS_USED:
+		mprotect((void *)(uintptr_t)addr, n, PROT_READ | PROT_WRITE);
+		break;
+	case ORACLE_OS_UNUSED:
+		madvise((void *)(uintptr_t)addr, n, MADV_DONTNEED);
+		break;
+	}
+	return 0;
+}
+
+static void *moduleMalloc(void *heap, void *p, uintptr_t size, const gomem_type *typ, bool needzero) {
+	(void)p;
+	return (void *)(uintptr_t)oracle_malloc(heap, 0, size, typ != NULL, needzero);
+}
+
+static void moduleCycle(void *heap, void *p, bool all) {
+	(void)p;
+	oracle_finish_sweep(heap, 0);
+	oracle_set_phase(heap, 2);
+	oracle_set_phase(heap, 0);
+	oracle_start_sweep(heap);
+	oracle_prepare_for_sweep(heap, 0);
+	while (all && oracle_sweep_one(heap, 0) != UINT64_MAX) {
+	}
+}
+
+BENCH_EXPORT const bench_module *bench_module_get(void);
+const bench_module *bench_module_get(void) {
+	static bench_module m;
+	const oracle_config cfg = {.os = answer, .backed = true, .seed = 1, .phys_page = 4096};
+	m.heap = oracle_new(&cfg);
+	oracle_procresize(m.heap, 1);
+	m.malloc = moduleMalloc;
+	m.cycle = moduleCycle;
+	return &m;
+}
