@@ -520,8 +520,175 @@ static inline uintptr_t mallocgcInline(
 	return x;
 }
 
+// mallocgcSlow is mallocgc in full. path may be NULL.
+static __attribute__((noinline)) uintptr_t mallocgcSlow(
+	mheap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, bool needzero, unsigned *path) {
+	unsigned unused;
+	const uintptr_t x = mallocgcInline(h, p, size, typ, needzero, path != NULL ? path : &unused);
+	if (unlikely(x == 0)) {
+		errno = ENOMEM;
+	}
+	return x;
+}
+
+// ---- the way that most calls go: a P, at most smallSizeMax - 8 bytes, no header, no marking, no sample due, a slot that allocCache knows
+//
+// Everything that could lead elsewhere is tested before anything is written; then mallocgcSlow starts from the beginning. So there
+// is no call but the last one, and no register to save. What is decided is what mallocgcSlow would decide.
+
+// 16 bytes anywhere, so that what has 16 to 128 bytes is cleared by a few stores that may overlap.
+typedef uint64_t bytes16 __attribute__((vector_size(16), aligned(1), may_alias));
+
+static inline void zero16(uintptr_t x) { *(bytes16 *)x = (bytes16){0, 0}; }
+static inline void zero64(uintptr_t x) {
+	zero16(x);
+	zero16(x + 16);
+	zero16(x + 32);
+	zero16(x + 48);
+}
+
+enum { zeroInlineMax = 256 }; // from here on memset is faster, for it may use wider stores
+
+// zeroSmall clears n bytes, a multiple of 8, at most zeroInlineMax.
+static inline void zeroSmall(uintptr_t x, uintptr_t n) {
+	if (n > 128) {
+		zero64(x);
+		zero64(x + 64);
+		zero64(x + n - 128);
+		zero64(x + n - 64);
+	} else if (n >= 64) {
+		zero64(x);
+		zero64(x + n - 64);
+	} else if (n >= 32) {
+		zero16(x);
+		zero16(x + 16);
+		zero16(x + n - 32);
+		zero16(x + n - 16);
+	} else if (n >= 16) {
+		zero16(x);
+		zero16(x + n - 16);
+	} else {
+		*(uint64_t *)x = 0;
+	}
+}
+
+// quickClear clears a slot, of which n bytes are wanted.
+static inline void quickClear(const gomem_env *env, uintptr_t x, uintptr_t n) {
+	if (poisonForbids || n > zeroInlineMax || n % 8 != 0) {
+		heapMem_clear(env, x, n);
+	} else if (env->backed) {
+		zeroSmall(x, n);
+	}
+}
+
+static inline void setPath(unsigned *path, unsigned value) {
+	if (path != NULL) {
+		*path = value;
+	}
+}
+
+// quickIsDue: a sample is due with these bytes, or the rate has changed.
+static inline bool quickIsDue(const mheap *h, const mcache *c, uintptr_t bytes) {
+	return c->nextSample < (int64_t)bytes || h->memProfRate != c->memProfRate;
+}
+
+// quickPublish is publish where marking is off and no sample is due.
+static inline void quickPublish(mcache *c, mspan *s, uintptr_t bytes) {
+	atomic_thread_fence(memory_order_release);
+	s->freeIndexForScan = s->freeindex;
+	c->nextSample -= (int64_t)bytes;
+}
+
+static inline __attribute__((always_inline)) uintptr_t quickTiny(
+	mheap *h, gomem_p *p, mcache *c, uintptr_t size, bool needzero, unsigned *path) {
+	const gomem_layout *L = layout_get(&h->env);
+	const uintptr_t off = tinyAlign(L, c->tinyoffset, size);
+	if (off + size <= L->maxTinySize && c->tiny != 0) {
+		c->tinyoffset = off + size;
+		c->tinyAllocs++;
+		setPath(path, GOMEM_PATH_TINY_HIT);
+		heapMem_grant(&h->env, c->tiny + off, size, true);
+		return c->tiny + off;
+	}
+	mspan *s = c->alloc[tinySpanClass(L)];
+	uintptr_t x;
+	if (unlikely(quickIsDue(h, c, L->maxTinySize) || (x = nextFreeFast(s)) == 0)) {
+		return mallocgcSlow(h, p, size, NULL, needzero, path);
+	}
+	setPath(path, GOMEM_PATH_TINY_NEW);
+	quickClear(&h->env, x, L->maxTinySize);
+	heapMem_grant(&h->env, x, size, true);
+	if (size < c->tinyoffset || c->tiny == 0) {
+		c->tiny = x;
+		c->tinyoffset = size;
+	}
+	quickPublish(c, s, L->maxTinySize);
+	return x;
+}
+
+static inline __attribute__((always_inline)) uintptr_t quickNoscan(
+	mheap *h, gomem_p *p, mcache *c, uintptr_t size, bool needzero, unsigned *path) {
+	const gomem_layout *L = layout_get(&h->env);
+	const uint8_t sizeclass = layout_lookupSmall(L, (size + L->smallSizeDiv - 1) / L->smallSizeDiv);
+	mspan *s = c->alloc[makeSpanClass(sizeclass, true)];
+	const uintptr_t elemsize = layout_classSize(L, sizeclass);
+	uintptr_t x;
+	if (unlikely(quickIsDue(h, c, elemsize) || (x = nextFreeFast(s)) == 0)) {
+		return mallocgcSlow(h, p, size, NULL, needzero, path);
+	}
+	setPath(path, GOMEM_PATH_NOSCAN);
+	quickPublish(c, s, elemsize);
+	// Nobody looks for pointers inside, so zeroing may come last; memset gives back x.
+	if (needzero && s->needzero != 0 && h->env.backed && !poisonForbids && elemsize > zeroInlineMax) {
+		return (uintptr_t)memset((void *)x, 0, elemsize);
+	}
+	if (needzero && s->needzero != 0) {
+		quickClear(&h->env, x, elemsize);
+	}
+	heapMem_grant(&h->env, x, size, needzero);
+	return x;
+}
+
+static inline __attribute__((always_inline)) uintptr_t quickScan(
+	mheap *h, gomem_p *p, mcache *c, uintptr_t size, const gomem_type *typ, unsigned *path) {
+	const gomem_layout *L = layout_get(&h->env);
+	const uint8_t sizeclass = layout_lookupSmall(L, (size + L->smallSizeDiv - 1) / L->smallSizeDiv);
+	mspan *s = c->alloc[makeSpanClass(sizeclass, false)];
+	const uintptr_t elemsize = layout_classSize(L, sizeclass);
+	uintptr_t x;
+	if (unlikely(quickIsDue(h, c, elemsize) || (x = nextFreeFast(s)) == 0)) {
+		return mallocgcSlow(h, p, size, typ, true, path);
+	}
+	setPath(path, GOMEM_PATH_SCAN);
+	if (s->needzero != 0) {
+		quickClear(&h->env, x, size);
+	}
+	heapMem_grant(&h->env, x, size, true);
+	c->scanAlloc += L->ptrSize == 8 && sizeclass == 1 ? 8 : writeHeapBitsSmall(&h->env, s, x, size, typ);
+	quickPublish(c, s, elemsize);
+	return x;
+}
+
+static inline __attribute__((always_inline)) uintptr_t mallocgcQuick(
+	mheap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, bool needzero, unsigned *path) {
+	const gomem_layout *L = layout_get(&h->env);
+	mcache *c;
+	if (unlikely(size - 1 >= L->smallSizeMax - 8 || p == NULL || (c = p->mcache) == NULL ||
+			atomic_load_explicit(&h->gcphase, memory_order_relaxed) != gcOff)) {
+		return mallocgcSlow(h, p, size, typ, needzero, path);
+	}
+	if (typ == NULL || typ->ptr_bytes == 0) {
+		return size < L->maxTinySize ? quickTiny(h, p, c, size, needzero, path)
+									 : quickNoscan(h, p, c, size, needzero, path);
+	}
+	if (heapBitsInSpan(L, size)) {
+		return quickScan(h, p, c, size, typ, path);
+	}
+	return mallocgcSlow(h, p, size, typ, needzero, path);
+}
+
 uintptr_t mallocgc(mheap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, bool needzero, unsigned *path) {
-	return mallocgcInline(h, p, size, typ, needzero, path);
+	return mallocgcQuick(h, p, size, typ, needzero, path);
 }
 
 // Here and not in gomem.c, so that the small paths are one function deep.
@@ -535,6 +702,7 @@ void *gomem_mallocgc(gomem_heap *h, gomem_p *p, uintptr_t size, const gomem_type
 		errno = ENOMEM;
 	}
 	return (void *)x;
+	return (void *)mallocgcQuick(h, p, size, typ, needzero, NULL);
 }
 
 // DEVIATION(D21): Go throws at objects with pointers, which it does not take back yet. Here the answer is no.

@@ -50,14 +50,24 @@ GOMEM_UNCHECKED static inline uint64_t orBits64(uint8_t *p, uint64_t bits) {
 
 static inline uint64_t lowBits64(uintptr_t n) { return n >= 64 ? ~(uint64_t)0 : ((uint64_t)1 << n) - 1; }
 
-// typeMask64 is the pointer mask of a type of at most 64 words.
+// typeMask64 is the pointer mask of a type of at most 64 words. Its bytes are read by two loads that may overlap: there may be nothing behind.
 static inline uint64_t typeMask64(const gomem_layout *L, const gomem_type *typ) {
 	const uintptr_t words = typ->ptr_bytes / L->ptrSize;
-	uint64_t mask = typ->ptr_mask[0];
-	for (uintptr_t i = 1; i < (words + 7) / 8; i++) {
-		mask |= (uint64_t)typ->ptr_mask[i] << (8 * i);
+	const uintptr_t n = (words + 7) / 8;
+	const uint8_t *mask = typ->ptr_mask;
+	if (n <= 1) {
+		return mask[0] & lowBits64(words);
 	}
-	return mask & lowBits64(words);
+	if (n < 4) {
+		uint16_t low, high;
+		memcpy(&low, mask, sizeof(low));
+		memcpy(&high, mask + n - 2, sizeof(high));
+		return (low | (uint64_t)high << (8 * (n - 2))) & lowBits64(words);
+	}
+	uint32_t low, high;
+	memcpy(&low, mask, sizeof(low));
+	memcpy(&high, mask + n - 4, sizeof(high));
+	return (low | (uint64_t)high << (8 * (n - 4))) & lowBits64(words);
 }
 
 // writeHeapBitsAt puts the low n bits of src, all others zero, at bit o of the bitmap.
