@@ -191,7 +191,7 @@ static __attribute__((noinline)) void profilealloc(mheap *h, mcache *c, uintptr_
 // ---- a slot
 
 // nextFreeFast takes the next free slot if it is among the 64 that allocCache knows. 0: ask nextFree.
-static inline uintptr_t nextFreeFast(mspan *s) {
+static inline __attribute__((always_inline)) uintptr_t nextFreeFast(mspan *s) {
 	const uint64_t cache = s->allocCache;
 	if (cache == 0) {
 		return 0;
@@ -547,18 +547,16 @@ static inline void zero64(uintptr_t x) {
 	zero16(x + 48);
 }
 
-enum { zeroInlineMax = 256 }; // from here on memset is faster, for it may use wider stores
+enum { zeroInlineMax = 256 }; // above this memset is faster, for it may use wider stores
 
-// zeroSmall clears n bytes, a multiple of 8, at most zeroInlineMax.
-static inline void zeroSmall(uintptr_t x, uintptr_t n) {
-	if (n > 128) {
-		zero64(x);
-		zero64(x + 64);
-		zero64(x + n - 128);
-		zero64(x + n - 64);
-	} else if (n >= 64) {
-		zero64(x);
-		zero64(x + n - 64);
+// zeroSmall clears n bytes, a multiple of 8.
+static inline __attribute__((always_inline)) void zeroSmall(uintptr_t x, uintptr_t n) {
+	if (n >= 64) {
+		const uintptr_t last = x + n - 64;
+		for (; x < last; x += 64) {
+			zero64(x);
+		}
+		zero64(last);
 	} else if (n >= 32) {
 		zero16(x);
 		zero16(x + 16);
@@ -572,9 +570,9 @@ static inline void zeroSmall(uintptr_t x, uintptr_t n) {
 	}
 }
 
-// quickClear clears a slot, of which n bytes are wanted.
-static inline void quickClear(const gomem_env *env, uintptr_t x, uintptr_t n) {
-	if (poisonForbids || n > zeroInlineMax || n % 8 != 0) {
+// quickClear clears n bytes, a multiple of 8, of a slot.
+static inline __attribute__((always_inline)) void quickClear(const gomem_env *env, uintptr_t x, uintptr_t n) {
+	if (poisonForbids) {
 		heapMem_clear(env, x, n);
 	} else if (env->backed) {
 		zeroSmall(x, n);
@@ -649,9 +647,11 @@ static inline __attribute__((always_inline)) uintptr_t quickNoscan(
 	return x;
 }
 
-static inline __attribute__((always_inline)) uintptr_t quickScan(
-	mheap *h, gomem_p *p, mcache *c, uintptr_t size, const gomem_type *typ, unsigned *path) {
+// Not inline: the registers that a bitmap needs would have to be saved for the others too.
+static __attribute__((noinline)) uintptr_t quickScan(
+	mheap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, unsigned *path) {
 	const gomem_layout *L = layout_get(&h->env);
+	mcache *c = p->mcache;
 	const uint8_t sizeclass = layout_lookupSmall(L, (size + L->smallSizeDiv - 1) / L->smallSizeDiv);
 	mspan *s = c->alloc[makeSpanClass(sizeclass, false)];
 	const uintptr_t elemsize = layout_classSize(L, sizeclass);
@@ -661,7 +661,11 @@ static inline __attribute__((always_inline)) uintptr_t quickScan(
 	}
 	setPath(path, GOMEM_PATH_SCAN);
 	if (s->needzero != 0) {
-		quickClear(&h->env, x, size);
+		if (unlikely(size > zeroInlineMax || size % 8 != 0)) {
+			heapMem_clear(&h->env, x, size); // not a multiple: 32-bit platforms
+		} else {
+			quickClear(&h->env, x, size);
+		}
 	}
 	heapMem_grant(&h->env, x, size, true);
 	c->scanAlloc += L->ptrSize == 8 && sizeclass == 1 ? 8 : writeHeapBitsSmall(&h->env, s, x, size, typ);
@@ -682,7 +686,7 @@ static inline __attribute__((always_inline)) uintptr_t mallocgcQuick(
 									 : quickNoscan(h, p, c, size, needzero, path);
 	}
 	if (heapBitsInSpan(L, size)) {
-		return quickScan(h, p, c, size, typ, path);
+		return quickScan(h, p, size, typ, path);
 	}
 	return mallocgcSlow(h, p, size, typ, needzero, path);
 }

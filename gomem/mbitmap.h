@@ -81,7 +81,7 @@ static inline void writeHeapBitsAt(uint8_t *bitmap, uintptr_t o, uintptr_t n, ui
 	}
 }
 
-static inline uintptr_t writeHeapBitsSmall(
+static inline __attribute__((always_inline)) uintptr_t writeHeapBitsSmall(
 	const gomem_env *env, const mspan *s, uintptr_t x, uintptr_t dataSize, const gomem_type *typ) {
 	const gomem_layout *L = layout_get(env);
 	const uintptr_t ptrSize = L->ptrSize;
