@@ -125,8 +125,9 @@ def against_peers(best):
 
 
 # Go's own benchmarks of the same work, as its runtime's tests name them.
-GO_NAMES = {"summarize/zeros": "PallocBitsSummarize/Unpacked00000000", "summarize/ones": "PallocBitsSummarize/UnpackedFFFFFFFF",
-            "summarize/aa": "PallocBitsSummarize/UnpackedAAAAAAAA", "countAlloc/64": "MSpanCountAlloc/bits=64",
+GO_NAMES = {f"summarize/{word}": f"PallocBitsSummarize/Unpacked{word}" for word in
+            ("00", "F" * 16, "AA", "A" * 16, "80000000AAAAAAAA", "AAAAAAAA00000001")}
+GO_NAMES |= {"countAlloc/64": "MSpanCountAlloc/bits=64",
             "countAlloc/128": "MSpanCountAlloc/bits=128", "countAlloc/256": "MSpanCountAlloc/bits=256",
             "countAlloc/512": "MSpanCountAlloc/bits=512", "countAlloc/1024": "MSpanCountAlloc/bits=1024"}
 

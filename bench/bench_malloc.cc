@@ -217,18 +217,14 @@ template <class F> void addCalls(const std::string &name, F f) {
 }
 
 void addPages(const bench_module *g) {
-	struct Pattern {
-		const char *name;
-		uint64_t word[2];
-	};
-	const Pattern patterns[] = {{"zeros", {0, 0}}, {"ones", {~0ull, ~0ull}},
-		{"aa", {0xaaaaaaaaaaaaaaaa, 0xaaaaaaaaaaaaaaaa}}, {"mixed", {0xaaaaaaab00000000, 0x5555555555aaaa00}}};
-	for (const Pattern &p : patterns) {
+	// Go's patterns: the same word eight times.
+	const uint64_t patterns[] = {0, ~0ull, 0xaa, 0xaaaaaaaaaaaaaaaa, 0x80000000aaaaaaaa, 0xaaaaaaaa00000001};
+	for (uint64_t p : patterns) {
 		uint64_t *bits = new uint64_t[8];
-		for (int i = 0; i < 8; i++) {
-			bits[i] = p.word[i % 2];
-		}
-		addCalls(std::string("summarize/") + p.name, [g, bits] { return g->summarize(bits); });
+		std::fill_n(bits, 8, p);
+		char name[64];
+		snprintf(name, sizeof(name), "summarize/%02llX", (unsigned long long)p);
+		addCalls(name, [g, bits] { return g->summarize(bits); });
 	}
 	for (unsigned n : {64, 128, 256, 512, 1024}) {
 		uint8_t *bits = new uint8_t[128];

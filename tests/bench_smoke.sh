@@ -14,5 +14,5 @@ for series in gomem_noscan gomem_dirty gomem_pointers gomem_noscan_lazy gomem_no
 		grep -q "^\"$series/$size/" "$out" || { echo "bench_smoke: $series/$size did not run"; exit 1; }
 	done
 done
-grep -q '^"summarize/ones/' "$out" || { echo "bench_smoke: summarize/ones did not run"; exit 1; }
+grep -q '^"summarize/AA/' "$out" || { echo "bench_smoke: summarize/AA did not run"; exit 1; }
 echo "$(grep -c '^"' "$out") series run"
