@@ -11,6 +11,8 @@ static uint64_t answer(void *ctx, oracle_os_call call, uint64_t addr, uint64_t n
 		void *at = mmap((void *)(uintptr_t)addr, n, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 		return at == MAP_FAILED ? 0 : (uint64_t)(uintptr_t)at;
 	}
+	case ORACLE_OS_RESERVE_ALIGNED: // only where memory comes from a break
+		break;
 	case ORACLE_OS_RELEASE:
 		munmap((void *)(uintptr_t)addr, n);
 		break;

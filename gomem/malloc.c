@@ -531,7 +531,7 @@ static __attribute__((noinline)) uintptr_t mallocgcSlow(
 	return x;
 }
 
-// ---- the way that most calls go: a P, at most smallSizeMax - 8 bytes, no header, no marking, no sample due, a slot that allocCache knows
+// ---- the way that most calls go: a P, at most smallSizeMax - 8 bytes, no header, no marking, no freegc, no sample due, a slot that allocCache knows
 //
 // Everything that could lead elsewhere is tested before anything is written; then mallocgcSlow starts from the beginning. So there
 // is no call but the last one, and no register to save. What is decided is what mallocgcSlow would decide.
@@ -678,7 +678,8 @@ static inline __attribute__((always_inline)) uintptr_t mallocgcQuick(
 	const gomem_layout *L = layout_get(&h->env);
 	mcache *c;
 	if (unlikely(size - 1 >= L->smallSizeMax - 8 || p == NULL || (c = p->mcache) == NULL ||
-			atomic_load_explicit(&h->gcphase, memory_order_relaxed) != gcOff)) {
+			atomic_load_explicit(&h->gcphase, memory_order_relaxed) != gcOff || h->runtimeFreegc ||
+			(guardsBuilt && h->guard != NULL))) {
 		return mallocgcSlow(h, p, size, typ, needzero, path);
 	}
 	if (typ == NULL || typ->ptr_bytes == 0) {
@@ -695,17 +696,20 @@ uintptr_t mallocgc(mheap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, 
 	return mallocgcQuick(h, p, size, typ, needzero, path);
 }
 
-// Here and not in gomem.c, so that the small paths are one function deep.
-void *gomem_mallocgc(gomem_heap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, bool needzero) {
-	unsigned path;
+static __attribute__((noinline)) void *guardedMallocgc(
+	gomem_heap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, bool needzero) {
 	const bool entered = guard_enter(h, p, "gomem_mallocgc");
-	const uintptr_t x = mallocgcInline(h, p, size, typ, needzero, &path);
+	const uintptr_t x = mallocgcSlow(h, p, size, typ, needzero, NULL);
 	guard_allocated(h, p, x, size);
 	guard_leave(p, entered);
-	if (unlikely(x == 0)) {
-		errno = ENOMEM;
-	}
 	return (void *)x;
+}
+
+// Here and not in gomem.c, so that the small paths are one function deep.
+void *gomem_mallocgc(gomem_heap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, bool needzero) {
+	if (guardsBuilt && unlikely(h->guard != NULL)) {
+		return guardedMallocgc(h, p, size, typ, needzero);
+	}
 	return (void *)mallocgcQuick(h, p, size, typ, needzero, NULL);
 }
 
