@@ -20,6 +20,8 @@ static const command commands[] = {
 		"serve the requests of a recording with other constants, and compare memory, waste and system calls"},
 	{"record", gomem_record_main, "[-o FILE.gmt] [--] PACKAGE [ARGS]",
 		"build a Go program with the recorder in its runtime, and run it"},
+	{"graft", gomem_graft_main, "[--level pages|spans] [--check] -- go build|run|test ARGS",
+		"build a Go program whose runtime allocates with these C functions, and compare them with Go's as it runs"},
 	{"stat", gomem_stat_main, "[--json] [--types N] [--pprof OUT.pb.gz] [--perfetto OUT] FILE",
 		"a program's heap over time: occupancy by size class, types, lifetimes, fragmentation, findings"},
 	{"report", gomem_report_main, "[-o OUT.html] FILE", "the same as a page: heap map over time, charts, tables"},

@@ -130,7 +130,9 @@ typedef struct gomem_layout {
 // The host's Go: linux/amd64, go1.26, default experiments. greenTea and randomizeHeapBase may still differ by instance:
 // they are experiments of the recorded program, so functions read them from the environment, not from here.
 static const gomem_layout layout_linux_amd64_go126 = {
+#ifndef GOMEM_FREESTANDING // an address in a table would have to be relocated
 	.name = "linux/amd64 go1.26",
+#endif
 	.ptrSize = 8,
 	.pageShift = 13,
 	.heapAddrBits = 48,

@@ -1,0 +1,217 @@
+#!/usr/bin/env python3
+"""graft.py [--level pages|spans] [--check] --sources DIR --goroot DIR --out DIR
+
+Makes the overlay for `go build -overlay=OUT/overlay.json` that puts the C functions of gomem into Go's runtime. DIR of --sources holds gomem/. Nothing
+is written but in OUT. `gomem graft` runs this; exit code 2 and one line that says what, if Go, the compiler or the sources do not fit.
+"""
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import blob  # noqa: E402
+import edits  # noqa: E402
+from blob import Refused, run  # noqa: E402
+
+VERSION = "go1.26.8"
+PAGES = ["mpallocbits.c", "mpagealloc.c", "mpagecache.c", "mgcscavenge.c", "mranges.c"]
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+# ---- Go's sources
+
+def check_version(goroot):
+    try:
+        with open(os.path.join(goroot, "VERSION")) as f:
+            version = f.readline().strip()
+    except OSError as e:
+        raise Refused("no Go installation in %s: %s" % (goroot, e.strerror)) from None
+    if version != VERSION:
+        raise Refused("%s is %s; the port is of %s, and its functions fit no other runtime" % (goroot, version, VERSION))
+
+
+class Runtime:
+    """The files of package runtime, edited in memory."""
+
+    def __init__(self, goroot):
+        self.dir = os.path.join(goroot, "src", "runtime")
+        self.text = {}
+
+    def read(self, name):
+        if name not in self.text:
+            with open(os.path.join(self.dir, name)) as f:
+                self.text[name] = f.read()
+        return self.text[name]
+
+    def extent(self, name, head):
+        """Where the declaration that begins with head begins and ends, and its body."""
+        text = self.read(name)
+        if text.count("\n" + head) != 1:
+            raise Refused("%s: \"%s\" is there %d times, not once" % (name, head, text.count("\n" + head)))
+        start = text.index("\n" + head) + 1
+        brace = text.index("{\n", start) + 2
+        end = text.index("\n}\n", start) + 1
+        return start, brace, end
+
+    def body(self, name, head, new):
+        _, brace, end = self.extent(name, head)
+        text = self.text[name]
+        self.text[name] = text[:brace] + new + text[end:]
+
+    def put(self, name, head, how, old, new, n=1):
+        start, _, end = self.extent(name, head)
+        text = self.text[name]
+        part = text[start:end]
+        if part.count(old) != n:
+            raise Refused("%s: in \"%s\": %r is there %d times, not %d" % (name, head, old, part.count(old), n))
+        if how == "cut":  # the whole line that begins so
+            at = part.index(old)
+            part = part[:at] + new + part[part.index("\n", at) + 1:]
+        else:
+            part = part.replace(old, {"before": new + old, "after": old + new, "instead": new}[how])
+        self.text[name] = text[:start] + part + text[end:]
+
+    def line(self, name, old, new, n=1):
+        text = self.read(name)
+        if text.count(old) != n:
+            raise Refused("%s: %r is there %d times, not %d" % (name, old, text.count(old), n))
+        self.text[name] = text.replace(old, new)
+
+    def apply(self, table):
+        for what, *args in table:
+            getattr(self, what)(*args)
+
+
+# ---- layout
+
+FIELD = re.compile(r'->LAYOUT ([^ ]+) ([^ ]+) \$?(\d+)')
+
+
+def layout(cc, include, source, defines, work):
+    """[(Go expression, what it is called, value)] that C has; the Go compiler compares."""
+    out = os.path.join(work, "layout.s")
+    run(cc, *[f for f in blob.CFLAGS if f != "-Werror"], *defines, "-I", include, "-o", out, source)
+    with open(out) as f:
+        return FIELD.findall(f.read())
+
+
+def layout_go(fields):
+    """Each line compiles only if Go has the same number."""
+    text = ["package runtime\n\nimport \"unsafe\"\n\n// The layout of the C structures. Where Go's is another, the line does not compile.\nvar (\n"]
+    types = sorted({name.split(".")[0] for name, field, _ in fields})
+    text += ["\tgomemLayout_%s %s\n" % (t, t) for t in types if t[0].islower()]
+    text.append(")\n\nconst (\n")
+    for name, field, value in fields:
+        what = "Sizeof(gomemLayout_%s)" % name if field == "sizeof" else "Offsetof(gomemLayout_%s.%s)" % (name, field)
+        text.append("\t_ = -uint(unsafe.%s ^ %s) // %s.%s\n" % (what, value, name, field))
+    text.append(")\n")
+    return "".join(text)
+
+
+# ---- all
+
+def entries(text):
+    """[(Go function, C function)] of the ENTER lines."""
+    return re.findall(r"^ENTER\(·(\w+), gomem·(\w+)\)", text, re.M)
+
+
+def read(*path):
+    with open(os.path.join(*path)) as f:
+        return f.read()
+
+
+def make(args):
+    goroot, out = os.path.abspath(args.goroot), os.path.abspath(args.out)
+    check_version(goroot)
+    work = os.path.join(out, "c")
+    os.makedirs(work, exist_ok=True)
+    include = os.path.abspath(args.sources)
+    gomem = os.path.join(include, "gomem")
+    glue = os.path.join(gomem, "graft")
+    sources = [os.path.join(gomem, f) for f in PAGES] + [os.path.join(glue, f) for f in ("platform_go.c", "pages.c")]
+    defines = []
+    wraps = []
+    assembly = read(glue, "zz_gomem_amd64.s") + read(glue, "pages_amd64.s")
+    files = {"zz_gomem_graft.go": read(glue, "zz_gomem_graft.go"), "zz_gomem_pages.go": read(glue, "zz_gomem_pages.go")}
+    runtime = Runtime(goroot)
+    runtime.apply(edits.COMMON + edits.PAGES)
+
+    objects = blob.compile_all(args.cc, include, sources, defines, work)
+    elf = blob.link(objects, [c for _, c in entries(assembly)], wraps, os.path.join(glue, "blob.ld"), work)
+    parts, data = blob.emit(elf, os.path.join(out, "zz_gomem_blob_amd64.s"))
+    files["zz_gomem_amd64.s"] = assembly
+    files["zz_gomem_offsets.go"] = "package runtime\n\nconst (\n\tgomemBytes = %d\n\tgomemSum   = %#x\n)\n\nvar gomemOffsets = [...]uint32{%s}\n" % (
+        len(data), blob.checksum(data), ", ".join(str(start) for _, start, _ in parts))
+    files["zz_gomem_layout.go"] = layout_go(layout(args.cc, include, os.path.join(glue, "layout.c"), defines, work))
+    files.update(runtime.text)
+    for name, text in files.items():
+        with open(os.path.join(out, name), "w") as f:
+            f.write(text)
+    replace = {os.path.join(runtime.dir, n): os.path.join(out, n) for n in [*files, "zz_gomem_blob_amd64.s"]}
+    with open(os.path.join(out, "overlay.json"), "w") as f:
+        json.dump({"Replace": replace}, f, indent=1)
+    return parts, data
+
+
+def go_env():
+    names = ["GOVERSION", "GOOS", "GOARCH", "GOEXPERIMENT", "GOFLAGS", "GOROOT"]
+    values = run("go", "env", *names).split("\n")
+    env = dict(zip(names, values))
+    if (env["GOOS"], env["GOARCH"]) != ("linux", "amd64"):
+        raise Refused("%s/%s: only linux/amd64 has trampolines" % (env["GOOS"], env["GOARCH"]))
+    for flag in ("race", "asan", "msan", "overlay"):
+        if re.search(r"(^|[\s'\"])--?%s(=(?!false|0\b)|$|[\s'\"])" % flag, env["GOFLAGS"]):
+            raise Refused("-%s in GOFLAGS does not go with the C functions" % flag)
+    for experiment in ("arenas", "runtimefreegc", "sizespecializedmalloc"):
+        if experiment in env["GOEXPERIMENT"].split(","):
+            raise Refused("GOEXPERIMENT=%s does not go with the C functions" % experiment)
+    return env
+
+
+def check_command(command):
+    """Where the go command's own flags begin."""
+    if len(command) < 2 or os.path.basename(command[0]) != "go" or command[1] not in ("build", "run", "test"):
+        raise Refused("after -- comes `go build`, `go run` or `go test`")
+    for word in command[2:]:
+        name = word.lstrip("-").split("=")[0]
+        if word.startswith("-") and name in ("race", "asan", "msan", "overlay", "linkmode"):
+            raise Refused("%s does not go with the C functions" % word)
+        if word == "--" or word == "-args":
+            break
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="gomem graft", usage="gomem graft [OPTIONS] -- go build|run|test ARGS")
+    parser.add_argument("--level", choices=["pages", "spans"], default="spans")
+    parser.add_argument("--check", action="store_true")
+    parser.add_argument("--record", action="store_true")
+    parser.add_argument("--source", "--sources", dest="sources", action="append", required=True)
+    parser.add_argument("--goroot")
+    parser.add_argument("--out", required=True)
+    parser.add_argument("--keep")
+    parser.add_argument("--cc", default=os.environ.get("CC", "gcc"))
+    parser.add_argument("command", nargs="*")
+    args = parser.parse_args()
+    args.sources = args.sources[0]
+    try:
+        if args.command:
+            check_command(args.command)
+        args.goroot = args.goroot or go_env()["GOROOT"]
+        args.out = args.keep or args.out
+        parts, data = make(args)
+    except Refused as e:
+        print("gomem graft: %s" % e, file=sys.stderr)
+        return 2
+    if not args.command:
+        print("%d functions, %d bytes" % (len(parts), len(data)))
+        return 0
+    overlay = "-overlay=" + os.path.join(os.path.abspath(args.out), "overlay.json")
+    env = dict(os.environ, CGO_ENABLED="0", GOTOOLCHAIN="local")
+    return subprocess.run([*args.command[:2], overlay, *args.command[2:]], env=env).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())
