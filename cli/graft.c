@@ -96,7 +96,7 @@ static int run_tool(char **argv) {
 
 // run_in unpacks into temp what is needed, and runs the tool with the arguments of the command.
 static int run_in(const char *temp, const char *source, int argc, char **argv) {
-	static char top[PATH_MAX], tool[PATH_MAX + 32], work[PATH_MAX + 32];
+	static char top[PATH_MAX + 32], tool[PATH_MAX + 64], work[PATH_MAX + 32];
 	if (source != NULL && realpath(source, top) == NULL) {
 		return complain("--source:", strerror(errno));
 	}

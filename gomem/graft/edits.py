@@ -52,7 +52,8 @@ PAGES = [
     ("body", "mpagealloc_64bit.go", "func (s *scavengeIndex) sysGrow(", "\tthrow(\"sysGrow is in C\")\n\treturn 0\n"),
     ("body", "mpagealloc_64bit.go", "func (s *scavengeIndex) sysInit(", "\tthrow(\"sysInit is in C\")\n\treturn 0\n"),
 
-    ("body", C, "func (c *pageCache) alloc(", system("addr, scav = gomemPageCacheAlloc(c, npages)", "var addr, scav uintptr|addr, scav")),
+    ("body", C, "func (c *pageCache) alloc(", "\tbefore := *c\n" + system("addr, scav = gomemPageCacheAlloc(c, npages)", "var addr, scav uintptr|") +
+     "\tif gomemChecks {\n\t\tgomemCheckCacheAlloc(before, c, npages, addr, scav)\n\t}\n\treturn addr, scav\n"),
     ("body", C, "func (c *pageCache) allocN(", system("addr, scav = gomemPageCacheAllocN(c, npages)", "var addr, scav uintptr|addr, scav")),
     ("body", C, "func (c *pageCache) flush(", HELD + "\tgomemPageCacheFlush(%s, c, p)\n" % ENV),
     ("body", C, "func (p *pageAlloc) allocToCache(", HELD + "\tvar c pageCache\n\tgomemPageAllocAllocToCache(%s, p, &c)\n\treturn c\n" % ENV),
@@ -79,4 +80,9 @@ PAGES = [
     ("body", S, "func (s *scavengeIndex) setEmpty(", system("gomemScavengeIndexSetEmpty(s, uintptr(ci))")),
     ("line", S, "\t\"internal/runtime/sys\"\n\t\"unsafe\"\n", ""),
     ("line", "mpagealloc_64bit.go", "import (\n\t\"unsafe\"\n)\n", ""),
+]
+
+# ---- --check: counts at the end of a program
+CHECK = [
+    ("put", "proc.go", "func runExitHooks(", "before", "\texithook.Run(code)\n", "\tdefer gomemReport()\n"),
 ]

@@ -85,6 +85,34 @@ class Runtime:
             getattr(self, what)(*args)
 
 
+# ---- Go's own functions, for --check
+
+ORIGINALS = {
+    "mpagealloc.go": ["(p *pageAlloc) update(", "(p *pageAlloc) allocRange(", "(p *pageAlloc) findMappedAddr(", "(p *pageAlloc) find(",
+                      "(p *pageAlloc) alloc(", "(p *pageAlloc) free(", "(p *pageAlloc) markRandomPaddingPages(", "mergeSummaries("],
+    "mpagecache.go": ["(c *pageCache) alloc(", "(c *pageCache) allocN(", "(c *pageCache) flush(", "(p *pageAlloc) allocToCache("],
+    "mpallocbits.go": ["(b *pageBits) setRange(", "(b *pageBits) clearRange(", "(b *pageBits) popcntRange(", "(b *pallocBits) summarize(",
+                       "(b *pallocBits) find(", "(b *pallocBits) find1(", "(b *pallocBits) findSmallN(", "(b *pallocBits) findLargeN(",
+                       "(b *pallocBits) allocRange(", "(b *pallocBits) free(", "findBitRange64(", "(m *pallocData) allocRange("],
+    "mgcscavenge.go": ["fillAligned(", "(m *pallocData) findScavengeCandidate(", "(s *scavengeIndex) find(", "(s *scavengeIndex) alloc(",
+                       "(s *scavengeIndex) free(", "(s *scavengeIndex) nextGen(", "(sc *scavChunkData) alloc(", "(sc *scavChunkData) free("],
+}
+
+
+def originals(runtime, table):
+    """The functions that the C functions replace, under names with orig_, calling each other."""
+    names = {h.rsplit(" ", 1)[-1].rstrip("(") for heads in table.values() for h in heads}
+    call = re.compile(r"(?<![\w])(%s)\(" % "|".join(sorted(names, key=len, reverse=True)))
+    text = ["// Go's own functions, as they stand in its runtime, under other names. Made by gomem graft --check.\n\npackage runtime\n\n",
+            "import (\n\t\"internal/runtime/sys\"\n\t\"unsafe\"\n)\n\nvar _ unsafe.Pointer\nvar _ = sys.OnesCount64\n"]
+    for name, heads in table.items():
+        for head in heads:
+            start, _, end = runtime.extent(name, "func " + head)
+            body = re.sub(r"(?m)^\s*//.*\n", "", runtime.text[name][start:end + 2])
+            text.append("\n" + call.sub(r"orig_\1(", body))
+    return "".join(text)
+
+
 # ---- layout
 
 FIELD = re.compile(r'->LAYOUT ([^ ]+) ([^ ]+) \$?(\d+)')
@@ -137,7 +165,18 @@ def make(args):
     assembly = read(glue, "zz_gomem_amd64.s") + read(glue, "pages_amd64.s")
     files = {"zz_gomem_graft.go": read(glue, "zz_gomem_graft.go"), "zz_gomem_pages.go": read(glue, "zz_gomem_pages.go")}
     runtime = Runtime(goroot)
-    runtime.apply(edits.COMMON + edits.PAGES)
+    table = edits.COMMON + edits.PAGES
+    if args.check:
+        sources.append(os.path.join(glue, "check.c"))
+        wraps += re.findall(r"__wrap_(\w+)\(", read(glue, "check.c"))
+        files["zz_gomem_orig.go"] = originals(runtime, ORIGINALS)
+        files["zz_gomem_check.go"] = read(glue, "zz_gomem_check.go")
+        if args.level == "pages":
+            files["zz_gomem_nospans.go"] = read(glue, "zz_gomem_nospans.go")
+        table = table + edits.CHECK
+    else:
+        files["zz_gomem_nocheck.go"] = read(glue, "zz_gomem_nocheck.go")
+    runtime.apply(table)
 
     objects = blob.compile_all(args.cc, include, sources, defines, work)
     elf = blob.link(objects, [c for _, c in entries(assembly)], wraps, os.path.join(glue, "blob.ld"), work)

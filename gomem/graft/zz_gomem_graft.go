@@ -134,8 +134,23 @@ func gomemStat(stat *sysMemStat) *sysMemStat {
 
 // ---- what C calls
 
-func gomemLock(l *mutex)   { lock(l) }
-func gomemUnlock(l *mutex) { unlock(l) }
+func gomemLock(l *mutex) {
+	lock(l)
+	if gomemChecks {
+		if s := gomemScavOf(); s != nil {
+			s.locked()
+		}
+	}
+}
+
+func gomemUnlock(l *mutex) {
+	if gomemChecks {
+		if s := gomemScavOf(); s != nil {
+			s.unlocking()
+		}
+	}
+	unlock(l)
+}
 
 // gomemThrow says which C function found what; the traceback that throw prints names its callers.
 func gomemThrow(msg *byte) {

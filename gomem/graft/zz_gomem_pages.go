@@ -11,5 +11,3 @@ type gomemBeside struct {
 func gomemDeductSweepCredit(spanBytes, callerSweepPages uintptr) {}
 func gomemScavengeAssist(scav, growth uintptr)                  {}
 func gomemBeginSweep(s *mspan, preserve uintptr)                {}
-func gomemCheckBegin(op, a, b, c uintptr) uintptr               { return 0 }
-func gomemCheckEnd(op, a, b, c, r, s uintptr)                   {}

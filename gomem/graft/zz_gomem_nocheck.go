@@ -1,0 +1,15 @@
+package runtime
+
+// Without --check nothing is compared.
+const gomemChecks = false
+
+func gomemCheckBegin(op, a, b, c uintptr) uintptr { return 0 }
+func gomemCheckEnd(op, a, b, c, r, s uintptr)     {}
+
+func gomemCheckCacheAlloc(before pageCache, c *pageCache, npages, addr, scav uintptr) {}
+
+type gomemScavenging struct{}
+
+func (s *gomemScavenging) locked()    {}
+func (s *gomemScavenging) unlocking() {}
+func gomemScavOf() *gomemScavenging   { return nil }
