@@ -194,8 +194,7 @@ enum { gcOff = 0, gcMark = 1, gcMarkTermination = 2 };
 enum { arenaL1Max = 1 << maxArenaL1Bits, numPsMax = 1 << 15 };
 
 struct gomem_heap {
-	gomem_env env;
-	gomem_policy policy;
+	// Go's mheap: its fields, order and offsets up to arenaHintAlloc
 	mutex lock;
 	pageAlloc pages;
 	uint32_t sweepgen;
@@ -209,22 +208,29 @@ struct gomem_heap {
 	_Atomic(double) sweepPagesPerByte;
 	_Atomic(uint64_t) reclaimIndex;
 	_Atomic(uintptr_t) reclaimCredit;
+	uint8_t arenasApart[cacheLineSize];
 	_Atomic(uintptr_t) arenas[arenaL1Max]; // second level tables: _Atomic(heapArena *)[1 << arenaL2Bits]
 	bool arenasHugePages;
 	linearAlloc heapArenaAlloc;
 	arenaHint *arenaHints;
 	linearAlloc arena;
 	arenaList heapArenas;
+	arenaList userArenaArenas; // Go's only
 	arenaList sweepArenas;
+	arenaList markArenas; // Go's only
 	struct {
 		uintptr_t base, end;
 	} curArena;
 	centralPadded central[maxSpanClasses];
-	fixalloc spanalloc, cachealloc, arenaHintAlloc;
+	fixalloc spanalloc, spanSPMCAlloc, cachealloc, specialAllocs[10]; // the second and the last are Go's only
+	mutex speciallock;                                               // Go's only
+	fixalloc arenaHintAlloc;
+	// beside Go's mheap: the surroundings, and what Go keeps in other globals
+	gomem_env env;
+	gomem_policy policy;
 	arenaHint *userArenaHints;
-	// beside Go's mheap: what Go keeps in other globals
 	uint64_t heapRandSeed;
-	int heapRandSeedBitsRemaining;
+	intptr_t heapRandSeedBitsRemaining;
 	gcBitsArenas gcBitsArenas;
 	struct {
 		activeSweep active;
@@ -232,6 +238,8 @@ struct gomem_heap {
 	} sweep;
 	_Atomic(uint32_t) gcphase;
 	bool gcBlackenEnabled;
+	mspan emptymspan; // what an empty mcache slot points to
+	gomem_stats stats;
 	stackpoolItem stackpool[numStackOrdersMax];
 	struct {
 		mutex lock;
@@ -241,8 +249,6 @@ struct gomem_heap {
 	mcache *mcache0;
 	gomem_p **allp;
 	int32_t nallp, gomaxprocs;
-	mspan emptymspan; // what an empty mcache slot points to
-	gomem_stats stats;
 	void (*sample)(void *ctx, void *obj, uintptr_t size);
 	void *sampleCtx;
 	int64_t memProfRate;

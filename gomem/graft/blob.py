@@ -123,12 +123,16 @@ def compile_all(cc, include, sources, defines, work):
     objects = []
     for source in sources:
         stem = os.path.join(work, os.path.basename(source)[:-2])
-        run(cc, *CFLAGS, *defines, "-I", include, "-o", stem + ".s", source)
+        # mgcsweep.c has Go's rule of sweeping in proportion, in floating point, which is not used here: no vector registers, since Go keeps one zero.
+        own = ["-mno-general-regs-only", "-mno-sse", "-mno-mmx", "-m80387"] if source.endswith("/mgcsweep.c") else []
+        run(cc, *[f for f in CFLAGS if not own or f != "-mgeneral-regs-only"], *own[1:], *defines, "-I", include, "-o", stem + ".s", source)
         with open(stem + ".s") as f:
             text = annotate(f.read())
         with open(stem + ".s", "w") as f:
             f.write(text)
         run("as", "--64", "-o", stem + ".o", stem + ".s")
+        if source.endswith("/persistentalloc.c"):  # linearAlloc is wanted of it; persistentalloc is Go's (platform_go.c)
+            run("objcopy", "--weaken-symbol=persistentalloc", stem + ".o")
         objects.append(stem + ".o")
     return objects
 

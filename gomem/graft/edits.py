@@ -16,7 +16,7 @@ def system(call, result=""):
 
 # ---- both levels
 COMMON = [
-    ("put", "mheap.go", "type mheap struct {", "before", "\tunused *specialfinalizer // never set", "\tgomem gomemBeside // what the C functions keep beside Go's fields\n\n"),
+    ("put", "mheap.go", "type mheap struct {", "after", "\tarenaHintAlloc             fixalloc // allocator for arenaHints\n", "\tgomem gomemBeside // what the C functions keep beside Go's fields\n"),
     # The counters that both languages write are in gomemStats.
     ("put", "mgcpacer.go", "type gcControllerState struct {", "cut", "\theapLive atomic.Uint64\n", ""),
     ("put", "mgcpacer.go", "type gcControllerState struct {", "cut", "\theapScan atomic.Uint64\n", ""),
@@ -57,7 +57,6 @@ PAGES = [
     ("body", C, "func (c *pageCache) allocN(", system("addr, scav = gomemPageCacheAllocN(c, npages)", "var addr, scav uintptr|addr, scav")),
     ("body", C, "func (c *pageCache) flush(", HELD + "\tgomemPageCacheFlush(%s, c, p)\n" % ENV),
     ("body", C, "func (p *pageAlloc) allocToCache(", HELD + "\tvar c pageCache\n\tgomemPageAllocAllocToCache(%s, p, &c)\n\treturn c\n" % ENV),
-    ("line", C, "\t\"internal/runtime/sys\"\n", ""),
 
     ("body", B, "func (b *pageBits) setRange(", system("gomemPageBitsSetRange(b, uintptr(i), uintptr(n))")),
     ("body", B, "func (b *pageBits) clearRange(", system("gomemPageBitsClearRange(b, uintptr(i), uintptr(n))")),
@@ -68,7 +67,6 @@ PAGES = [
     ("body", B, "func (b *pallocBits) findSmallN(", system("i, next = gomemPallocBitsFindSmallN(b, npages, uintptr(searchIdx))", "var i, next uintptr|uint(i), uint(next)")),
     ("body", B, "func (b *pallocBits) findLargeN(", system("i, next = gomemPallocBitsFindLargeN(b, npages, uintptr(searchIdx))", "var i, next uintptr|uint(i), uint(next)")),
     ("body", B, "func findBitRange64(", system("i = gomemFindBitRange64(c, uint64(n))", "var i uint64|uint(i)")),
-    ("line", B, "\nimport (\n\t\"internal/runtime/sys\"\n)\n", ""),
 
     ("body", S, "func (p *pageAlloc) scavengeOne(", "\tvar delta heapStatsDelta\n\tn := gomemPageAllocScavengeOne(%s, p, uintptr(ci), uintptr(searchIdx), max, &delta)\n\tgomemBookScavenged(&delta)\n\treturn n\n" % ENV),
     ("body", S, "func fillAligned(", system("x = gomemFillAligned(x, uint64(m))") + "\treturn x\n"),
@@ -78,8 +76,76 @@ PAGES = [
     ("body", S, "func (s *scavengeIndex) free(", system("gomemScavengeIndexFree(%s, s, uintptr(ci), uintptr(page), uintptr(npages))" % ENV)),
     ("body", S, "func (s *scavengeIndex) nextGen(", system("gomemScavengeIndexNextGen(%s, s)" % ENV)),
     ("body", S, "func (s *scavengeIndex) setEmpty(", system("gomemScavengeIndexSetEmpty(s, uintptr(ci))")),
-    ("line", S, "\t\"internal/runtime/sys\"\n\t\"unsafe\"\n", ""),
-    ("line", "mpagealloc_64bit.go", "import (\n\t\"unsafe\"\n)\n", ""),
+]
+
+# ---- level spans
+H, G, W, M = "mheap.go", "mgc.go", "mgcsweep.go", "mbitmap.go"
+THROW = "\tthrow(\"gomem: this is done in C\")\n"
+SPANS = [
+    # What C has elsewhere is the same word for Go.
+    ("put", "runtime2.go", "type p struct {", "instead", "\tmcache      *mcache\n\tpcache      pageCache\n", "\tgomemP      // mcache, pcache and mspancache, in C's order\n"),
+    ("cut", "runtime2.go", "type p struct {", "\tmspancache struct {\n", "\t\tbuf [128]*mspan\n\t}\n"),
+    ("line", "malloc.go", "\tif bits > heapRandSeedBitsRemaining {\n", "\tif bits > mheap_.gomem.heapRandSeedBitsRemaining {\n"),
+    ("line", "malloc.go", "\tr := heapRandSeed >> (64 - bits)\n\theapRandSeed <<= bits\n\theapRandSeedBitsRemaining -= bits\n",
+     "\tr := mheap_.gomem.heapRandSeed >> (64 - bits)\n\tmheap_.gomem.heapRandSeed <<= bits\n\tmheap_.gomem.heapRandSeedBitsRemaining -= bits\n"),
+    ("line", "malloc.go", "\t\t\theapRandSeed, heapRandSeedBitsRemaining = ", "\t\t\tmheap_.gomem.heapRandSeed, mheap_.gomem.heapRandSeedBitsRemaining = "),
+    ("line", "mcache.go", "&emptymspan", "&mheap_.gomem.emptymspan", 4),
+    ("line", "mcentral.go", "sweep.active.", "mheap_.gomem.sweep.active.", 4),
+    ("line", G, "sweep.active.", "mheap_.gomem.sweep.active.", 4),
+    ("line", G, "sweep.centralIndex.", "mheap_.gomem.sweep.centralIndex."),
+    ("line", W, "\tsl := sweep.active.", "\tsl := mheap_.gomem.sweep.active.", 2),
+    ("line", W, "\tif sweep.active.sweepers", "\tif mheap_.gomem.sweep.active.sweepers"),
+    ("line", W, "noMoreWork = sweep.active.", "noMoreWork = mheap_.gomem.sweep.active."),
+    ("line", W, "\tsweep.active.end(sl)\n", "\tmheap_.gomem.sweep.active.end(sl)\n", 3),
+    ("line", W, "return sweep.active.isDone()", "return mheap_.gomem.sweep.active.isDone()"),
+    ("line", W, "sc := sweep.centralIndex.", "sc := mheap_.gomem.sweep.centralIndex."),
+    ("line", W, "\tsweep.centralIndex.update", "\tmheap_.gomem.sweep.centralIndex.update", 2),
+    ("line", H, "sweep.active.", "mheap_.gomem.sweep.active.", 2),
+
+    # mheap
+    ("put", H, "func (h *mheap) init(", "before", "\tlockInit(&h.lock, lockRankMheap)\n", "\tgomemStart()\n"),
+    ("put", H, "func (h *mheap) init(", "cut", "\th.spanalloc.init(", ""),
+    ("put", H, "func (h *mheap) init(", "cut", "\th.arenaHintAlloc.init(", ""),
+    ("put", H, "func (h *mheap) init(", "cut", "\th.spanalloc.zero = false", ""),
+    ("put", H, "func (h *mheap) init(", "instead", "\th.pages.init(&h.lock, &memstats.gcMiscSys, false)\n", "\tgomemMheapInit(h)\n"),
+    ("body", H, "func (h *mheap) alloc(", "\tvar s *mspan\n\tsystemstack(func() { s = gomemAllocSpan(npages, spanclass) })\n\treturn s\n"),
+    ("body", H, "func (h *mheap) allocManual(", "\treturn gomemAllocManual(npages, typ)\n"),
+    ("body", H, "func (h *mheap) allocSpan(", THROW + "\treturn nil\n"),
+    ("body", H, "func (h *mheap) allocNeedsZero(", system("needZero = gomemMheapAllocNeedsZero(h, base, npage)&1 != 0") + "\treturn needZero\n"),
+    ("body", H, "func (h *mheap) grow(", THROW + "\treturn 0, false\n"),
+    ("body", H, "func (h *mheap) reclaim(", THROW),
+    ("body", H, "func (h *mheap) reclaimChunk(", THROW + "\treturn 0\n"),
+    ("body", H, "func (h *mheap) freeSpan(", "\tsystemstack(func() {\n\t\tpp := gomemGetP()\n\t\tgomemMheapFreeSpan(h, pp, s)\n\t\tgomemBook(pp)\n\t})\n"),
+    ("body", H, "func (h *mheap) freeManual(", "\tgomemFreeManual(s, typ)\n"),
+    ("body", H, "func (h *mheap) freeSpanLocked(", THROW),
+    ("body", "malloc.go", "func (h *mheap) sysAlloc(", system("addr, size = gomemMheapSysAlloc(h, n, hintList, arenaList)", "var addr uintptr|unsafe.Pointer(addr), size")),
+    ("body", H, "func newMarkBits(", system("bits = gomemNewMarkBits(&mheap_, nelems)", "var bits *gcBits|bits")),
+    ("body", H, "func nextMarkBitArenaEpoch(", system("gomemNextMarkBitArenaEpoch(&mheap_)")),
+
+    # objects of one size, sets, lists by class, caches
+    ("body", "mfixalloc.go", "func (f *fixalloc) init(", system("gomemFixallocInit(&mheap_.gomem.env, f, size, stat)")),
+    ("body", "mfixalloc.go", "func (f *fixalloc) alloc(", system("p = gomemFixalloc(f)", "var p uintptr|unsafe.Pointer(p)")),
+    ("body", "mfixalloc.go", "func (f *fixalloc) free(", system("gomemFixallocFree(&mheap_.gomem.env, f, p)")),
+    ("body", "mspanset.go", "func (b *spanSet) push(", system("gomemSpanSetPush(&mheap_.gomem.env, b, s)")),
+    ("body", "mspanset.go", "func (b *spanSet) pop(", system("s = gomemSpanSetPop(&mheap_.gomem.env, b)", "var s *mspan|s")),
+    ("body", "mspanset.go", "func (b *spanSet) reset(", system("gomemSpanSetReset(&mheap_.gomem.env, b)")),
+    ("body", "mcentral.go", "func (c *mcentral) cacheSpan(", THROW + "\treturn nil\n"),
+    ("body", "mcentral.go", "func (c *mcentral) grow(", THROW + "\treturn nil\n"),
+    ("body", "mcentral.go", "func (c *mcentral) uncacheSpan(", "\tsystemstack(func() {\n\t\tpp := gomemGetP()\n\t\tgomemUncacheSpan(&mheap_, pp, c, s)\n\t\tgomemBook(pp)\n\t})\n"),
+    ("body", "mcache.go", "func (c *mcache) refill(", "\tsystemstack(func() { gomemRefillCache(c, spc) })\n"),
+    ("body", M, "func (s *mspan) refillAllocCache(", system("gomemRefillAllocCache(s, uintptr(whichByte))")),
+    ("body", M, "func (s *mspan) nextFreeIndex(", system("i = gomemNextFreeIndex(&mheap_, s)", "var i uintptr|uint16(i)")),
+    ("body", M, "func (s *mspan) countAlloc(", system("n = gomemCountAlloc(s)", "var n uintptr|int(n)")),
+
+    # the sweep of a span: what Go does before the marks are looked at, and pacing, are Go's own text in functions of their own
+    ("name", W, "func (sl *sweepLocked) sweep(", "func (sl *sweepLocked) gomemGoSweep("),
+]
+# (function made of a part of Go's text, file, function, first line, line behind the last)
+PARTS = [
+    ("func gomemScavengeAssist(scav, growth uintptr) {\n\th := &mheap_\n\tpp := getg().m.p.ptr()\n", H, "func (h *mheap) allocSpan(",
+     "\tbytesToScavenge := uintptr(0)\n", "\t// Initialize the span.\n"),
+    ("func gomemSweepSpecials(s *mspan) {\n\tsize := s.elemsize\n", W, "func (sl *sweepLocked) sweep(",
+     "\thadSpecials := s.specials != nil\n", "\t// Copy over and clear the inline mark bits if necessary.\n"),
 ]
 
 # ---- --check: counts at the end of a program

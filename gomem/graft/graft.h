@@ -38,7 +38,8 @@ typedef struct graft_callbacks {
 	// pacing and the collector (level spans)
 	void (*deductSweepCredit)(uintptr_t spanBytes, uintptr_t callerSweepPages);
 	void (*scavengeAssist)(uintptr_t scav, uintptr_t growth);
-	void (*beginSweep)(void *span, uintptr_t preserve);
+	uintptr_t (*beginSweep)(void *span, uintptr_t preserve); // 0: done, nothing was freed
+	void (*spanEvent)(void *span, uintptr_t freed);          // for traces: a span was made, is about to be freed
 	// --check: before and after an operation (check.c)
 	uintptr_t (*checkBegin)(uintptr_t op, uintptr_t a, uintptr_t b, uintptr_t c);
 	void (*checkEnd)(uintptr_t op, uintptr_t a, uintptr_t b, uintptr_t c, uintptr_t r, uintptr_t s);

@@ -17,6 +17,7 @@ import edits  # noqa: E402
 from blob import Refused, run  # noqa: E402
 
 VERSION = "go1.26.8"
+SPANS = ["mheap.c", "mcentral.c", "mgcsweep.c", "mspanset.c", "mfixalloc.c", "gcbits.c", "mbitmap.c", "mcache.c", "lfstack.c", "persistentalloc.c"]
 PAGES = ["mpallocbits.c", "mpagealloc.c", "mpagecache.c", "mgcscavenge.c", "mranges.c"]
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -74,6 +75,39 @@ class Runtime:
             part = part.replace(old, {"before": new + old, "after": old + new, "instead": new}[how])
         self.text[name] = text[:start] + part + text[end:]
 
+    def cut(self, name, head, first, last):
+        """Removes what begins with first and ends with last."""
+        start, _, end = self.extent(name, head)
+        text = self.text[name]
+        part = text[start:end]
+        if part.count(first) != 1 or last not in part[part.index(first):]:
+            raise Refused("%s: in \"%s\": %r is not there" % (name, head, first))
+        at = part.index(first)
+        part = part[:at] + part[part.index(last, at) + len(last):]
+        self.text[name] = text[:start] + part + text[end:]
+
+    def name(self, name, head, new):
+        start, _, _ = self.extent(name, head)
+        text = self.text[name]
+        self.text[name] = text[:start] + new + text[start + len(head):]
+
+    def part(self, name, head, first, last):
+        start, _, end = self.extent(name, head)
+        part = self.text[name][start:end]
+        if part.count(first) != 1 or part.count(last) != 1:
+            raise Refused("%s: in \"%s\": %r or %r is not there once" % (name, head, first, last))
+        return part[part.index(first):part.index(last)]
+
+    def prune_imports(self):
+        """An edited file imports what it still uses."""
+        for name, text in self.text.items():
+            at = text.index("import (")
+            end = text.index("\n)\n", at)
+            rest = re.sub(r"(?m)//.*$", "", text[end:])
+            keep = [line for line in text[at:end].split("\n")
+                    if not (m := re.match(r'\t(?:(\w+) )?"(?:.*/)?(\w+)"', line)) or m.group(1) == "_" or re.search(r"\b%s\." % (m.group(1) or m.group(2)), rest)]
+            self.text[name] = text[:at] + "\n".join(keep) + text[end:]
+
     def line(self, name, old, new, n=1):
         text = self.read(name)
         if text.count(old) != n:
@@ -97,6 +131,15 @@ ORIGINALS = {
     "mgcscavenge.go": ["fillAligned(", "(m *pallocData) findScavengeCandidate(", "(s *scavengeIndex) find(", "(s *scavengeIndex) alloc(",
                        "(s *scavengeIndex) free(", "(s *scavengeIndex) nextGen(", "(sc *scavChunkData) alloc(", "(sc *scavChunkData) free("],
 }
+
+
+def parts_of(runtime, table):
+    """Functions that are parts of Go's text."""
+    text = ["// Parts of Go's own functions that stay Go's. Made by gomem graft.\n\npackage runtime\n\nimport \"unsafe\"\n\nvar _ unsafe.Pointer\n"]
+    for new, name, head, first, last in table:
+        part = runtime.part(name, head, first, last)
+        text.append("\n" + new + re.sub(r"(?m)^\s*//.*\n", "", part) + "}\n")
+    return "".join(text)
 
 
 def originals(runtime, table):
@@ -126,6 +169,13 @@ def layout(cc, include, source, defines, work):
         return FIELD.findall(f.read())
 
 
+def offsetof(name, field):
+    """Go's Offsetof of a.b is counted from a."""
+    path = field.split(".")
+    places = ["Offsetof(gomemLayout_%s.%s)" % (name, ".".join(path[:i + 1])) for i in range(len(path))]
+    return places[0] if len(places) == 1 else "%s + unsafe.%s" % tuple(places)
+
+
 def layout_go(fields):
     """Each line compiles only if Go has the same number."""
     text = ["package runtime\n\nimport \"unsafe\"\n\n// The layout of the C structures. Where Go's is another, the line does not compile.\nvar (\n"]
@@ -133,8 +183,8 @@ def layout_go(fields):
     text += ["\tgomemLayout_%s %s\n" % (t, t) for t in types if t[0].islower()]
     text.append(")\n\nconst (\n")
     for name, field, value in fields:
-        what = "Sizeof(gomemLayout_%s)" % name if field == "sizeof" else "Offsetof(gomemLayout_%s.%s)" % (name, field)
-        text.append("\t_ = -uint(unsafe.%s ^ %s) // %s.%s\n" % (what, value, name, field))
+        what = "Sizeof(gomemLayout_%s)" % name if field == "sizeof" else offsetof(name, field)
+        text.append("\t_ = -uint((unsafe.%s) ^ %s) // %s.%s\n" % (what, value, name, field))
     text.append(")\n")
     return "".join(text)
 
@@ -163,9 +213,17 @@ def make(args):
     defines = []
     wraps = []
     assembly = read(glue, "zz_gomem_amd64.s") + read(glue, "pages_amd64.s")
-    files = {"zz_gomem_graft.go": read(glue, "zz_gomem_graft.go"), "zz_gomem_pages.go": read(glue, "zz_gomem_pages.go")}
+    level = read(glue, "zz_gomem_%s.go" % args.level)
+    files = {"zz_gomem_graft.go": read(glue, "zz_gomem_graft.go"), "zz_gomem_level.go": level}
     runtime = Runtime(goroot)
     table = edits.COMMON + edits.PAGES
+    if args.level == "spans":
+        sources += [os.path.join(gomem, f) for f in SPANS] + [os.path.join(glue, "spans.c")]
+        wraps += re.findall(r"\n\S.*__wrap_(\w+)\(.*\{", read(glue, "spans.c"))
+        assembly += read(glue, "spans_amd64.s")
+        defines.append("-DGRAFT_SPANS")
+        files["zz_gomem_parts.go"] = parts_of(runtime, edits.PARTS)
+        table = table + edits.SPANS
     if args.check:
         sources.append(os.path.join(glue, "check.c"))
         wraps += re.findall(r"__wrap_(\w+)\(", read(glue, "check.c"))
@@ -177,6 +235,7 @@ def make(args):
     else:
         files["zz_gomem_nocheck.go"] = read(glue, "zz_gomem_nocheck.go")
     runtime.apply(table)
+    runtime.prune_imports()
 
     objects = blob.compile_all(args.cc, include, sources, defines, work)
     elf = blob.link(objects, [c for _, c in entries(assembly)], wraps, os.path.join(glue, "blob.ld"), work)

@@ -1,6 +1,9 @@
 // layout.c: offsets and sizes as the C compiler has them, as lines of its assembly that graft.py reads. Go's compiler compares them with its own.
 #include "gomem/graft/graft.h"
 #include "gomem/mpagealloc.h"
+#ifdef GRAFT_SPANS
+#include "gomem/mcache.h"
+#endif
 
 #define SIZE(go, c) __asm__ volatile("\n->LAYOUT " #go " sizeof %0" : : "i"(sizeof(c)))
 #define OFFSET(go, gofield, c, field) __asm__ volatile("\n->LAYOUT " #go " " #gofield " %0" : : "i"(offsetof(c, field)))
@@ -74,4 +77,107 @@ void graft_layout(void) {
 	OFFSET(gomemStats, totalFree, gomem_stats, totalFree);
 	OFFSET(gomemStats, heapLive, gomem_stats, heapLive);
 	OFFSET(gomemStats, heapScan, gomem_stats, heapScan);
+
+#ifdef GRAFT_SPANS
+	SIZE(mspan, mspan);
+	SAME(mspan, next);
+	SAME(mspan, prev);
+	SAME(mspan, list);
+	SAME(mspan, startAddr);
+	SAME(mspan, npages);
+	SAME(mspan, manualFreeList);
+	SAME(mspan, freeindex);
+	SAME(mspan, nelems);
+	SAME(mspan, freeIndexForScan);
+	SAME(mspan, allocCache);
+	SAME(mspan, allocBits);
+	SAME(mspan, gcmarkBits);
+	SAME(mspan, pinnerBits);
+	SAME(mspan, sweepgen);
+	SAME(mspan, divMul);
+	SAME(mspan, allocCount);
+	SAME(mspan, spanclass);
+	SAME(mspan, state);
+	SAME(mspan, needzero);
+	SAME(mspan, isUserArenaChunk);
+	SAME(mspan, allocCountBeforeCache);
+	SAME(mspan, elemsize);
+	SAME(mspan, limit);
+	SAME(mspan, speciallock);
+	SAME(mspan, specials);
+	SAME(mspan, userArenaChunkFree);
+	SAME(mspan, largeType);
+	SIZE(heapArena, heapArena);
+	SAME(heapArena, spans);
+	SAME(heapArena, pageInUse);
+	SAME(heapArena, pageMarks);
+	SAME(heapArena, pageSpecials);
+	SAME(heapArena, pageUseSpanInlineMarkBits);
+	SAME(heapArena, zeroedBase);
+	SIZE(arenaHint, arenaHint);
+	SAME(arenaHint, addr);
+	SAME(arenaHint, down);
+	SAME(arenaHint, next);
+	SIZE(linearAlloc, linearAlloc);
+	SIZE(fixalloc, fixalloc);
+	SAME(fixalloc, first);
+	SAME(fixalloc, arg);
+	SAME(fixalloc, list);
+	SAME(fixalloc, chunk);
+	SAME(fixalloc, nchunk);
+	SAME(fixalloc, nalloc);
+	SAME(fixalloc, inuse);
+	SAME(fixalloc, stat);
+	SAME(fixalloc, zero);
+	SIZE(spanSet, spanSet);
+	SAME(spanSet, spine);
+	SAME(spanSet, spineLen);
+	SAME(spanSet, spineCap);
+	SAME(spanSet, index);
+	SIZE(mcentral, mcentral);
+	SAME(mcentral, partial);
+	SAME(mcentral, full);
+	SIZE(mcache, mcache);
+	SAME(mcache, scanAlloc);
+	SAME(mcache, tinyAllocs);
+	SAME(mcache, alloc);
+	SAME(mcache, reusableNoscan);
+	SAME(mcache, stackcache);
+	SAME(mcache, flushGen);
+	OFFSET(mheap, lock, mheap, lock);
+	OFFSET(mheap, pages, mheap, pages);
+	OFFSET(mheap, sweepgen, mheap, sweepgen);
+	OFFSET(mheap, allspans, mheap, allspans);
+	OFFSET(mheap, pagesInUse, mheap, pagesInUse);
+	OFFSET(mheap, pagesSwept, mheap, pagesSwept);
+	OFFSET(mheap, sweepPagesPerByte, mheap, sweepPagesPerByte);
+	OFFSET(mheap, reclaimIndex, mheap, reclaimIndex);
+	OFFSET(mheap, reclaimCredit, mheap, reclaimCredit);
+	OFFSET(mheap, arenas, mheap, arenas);
+	OFFSET(mheap, arenasHugePages, mheap, arenasHugePages);
+	OFFSET(mheap, heapArenaAlloc, mheap, heapArenaAlloc);
+	OFFSET(mheap, arenaHints, mheap, arenaHints);
+	OFFSET(mheap, arena, mheap, arena);
+	OFFSET(mheap, heapArenas, mheap, heapArenas);
+	OFFSET(mheap, sweepArenas, mheap, sweepArenas);
+	OFFSET(mheap, curArena, mheap, curArena);
+	OFFSET(mheap, central, mheap, central);
+	OFFSET(mheap, spanalloc, mheap, spanalloc);
+	OFFSET(mheap, cachealloc, mheap, cachealloc);
+	OFFSET(mheap, arenaHintAlloc, mheap, arenaHintAlloc);
+	OFFSET(mheap, gomem, mheap, env);
+	OFFSET(mheap, gomem.policy, mheap, policy);
+	OFFSET(mheap, gomem.heapRandSeed, mheap, heapRandSeed);
+	OFFSET(mheap, gomem.heapRandSeedBitsRemaining, mheap, heapRandSeedBitsRemaining);
+	OFFSET(mheap, gomem.gcBitsArenas, mheap, gcBitsArenas);
+	OFFSET(mheap, gomem.sweep, mheap, sweep);
+	OFFSET(mheap, gomem.gcBlackenEnabled, mheap, gcBlackenEnabled);
+	OFFSET(mheap, gomem.emptymspan, mheap, emptymspan);
+	OFFSET(mheap, gomem.stats, mheap, stats);
+	SIZE(gomemP, gomem_p);
+	OFFSET(gomemP, mcache, gomem_p, mcache);
+	OFFSET(gomemP, pcache, gomem_p, pcache);
+	OFFSET(gomemP, mspancache, gomem_p, mspancache);
+	OFFSET(gomemP, gomemHeapStats, gomem_p, stats);
+#endif
 }

@@ -68,6 +68,7 @@ LEAVE(·gomemThunkPersistentalloc, ·gomemPersistentalloc)
 LEAVE(·gomemThunkDeductSweepCredit, ·gomemDeductSweepCredit)
 LEAVE(·gomemThunkScavengeAssist, ·gomemScavengeAssist)
 LEAVE(·gomemThunkBeginSweep, ·gomemBeginSweep)
+LEAVE(·gomemThunkSpanEvent, ·gomemSpanEvent)
 LEAVE(·gomemThunkCheckBegin, ·gomemCheckBegin)
 LEAVE(·gomemThunkCheckEnd, ·gomemCheckEnd)
 
@@ -91,9 +92,10 @@ DATA ·gomemThunks+128(SB)/8, $·gomemThunkPersistentalloc(SB)
 DATA ·gomemThunks+136(SB)/8, $·gomemThunkDeductSweepCredit(SB)
 DATA ·gomemThunks+144(SB)/8, $·gomemThunkScavengeAssist(SB)
 DATA ·gomemThunks+152(SB)/8, $·gomemThunkBeginSweep(SB)
-DATA ·gomemThunks+160(SB)/8, $·gomemThunkCheckBegin(SB)
-DATA ·gomemThunks+168(SB)/8, $·gomemThunkCheckEnd(SB)
-GLOBL ·gomemThunks(SB), RODATA, $176
+DATA ·gomemThunks+160(SB)/8, $·gomemThunkSpanEvent(SB)
+DATA ·gomemThunks+168(SB)/8, $·gomemThunkCheckBegin(SB)
+DATA ·gomemThunks+176(SB)/8, $·gomemThunkCheckEnd(SB)
+GLOBL ·gomemThunks(SB), RODATA, $184
 
 TEXT ·gomemThunksAddr<ABIInternal>(SB), NOSPLIT|NOFRAME, $0-0
 	LEAQ ·gomemThunks(SB), AX

@@ -50,7 +50,7 @@ type gomemOS struct {
 }
 
 // gomemThunks are the callbacks in the order of C's graft_callbacks (zz_gomem_amd64.s).
-const gomemCallbacks = 22
+const gomemCallbacks = 23
 
 func gomemThunksAddr() *[gomemCallbacks]uintptr
 
