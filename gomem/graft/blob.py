@@ -140,7 +140,7 @@ def compile_all(cc, include, sources, defines, work):
 def link(objects, entries, wraps, script, work):
     elf = os.path.join(work, "blob.elf")
     run("ld", "-T", script, "-nostdlib", "-static", "-q", "--gc-sections", "-e", entries[0], "--no-warn-rwx-segments",
-        *["--undefined=" + e for e in entries], *["--wrap=" + w for w in wraps], "-o", elf, *objects)
+        *["--undefined=" + e for e in entries], *["--wrap=" + w for w in sorted(set(wraps))], "-o", elf, *objects)
     for line in run("readelf", "-rW", elf).splitlines():
         found = re.match(r"[0-9a-f]+\s+[0-9a-f]+\s+(R_\w+)\s+[0-9a-f]*\s*(.*)", line)
         if found and found.group(1) not in RELOCATIONS:

@@ -142,12 +142,19 @@ def parts_of(runtime, table):
     return "".join(text)
 
 
+ORIGINALS_SPANS = {
+    "mspanset.go": ["(b *spanSet) push(", "(b *spanSet) pop("],
+    "mbitmap.go": ["(s *mspan) refillAllocCache(", "(s *mspan) nextFreeIndex("],
+}
+
+
 def originals(runtime, table):
     """The functions that the C functions replace, under names with orig_, calling each other."""
     names = {h.rsplit(" ", 1)[-1].rstrip("(") for heads in table.values() for h in heads}
     call = re.compile(r"(?<![\w])(%s)\(" % "|".join(sorted(names, key=len, reverse=True)))
     text = ["// Go's own functions, as they stand in its runtime, under other names. Made by gomem graft --check.\n\npackage runtime\n\n",
-            "import (\n\t\"internal/runtime/sys\"\n\t\"unsafe\"\n)\n\nvar _ unsafe.Pointer\nvar _ = sys.OnesCount64\n"]
+            "import (\n\t\"internal/cpu\"\n\t\"internal/goarch\"\n\t\"internal/runtime/sys\"\n\t\"unsafe\"\n)\n\n",
+            "var _ unsafe.Pointer\nvar _ = sys.OnesCount64\nvar _ = goarch.PtrSize\nvar _ = cpu.CacheLineSize\n"]
     for name, heads in table.items():
         for head in heads:
             start, _, end = runtime.extent(name, "func " + head)
@@ -229,7 +236,13 @@ def make(args):
         wraps += re.findall(r"__wrap_(\w+)\(", read(glue, "check.c"))
         files["zz_gomem_orig.go"] = originals(runtime, ORIGINALS)
         files["zz_gomem_check.go"] = read(glue, "zz_gomem_check.go")
-        if args.level == "pages":
+        defines.append("-DGRAFT_CHECK")
+        if args.level == "spans":
+            sources.append(os.path.join(glue, "check_spans.c"))
+            wraps += re.findall(r"__wrap_(\w+)\(", read(glue, "check_spans.c"))
+            files["zz_gomem_orig_spans.go"] = originals(runtime, ORIGINALS_SPANS)
+            files["zz_gomem_check_spans.go"] = read(glue, "zz_gomem_check_spans.go")
+        else:
             files["zz_gomem_nospans.go"] = read(glue, "zz_gomem_nospans.go")
         table = table + edits.CHECK
     else:

@@ -68,7 +68,7 @@ uint64_t graft_pageAlloc_scavengeOne(
 
 graft_pair graft_pageCache_alloc(pageCache *c, uintptr_t npages) {
 	uintptr_t scav;
-	const uintptr_t addr = pageCache_alloc(&layout_linux_amd64_go126, c, npages, &scav);
+	const uintptr_t addr = pageCache_alloc(NULL, c, npages, &scav); // the layout is a constant
 	return (graft_pair){addr, scav};
 }
 graft_pair graft_pageCache_allocN(pageCache *c, uintptr_t npages) {

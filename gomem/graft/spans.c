@@ -27,7 +27,14 @@ void graft_mheap_init(mheap *h) {
 bool __real_mspan_sweep(mheap *h, gomem_p *p, mspan *s, bool preserve);
 bool __wrap_mspan_sweep(mheap *h, gomem_p *p, mspan *s, bool preserve);
 bool __wrap_mspan_sweep(mheap *h, gomem_p *p, mspan *s, bool preserve) {
-	return graft_call(&h->env)->beginSweep(s, preserve) != 0 && __real_mspan_sweep(h, p, s, preserve);
+	if (graft_call(&h->env)->beginSweep(s, preserve) == 0) {
+		return false;
+	}
+	const bool freed = __real_mspan_sweep(h, p, s, preserve);
+#ifdef GRAFT_CHECK
+	graft_call(&h->env)->spanEvent(s, freed ? 3 : 2);
+#endif
+	return freed;
 }
 
 mspan *__real_mheap_alloc(mheap *h, gomem_p *p, uintptr_t npages, spanClass spc);

@@ -349,6 +349,10 @@ func gomemCheckEnd(op, a, b, c, r, s uintptr) {
 		gomemScavengeEnd((*pageAlloc)(unsafe.Pointer(a)), r)
 		return
 	}
+	if op == gomemOpCacheAlloc {
+		gomemCheckCacheAlloc(*(*pageCache)(unsafe.Pointer(a)), (*pageCache)(unsafe.Pointer(b)), c, r, s)
+		return
+	}
 	if op == gomemOpCandidate {
 		args := (*[3]uintptr)(unsafe.Pointer(b))
 		i, n := (*pallocData)(unsafe.Pointer(a)).orig_findScavengeCandidate(uint(args[0]), args[1], args[2])

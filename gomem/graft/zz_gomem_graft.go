@@ -54,7 +54,6 @@ const gomemCallbacks = 23
 
 func gomemThunksAddr() *[gomemCallbacks]uintptr
 
-
 // gomemStats is C's gomem_stats. gcController has it embedded, so that the counters of both languages are the same words.
 type gomemStats struct {
 	gomemStacksSys, gomemMspanSys, gomemMcacheSys, gomemBuckhashSys, gomemGcMiscSys, gomemOtherSys sysMemStat
@@ -190,14 +189,16 @@ func gomemSysReserveAligned(hint unsafe.Pointer, n, align uintptr, size *uintptr
 	return v
 }
 
-func gomemSysMap(v unsafe.Pointer, n uintptr, stat *sysMemStat) { sysMap(v, n, gomemStat(stat), "heap") }
-func gomemSysUsed(v unsafe.Pointer, n, prepared uintptr)        { sysUsed(v, n, prepared) }
-func gomemSysUnused(v unsafe.Pointer, n uintptr)                { sysUnused(v, n) }
-func gomemSysFault(v unsafe.Pointer, n uintptr)                 { sysFault(v, n) }
-func gomemSysHugePage(v unsafe.Pointer, n uintptr)              { sysHugePage(v, n) }
-func gomemSysNoHugePage(v unsafe.Pointer, n uintptr)            { sysNoHugePage(v, n) }
-func gomemSysHugePageCollapse(v unsafe.Pointer, n uintptr)      { sysHugePageCollapse(v, n) }
-func gomemSysAllocOS(n uintptr) unsafe.Pointer                  { return sysAllocOS(n, "heap index") }
+func gomemSysMap(v unsafe.Pointer, n uintptr, stat *sysMemStat) {
+	sysMap(v, n, gomemStat(stat), "heap")
+}
+func gomemSysUsed(v unsafe.Pointer, n, prepared uintptr)   { sysUsed(v, n, prepared) }
+func gomemSysUnused(v unsafe.Pointer, n uintptr)           { sysUnused(v, n) }
+func gomemSysFault(v unsafe.Pointer, n uintptr)            { sysFault(v, n) }
+func gomemSysHugePage(v unsafe.Pointer, n uintptr)         { sysHugePage(v, n) }
+func gomemSysNoHugePage(v unsafe.Pointer, n uintptr)       { sysNoHugePage(v, n) }
+func gomemSysHugePageCollapse(v unsafe.Pointer, n uintptr) { sysHugePageCollapse(v, n) }
+func gomemSysAllocOS(n uintptr) unsafe.Pointer             { return sysAllocOS(n, "heap index") }
 
 func gomemPersistentalloc(n, align uintptr, stat *sysMemStat) unsafe.Pointer {
 	return persistentalloc(n, align, gomemStat(stat))

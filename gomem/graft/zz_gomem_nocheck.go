@@ -13,3 +13,11 @@ type gomemScavenging struct{}
 func (s *gomemScavenging) locked()    {}
 func (s *gomemScavenging) unlocking() {}
 func gomemScavOf() *gomemScavenging   { return nil }
+
+type gomemUnderWay struct{ asked bool }
+
+func gomemMine() *gomemUnderWay               { return nil }
+func gomemSweepBegin(s *mspan, preserve bool) {}
+func gomemSweepEnd(s *mspan, freed bool)      {}
+func gomemSpanMade(s *mspan)                  {}
+func gomemSpanFreed(s *mspan)                 {}

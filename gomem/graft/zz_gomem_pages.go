@@ -9,6 +9,6 @@ type gomemBeside struct {
 
 // Level pages needs none of these.
 func gomemDeductSweepCredit(spanBytes, callerSweepPages uintptr) {}
-func gomemScavengeAssist(scav, growth uintptr)                  {}
-func gomemBeginSweep(s *mspan, preserve uintptr) uintptr        { return 0 }
-func gomemSpanEvent(s *mspan, freed uintptr)                    {}
+func gomemScavengeAssist(scav, growth uintptr)                   {}
+func gomemBeginSweep(s *mspan, preserve uintptr) uintptr         { return 0 }
+func gomemSpanEvent(s *mspan, freed uintptr)                     {}

@@ -111,6 +111,7 @@ func gomemSweep(h *mheap, pp *gomemP, s *mspan, preserve uintptr) uintptr
 // gomemGetP is the P of this M as C knows it, or nil.
 func gomemGetP() *gomemP {
 	if pp := getg().m.p.ptr(); pp != nil {
+		pp.gomemHeap = &mheap_
 		return &pp.gomemP
 	}
 	return nil
@@ -263,6 +264,11 @@ func (sl *sweepLocked) sweep(preserve bool) bool {
 func gomemDeductSweepCredit(spanBytes, callerSweepPages uintptr) {
 	deductSweepCredit(spanBytes, callerSweepPages)
 	gomemSweepTrace()
+	if gomemChecks {
+		if w := gomemMine(); w != nil {
+			w.asked = true
+		}
+	}
 }
 
 func gomemBeginSweep(s *mspan, preserve uintptr) uintptr {
@@ -295,10 +301,24 @@ func gomemBeginSweep(s *mspan, preserve uintptr) uintptr {
 	if s.pinnerBits != nil {
 		s.refreshPinnerBits()
 	}
+	if gomemChecks {
+		gomemSweepBegin(s, preserve&1 != 0)
+	}
 	return 1
 }
 
 func gomemSpanEvent(s *mspan, freed uintptr) {
+	if gomemChecks && s != nil {
+		switch freed {
+		case 0:
+			gomemSpanMade(s)
+		case 1:
+			gomemSpanFreed(s)
+		default:
+			gomemSweepEnd(s, freed == 3)
+			return
+		}
+	}
 	if s == nil || !traceAllocFreeEnabled() {
 		return
 	}
