@@ -33,14 +33,13 @@ enum {
 #ifdef GOMEM_RUNTIME_LAYOUT
 	maxSizeClasses = 128, // a span class fits 8 bits
 	maxPagesPerArena = 16384,
-	maxArenaL1Bits = 6,
 #else
-	maxArenaL1Bits = 0,
 	maxSizeClasses = numSizeClasses,
 	maxPagesPerArena = 8192,
 #endif
 	maxSpanClasses = maxSizeClasses << 1,
 	maxSummaryLevels = 5,
+	maxArenaL1Bits = 6,
 	numStackOrdersMax = 4,
 	pallocChunkPages = 512, // of all platforms but wasm; a layout may have less
 	logPallocChunkPages = 9,

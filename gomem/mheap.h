@@ -191,7 +191,14 @@ typedef struct gcWork {
 } gcWork;
 
 enum { gcOff = 0, gcMark = 1, gcMarkTermination = 2 };
-enum { arenaL1Max = 1 << maxArenaL1Bits, numPsMax = 1 << 15 };
+enum {
+#ifdef GOMEM_RUNTIME_LAYOUT
+	arenaL1Max = 1 << maxArenaL1Bits,
+#else
+	arenaL1Max = 1, // linux/amd64 has one level
+#endif
+	numPsMax = 1 << 15
+};
 
 struct gomem_heap {
 	// Go's mheap: its fields, order and offsets up to arenaHintAlloc

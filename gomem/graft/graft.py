@@ -250,6 +250,8 @@ def make(args):
     runtime.apply(table)
     runtime.prune_imports()
 
+    with open(os.path.join(work, "sources.txt"), "w") as f:
+        f.write("".join(s + "\n" for s in sources))
     objects = blob.compile_all(args.cc, include, sources, defines, work)
     elf = blob.link(objects, [c for _, c in entries(assembly)], wraps, os.path.join(glue, "blob.ld"), work)
     parts, data = blob.emit(elf, os.path.join(out, "zz_gomem_blob_amd64.s"))
@@ -310,7 +312,8 @@ def main():
     try:
         if args.command:
             check_command(args.command)
-        args.goroot = args.goroot or go_env()["GOROOT"]
+        env = go_env() if args.goroot is None or args.command else {}
+        args.goroot = args.goroot or env["GOROOT"]
         args.out = args.keep or args.out
         parts, data = make(args)
     except Refused as e:

@@ -64,7 +64,7 @@ type gomemSnap struct {
 
 var gomemChecker struct {
 	lock          mutex
-	owner         *m
+	owner         uintptr // *m; no pointers here: some callers may have no write barriers
 	depth         int
 	want          uintptr // address that Go would take
 	base, npages  uintptr // the range that is watched
@@ -221,7 +221,7 @@ func (p *pageAlloc) gomemChoose(npages uintptr) uintptr {
 // gomemEnter takes the checker; false: this operation is part of another that is checked.
 func gomemEnter() bool {
 	k := &gomemChecker
-	mp := getg().m
+	mp := uintptr(unsafe.Pointer(getg().m))
 	if k.owner == mp {
 		k.depth++
 		return false
@@ -244,7 +244,7 @@ func gomemLeave() bool {
 
 func gomemRelease() {
 	k := &gomemChecker
-	k.owner = nil
+	k.owner = 0
 	unlock(&k.lock)
 }
 
@@ -322,7 +322,7 @@ func gomemCheckBegin(op, a, b, c uintptr) uintptr {
 	case gomemOpGrow:
 		p.gomemWatch(0, 0)
 	case gomemOpIndexFind, gomemOpNextGen:
-		k.index = *(*scavengeIndex)(unsafe.Pointer(a))
+		memmove(unsafe.Pointer(&k.index), unsafe.Pointer(a), unsafe.Sizeof(k.index))
 	}
 	return 0
 }
@@ -479,7 +479,7 @@ func (p *pageAlloc) gomemCheckGrown(op, base, size uintptr) {
 // ---- scavengeOne: it takes and leaves the heap lock twice; the state is compared at each leave
 
 type gomemScavenging struct {
-	p          *pageAlloc
+	pages      uintptr // *pageAlloc
 	ci         chunkIdx
 	search     uint
 	max        uintptr
@@ -491,13 +491,13 @@ type gomemScavenging struct {
 }
 
 var gomemScav [256]struct {
-	m *m
+	m uintptr // *m
 	gomemScavenging
 }
 
 func gomemScavOf() *gomemScavenging {
 	mp := getg().m
-	if s := &gomemScav[mp.id&255]; s.m == mp {
+	if s := &gomemScav[mp.id&255]; s.m == uintptr(unsafe.Pointer(mp)) {
 		return &s.gomemScavenging
 	}
 	return nil
@@ -506,11 +506,11 @@ func gomemScavOf() *gomemScavenging {
 func gomemScavengeBegin(p *pageAlloc, args *[3]uintptr) {
 	mp := getg().m
 	s := &gomemScav[mp.id&255]
-	if s.m != nil {
+	if s.m != 0 {
 		return // another M has the place
 	}
-	s.m = mp
-	s.gomemScavenging = gomemScavenging{p: p, ci: chunkIdx(args[0]), search: uint(uint32(args[1])), max: args[2]}
+	s.m = uintptr(unsafe.Pointer(mp))
+	s.gomemScavenging = gomemScavenging{pages: uintptr(unsafe.Pointer(p)), ci: chunkIdx(args[0]), search: uint(uint32(args[1])), max: args[2]}
 }
 
 func gomemScavengeEnd(p *pageAlloc, r uintptr) {
@@ -519,15 +519,16 @@ func gomemScavengeEnd(p *pageAlloc, r uintptr) {
 		return
 	}
 	gomemEqual(gomemOpScavenge, "bytes", r, uintptr(s.n)*pageSize)
-	gomemScav[getg().m.id&255].m = nil
+	gomemScav[getg().m.id&255].m = 0
 	gomemCount(gomemOpScavenge)
 }
 
 // locked: C has taken the heap lock.
 func (s *gomemScavenging) locked() {
+	p := (*pageAlloc)(unsafe.Pointer(s.pages))
 	s.locks++
-	s.data = *s.p.chunkOf(s.ci)
-	s.searchAddr = s.p.searchAddr
+	s.data = *p.chunkOf(s.ci)
+	s.searchAddr = p.searchAddr
 	if s.locks != 1 {
 		return
 	}
@@ -536,14 +537,14 @@ func (s *gomemScavenging) locked() {
 		maxPages++
 	}
 	minPages := max(physPageSize/pageSize, 1)
-	if s.p.summary[len(s.p.summary)-1][s.ci].max() >= uint(minPages) {
+	if p.summary[len(p.summary)-1][s.ci].max() >= uint(minPages) {
 		s.base, s.n = s.data.orig_findScavengeCandidate(s.search, minPages, maxPages)
 	}
 }
 
 // unlocking: C is about to leave it.
 func (s *gomemScavenging) unlocking() {
-	p, op := s.p, uintptr(gomemOpScavenge)
+	p, op := (*pageAlloc)(unsafe.Pointer(s.pages)), uintptr(gomemOpScavenge)
 	live := p.chunkOf(s.ci)
 	switch {
 	case s.n == 0:

@@ -20,16 +20,15 @@ type gomemUnderWay struct {
 	m uintptr // *m; no pointer: some callers may have no write barriers
 	// a set, under gomemSetLock
 	index  uint64
-	slot   *mspan
+	slot   uintptr // *mspan
 	popped uint32
-	block  *spanSetBlock
 	// a sweep
-	swept    *mspan
+	swept    uintptr // *mspan
 	preserve bool
 	nalloc   uint16
 	nfreed   uint16
 	marks    [16]uint64
-	oldMarks *gcBits
+	oldMarks uintptr // *gcBits
 	needzero uint8
 	// a refill: the sets asked, in order
 	refilling             bool
@@ -146,7 +145,7 @@ func gomemPushBegin(b *spanSet, s *mspan) {
 		wantFull := s.allocCount == s.nelems || s.spanclass.sizeclass() == 0
 		gomemEqual(op, "full set", gomemBool(full), gomemBool(wantFull))
 	}
-	if w := gomemMine(); w != nil && w.swept == s {
+	if w := gomemMine(); w != nil && w.swept == uintptr(unsafe.Pointer(s)) {
 		if w.nalloc == 0 && s.spanclass.sizeclass() != 0 {
 			gomemDiffer(gomemOpSweep, "an empty span was listed, not freed", uintptr(unsafe.Pointer(s)), 0)
 		}
@@ -187,11 +186,11 @@ func gomemPopBegin(b *spanSet) {
 		return
 	}
 	w.index = uint64(b.index.load())
-	w.slot, w.block = nil, nil
+	w.slot = 0
 	head, tail := b.index.load().split()
 	if head < tail {
 		block, slot := b.gomemSlot(head)
-		w.block, w.slot, w.popped = block, slot.Load(), block.popped.Load()
+		w.slot, w.popped = uintptr(unsafe.Pointer(slot.Load())), block.popped.Load()
 	}
 }
 
@@ -202,16 +201,16 @@ func gomemPopEnd(b *spanSet, s *mspan) {
 		unlock(&gomemSetLock)
 		return
 	}
-	gomemEqual(op, "span", uintptr(unsafe.Pointer(s)), uintptr(unsafe.Pointer(w.slot)))
+	gomemEqual(op, "span", uintptr(unsafe.Pointer(s)), w.slot)
 	after := uint64(b.index.load())
 	if s != nil && w.popped+1 < spanSetBlockEntries {
-		_, slot := b.gomemSlot(uint32(w.index >> 32))
-		popped := w.block.popped.Load()
+		block, slot := b.gomemSlot(uint32(w.index >> 32))
+		popped := block.popped.Load()
 		slot.StoreNoWB(s)
-		w.block.popped.Store(w.popped)
+		block.popped.Store(w.popped)
 		b.index.u.Store(w.index)
 		gomemEqual(op, "span", uintptr(unsafe.Pointer(s)), uintptr(unsafe.Pointer(b.orig_pop())))
-		gomemEqual(op, "popped", uintptr(popped), uintptr(w.block.popped.Load()))
+		gomemEqual(op, "popped", uintptr(popped), uintptr(block.popped.Load()))
 		gomemEqual(op, "index", uintptr(after), uintptr(b.index.load()))
 	} else if s != nil {
 		if b.spine.Load().lookup(uintptr(uint32(w.index>>32)/spanSetBlockEntries)).Load() != nil {
@@ -304,7 +303,7 @@ func gomemSweepBegin(s *mspan, preserve bool) {
 	if w == nil {
 		return
 	}
-	w.swept, w.preserve, w.oldMarks, w.needzero = s, preserve, s.gcmarkBits, s.needzero
+	w.swept, w.preserve, w.oldMarks, w.needzero = uintptr(unsafe.Pointer(s)), preserve, uintptr(unsafe.Pointer(s.gcmarkBits)), s.needzero
 	w.marks, w.nalloc = [16]uint64{}, 0
 	mbits := s.markBitsForBase()
 	for i := uintptr(0); i < uintptr(s.nelems); i++ {
@@ -322,14 +321,14 @@ func gomemSweepBegin(s *mspan, preserve bool) {
 
 // gomemSweptNow: the span is as the sweep leaves it.
 func (w *gomemUnderWay) gomemSweptNow() {
-	op, s := uintptr(gomemOpSweep), w.swept
-	w.swept = nil
+	op, s := uintptr(gomemOpSweep), (*mspan)(unsafe.Pointer(w.swept))
+	w.swept = 0
 	gomemEqual(op, "allocCount", uintptr(s.allocCount), uintptr(w.nalloc))
 	gomemEqual(op, "freeindex", uintptr(s.freeindex), 0)
 	gomemEqual(op, "freeIndexForScan", uintptr(s.freeIndexForScan), 0)
 	gomemEqual(op, "needzero", uintptr(s.needzero), uintptr(w.needzero))
 	gomemEqual(op, "sweepgen", uintptr(s.sweepgen), uintptr(mheap_.sweepgen))
-	gomemEqual(op, "allocBits", uintptr(unsafe.Pointer(s.allocBits)), uintptr(unsafe.Pointer(w.oldMarks)))
+	gomemEqual(op, "allocBits", uintptr(unsafe.Pointer(s.allocBits)), w.oldMarks)
 	for i := uintptr(0); i < (uintptr(s.nelems)+63)/64; i++ {
 		gomemEqual(op, "a word of allocBits", uintptr(*(*uint64)(unsafe.Pointer(s.allocBits.bytep(i * 8)))), uintptr(w.marks[i]))
 		gomemEqual(op, "a word of gcmarkBits", uintptr(*(*uint64)(unsafe.Pointer(s.gcmarkBits.bytep(i * 8)))), 0)
@@ -348,7 +347,7 @@ func (w *gomemUnderWay) gomemSweptNow() {
 // gomemSweepEnd: sweep is about to return.
 func gomemSweepEnd(s *mspan, freed bool) {
 	w := gomemMine()
-	if w == nil || w.swept != s {
+	if w == nil || w.swept != uintptr(unsafe.Pointer(s)) {
 		return
 	}
 	if !w.preserve {
@@ -359,7 +358,7 @@ func gomemSweepEnd(s *mspan, freed bool) {
 
 // gomemSpanFreed: a span is about to be freed.
 func gomemSpanFreed(s *mspan) {
-	if w := gomemMine(); w != nil && w.swept == s {
+	if w := gomemMine(); w != nil && w.swept == uintptr(unsafe.Pointer(s)) {
 		if s.spanclass.sizeclass() != 0 && w.nalloc != 0 || s.spanclass.sizeclass() == 0 && w.nfreed == 0 {
 			gomemDiffer(gomemOpSweep, "a span with live objects is freed", uintptr(unsafe.Pointer(s)), uintptr(w.nalloc))
 		}
