@@ -131,9 +131,9 @@ def linked_alone(tmp):
             f = line.split()
             if f[1] in "tT":
                 defined.setdefault(f[2].replace(".", "_"), s)
-    names = re.findall(r"(?m)^TEXT gomem·(?:\w+·)?(\w+)\(SB\)", open(os.path.join(out, "zz_gomem_blob_amd64.s")).read())
+    names = re.findall(r"(?m)^TEXT gomem·(?:\w+·)?(\w+)\(SB\)", open(os.path.join(out, "zz_graft_blob_amd64.s")).read())
     alien = [n for n in names if n not in defined and n != "rodata"]
-    port = [n for n in names if defined.get(n, "").startswith(os.path.join(ROOT, "gomem") + os.sep) and "/graft/" not in defined.get(n, "")]
+    port = [n for n in names if defined.get(n, "").startswith(os.path.join(ROOT, "gomem") + os.sep) and "/gomem/graft/" not in defined.get(n, "")]
     expect(not alien, "%d C functions in the program: %d of gomem/*.c, %d of gomem/graft, others: %s" % (
         len(names) - 1, len(port), len(names) - 1 - len(port), alien or "none"))
     symbols = run(["go", "tool", "nm", os.path.join(tmp, "kept.bin")]).stdout
@@ -170,7 +170,7 @@ def refusals(tmp):
         f.write(re.sub(r"_Static_assert\(sizeof\(void \*\) != 8 \|\|\s+\(sizeof\(mspan\).*?layout\"\);", "", text, flags=re.S)
                 .replace("\tuint16_t nelems;\n\tuint16_t freeIndexForScan;", "\tuint16_t freeIndexForScan;\n\tuint16_t nelems;"))
     done = graft("spans", False, "build", "-o", os.path.join(tmp, "none"), ".", source=tree, cwd=STRESS)
-    expect(done.returncode != 0 and "mspan.nelems" in done.stderr.replace("gomemLayout_mspan", "mspan"), "another layout is named: %s" % (
+    expect(done.returncode != 0 and "mspan.nelems" in done.stderr.replace("graftLayout_mspan", "mspan"), "another layout is named: %s" % (
         [line for line in done.stderr.split("\n") if "nelems" in line] or [done.stderr[:200]])[0])
 
 
@@ -238,6 +238,33 @@ def std(tmp):
         expect(set(failed) <= set(also), "what fails also fails with stock Go: %s of %s" % (also, failed))
 
 
+def http(tmp):
+    server = os.path.join(ROOT, "tests", "data", "graft", "http")
+    for check in (True, False):
+        binary = build(tmp, "spans", check, ".", "http", cwd=server)
+        done = run([binary, "300" if check else "60"]) if binary else None
+        n = counted(done.stderr) if done else 0
+        expect(done is not None and done.returncode == 0, "an HTTP server under load%s: %s; %d operations compared" % (
+            ", checked" if check else "", done.stderr.split("\n")[0] if done else "not built", n))
+
+
+def record(tmp):
+    binary = os.path.join(tmp, "gofmt-record")
+    done = run([GOMEM, "graft", "--source", ROOT, "--level", "pages", "--record", "--", "go", "build", "-o", binary, "cmd/gofmt"])
+    raw, gmt = os.path.join(tmp, "gofmt.raw"), os.path.join(tmp, "gofmt.gmt")
+    for procs in ("1", "4"):
+        with open(raw, "wb") as f:  # traces/recorder/RAW.md
+            f.write((b"GOMEMRAW" + (1).to_bytes(8, "little")).ljust(32, b"\0") + (1 << 18).to_bytes(8, "little") + b"\0" * (4096 - 40))
+        goroot = run(["go", "env", "GOROOT"]).stdout.strip()
+        got = run(["sh", "-c", 'GOMEM_RECORD="$$:$0" exec "$@"', raw, binary, "-l", "encoding", "net", "cmd/compile/internal/ssa"],
+                  cwd=os.path.join(goroot, "src"), env=dict(ENV, GOMAXPROCS=procs))
+        made = run([GOMEM, "record", "-f", "-o", gmt, "--raw", raw])
+        replayed = run([GOMEM, "replay", gmt])
+        verdict = re.search(r"verdict .*", replayed.stdout)
+        expect(done.returncode == 0 and got.returncode == 0 and replayed.returncode == 0 and "every decision equal" in replayed.stdout,
+               "gofmt on the port's pages, GOMAXPROCS=%s, recorded and replayed: %s" % (procs, verdict.group(0) if verdict else made.stderr + replayed.stderr))
+
+
 def main():
     version = run(["go", "env", "GOVERSION"]) if shutil.which("go") else None
     if version is None or version.stdout.strip().split(" ")[0] != "go1.26.8" or os.uname().machine != "x86_64":
@@ -246,7 +273,7 @@ def main():
     words = sys.argv[1:]
     long = "--long" in words
     parts = [w for w in words if not w.startswith("-")]
-    everything = ["alone", "refusals", "bugs", "stress", "programs", "runtime", "std"]
+    everything = ["alone", "refusals", "bugs", "stress", "programs", "record", "runtime", "std", "http"]
     if not parts:
         parts = everything if long else ["alone", "refusals", "short"]
     with tempfile.TemporaryDirectory() as tmp:
@@ -270,6 +297,8 @@ def main():
                 for level in ("pages", "spans"):
                     for check in (False, True):
                         tests_of(tmp, ["runtime"], level, check, "runtime")
+            elif part == "record":
+                record(tmp)
             elif part == "std":
                 std(tmp)
             else:

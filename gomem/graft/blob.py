@@ -4,7 +4,7 @@ gcc compiles each source to assembly, which is changed in one respect: after a r
 runs and makes the stack as deep again as the body has it. So depth follows from the text alone, Go's assembler computes it, and Go's tracebacks
 and profiles walk through C frames. The objects are linked to one section; each function, a multiple of 32 bytes, becomes a TEXT
 symbol: pushes, pops and adjustments of SP as instructions, everything else as bytes. Calls between functions are relative and stay
-right as long as Go's linker keeps the symbols in order and without gaps; zz_gomem_graft.go checks that, and a sum of all bytes, when a
+right as long as Go's linker keeps the symbols in order and without gaps; zz_graft_graft.go checks that, and a sum of all bytes, when a
 program starts.
 
 Refused: writable data, thread-local storage, addresses in constants, undefined functions, an instruction that changes SP in a way not known here.
@@ -235,9 +235,9 @@ def emit(elf, out):
                 at = place + length(code[place], data, place)
             f.writelines(directives(data[at:end]))
         for i, (name, _, _) in enumerate(parts):
-            f.write("DATA ·gomemFuncs+%d(SB)/8, $gomem·%s(SB)\n" % (8 * i, name))
-        f.write("GLOBL ·gomemFuncs(SB), RODATA, $%d\n" % (8 * len(parts)))
-        f.write("\nTEXT ·gomemFuncsAddr<ABIInternal>(SB), NOSPLIT|NOFRAME, $0-0\n\tLEAQ ·gomemFuncs(SB), AX\n\tRET\n")
+            f.write("DATA ·graftFuncs+%d(SB)/8, $gomem·%s(SB)\n" % (8 * i, name))
+        f.write("GLOBL ·graftFuncs(SB), RODATA, $%d\n" % (8 * len(parts)))
+        f.write("\nTEXT ·graftFuncsAddr<ABIInternal>(SB), NOSPLIT|NOFRAME, $0-0\n\tLEAQ ·graftFuncs(SB), AX\n\tRET\n")
     return parts, data
 
 

@@ -1,9 +1,9 @@
 // check.c: with --check the linker puts these functions before those of the port that they are named after (ld --wrap): each tells Go what is about
-// to be done and what came out. zz_gomem_check.go does the same with Go's own code and compares.
+// to be done and what came out. zz_graft_check.go does the same with Go's own code and compares.
 #include "gomem/graft/graft.h"
 #include "gomem/mpagealloc.h"
 
-// In the order of gomemOps in zz_gomem_check.go.
+// In the order of graftOps in zz_graft_check.go.
 enum {
 	OP_ALLOC,
 	OP_FREE,
@@ -109,7 +109,7 @@ void __wrap_scavengeIndex_nextGen(gomem_env *env, scavengeIndex *s) {
 	END(OP_NEXT_GEN, s, 0, 0, 0, 0);
 }
 
-// Between begin and end Go sees the heap lock taken and left (gomemLock, gomemUnlock), and the candidate (pageAlloc_update).
+// Between begin and end Go sees the heap lock taken and left (graftLock, graftUnlock), and the candidate (pageAlloc_update).
 uintptr_t __real_pageAlloc_scavengeOne(
 	gomem_env *env, pageAlloc *p, chunkIdx ci, unsigned searchIdx, uintptr_t max, heapStatsDelta *delta);
 uintptr_t __wrap_pageAlloc_scavengeOne(

@@ -2,7 +2,7 @@
 #include "gomem/graft/graft.h"
 #include "gomem/mcache.h"
 
-// In the order of zz_gomem_check.go.
+// In the order of zz_graft_check.go.
 enum { OP_PUSH = 14, OP_POP, OP_RESET, OP_SWEEP, OP_NEXT_FREE, OP_ALLOC_SPAN, OP_FREE_SPAN, OP_REFILL, OP_UNCACHE, OP_MARK_BITS, OP_FIXALLOC, OP_FIXFREE };
 
 #define BEGIN(op, a, b, c) graft_call(env)->checkBegin(op, (uintptr_t)(a), (uintptr_t)(b), (uintptr_t)(c))

@@ -16,8 +16,8 @@ def system(call, result=""):
 
 # ---- both levels
 COMMON = [
-    ("put", "mheap.go", "type mheap struct {", "after", "\tarenaHintAlloc             fixalloc // allocator for arenaHints\n", "\tgomem gomemBeside // what the C functions keep beside Go's fields\n"),
-    # The counters that both languages write are in gomemStats.
+    ("put", "mheap.go", "type mheap struct {", "after", "\tarenaHintAlloc             fixalloc // allocator for arenaHints\n", "\tgomem graftBeside // what the C functions keep beside Go's fields\n"),
+    # The counters that both languages write are in graftStats.
     ("put", "mgcpacer.go", "type gcControllerState struct {", "cut", "\theapLive atomic.Uint64\n", ""),
     ("put", "mgcpacer.go", "type gcControllerState struct {", "cut", "\theapScan atomic.Uint64\n", ""),
     ("put", "mgcpacer.go", "type gcControllerState struct {", "cut", "\theapInUse    sysMemStat ", ""),
@@ -25,10 +25,10 @@ COMMON = [
     ("put", "mgcpacer.go", "type gcControllerState struct {", "cut", "\theapFree     sysMemStat ", ""),
     ("put", "mgcpacer.go", "type gcControllerState struct {", "cut", "\ttotalAlloc   atomic.Uint64 ", ""),
     ("put", "mgcpacer.go", "type gcControllerState struct {", "cut", "\ttotalFree    atomic.Uint64 ", ""),
-    ("put", "mgcpacer.go", "type gcControllerState struct {", "cut", "\tmappedReady  atomic.Uint64 ", "\t*gomemStats\n"),
-    ("line", "mgcpacer.go", "var gcController gcControllerState\n", "var gcController = gcControllerState{gomemStats: &mheap_.gomem.stats}\n"),
+    ("put", "mgcpacer.go", "type gcControllerState struct {", "cut", "\tmappedReady  atomic.Uint64 ", "\t*graftStats\n"),
+    ("line", "mgcpacer.go", "var gcController gcControllerState\n", "var gcController = gcControllerState{graftStats: &mheap_.gomem.stats}\n"),
     ("put", "mgcpacer.go", "func (c *gcControllerState) init(", "before", "\tc.heapMinimum = defaultHeapMinimum\n",
-     "\tif c.gomemStats == nil {\n\t\tc.gomemStats = new(gomemStats) // in a test\n\t}\n"),
+     "\tif c.graftStats == nil {\n\t\tc.graftStats = new(graftStats) // in a test\n\t}\n"),
 ]
 
 # ---- level pages
@@ -36,46 +36,46 @@ A, C, B, S = "mpagealloc.go", "mpagecache.go", "mpallocbits.go", "mgcscavenge.go
 ENV = "&mheap_.gomem.env"
 HELD = "\tassertLockHeld(p.mheapLock)\n"
 PAGES = [
-    ("body", A, "func (p *pageAlloc) init(", system("gomemStart()\n\t\tgomemPageAllocInit(%s, p, mheapLock, sysStat, gomemBool(test))" % ENV)),
-    ("body", A, "func (p *pageAlloc) grow(", HELD + system("gomemPageAllocGrow(%s, p, base, size)" % ENV)),
-    ("body", A, "func (p *pageAlloc) enableChunkHugePages(", "\tgomemPageAllocEnableChunkHugePages(%s, p)\n" % ENV),
-    ("body", A, "func (p *pageAlloc) update(", HELD + system("gomemPageAllocUpdate(%s, p, base, npages, gomemBool(contig), gomemBool(alloc))" % ENV)),
-    ("body", A, "func (p *pageAlloc) allocRange(", HELD + system("scav = gomemPageAllocAllocRange(%s, p, base, npages)" % ENV, "var scav uintptr|scav")),
-    ("body", A, "func (p *pageAlloc) find(", HELD + system("addr, search = gomemPageAllocFind(%s, p, npages)" % ENV, "var addr, search uintptr|addr, offAddr{search}")),
+    ("body", A, "func (p *pageAlloc) init(", system("graftStart()\n\t\tgraftPageAllocInit(%s, p, mheapLock, sysStat, graftBool(test))" % ENV)),
+    ("body", A, "func (p *pageAlloc) grow(", HELD + system("graftPageAllocGrow(%s, p, base, size)" % ENV)),
+    ("body", A, "func (p *pageAlloc) enableChunkHugePages(", "\tgraftPageAllocEnableChunkHugePages(%s, p)\n" % ENV),
+    ("body", A, "func (p *pageAlloc) update(", HELD + system("graftPageAllocUpdate(%s, p, base, npages, graftBool(contig), graftBool(alloc))" % ENV)),
+    ("body", A, "func (p *pageAlloc) allocRange(", HELD + system("scav = graftPageAllocAllocRange(%s, p, base, npages)" % ENV, "var scav uintptr|scav")),
+    ("body", A, "func (p *pageAlloc) find(", HELD + system("addr, search = graftPageAllocFind(%s, p, npages)" % ENV, "var addr, search uintptr|addr, offAddr{search}")),
     ("body", A, "func (p *pageAlloc) findMappedAddr(", "\tthrow(\"findMappedAddr is in C\")\n\treturn addr\n"),
-    ("body", A, "func (p *pageAlloc) alloc(", HELD + "\treturn gomemPageAllocAlloc(%s, p, npages)\n" % ENV),
-    ("body", A, "func (p *pageAlloc) free(", HELD + "\tgomemPageAllocFree(%s, p, base, npages)\n" % ENV),
-    ("body", A, "func (p *pageAlloc) markRandomPaddingPages(", HELD + system("gomemPageAllocMarkRandomPaddingPages(%s, p, base, npages)" % ENV)),
-    ("body", A, "func mergeSummaries(", system("sum = gomemMergeSummaries(&sums[0], uintptr(len(sums)), uintptr(logMaxPagesPerSum))", "var sum pallocSum|sum")),
+    ("body", A, "func (p *pageAlloc) alloc(", HELD + "\treturn graftPageAllocAlloc(%s, p, npages)\n" % ENV),
+    ("body", A, "func (p *pageAlloc) free(", HELD + "\tgraftPageAllocFree(%s, p, base, npages)\n" % ENV),
+    ("body", A, "func (p *pageAlloc) markRandomPaddingPages(", HELD + system("graftPageAllocMarkRandomPaddingPages(%s, p, base, npages)" % ENV)),
+    ("body", A, "func mergeSummaries(", system("sum = graftMergeSummaries(&sums[0], uintptr(len(sums)), uintptr(logMaxPagesPerSum))", "var sum pallocSum|sum")),
     ("body", "mpagealloc_64bit.go", "func (p *pageAlloc) sysInit(", "\tthrow(\"sysInit is in C\")\n"),
     ("body", "mpagealloc_64bit.go", "func (p *pageAlloc) sysGrow(", "\tthrow(\"sysGrow is in C\")\n"),
     ("body", "mpagealloc_64bit.go", "func (s *scavengeIndex) sysGrow(", "\tthrow(\"sysGrow is in C\")\n\treturn 0\n"),
     ("body", "mpagealloc_64bit.go", "func (s *scavengeIndex) sysInit(", "\tthrow(\"sysInit is in C\")\n\treturn 0\n"),
 
-    ("body", C, "func (c *pageCache) alloc(", "\tbefore := *c\n" + system("addr, scav = gomemPageCacheAlloc(c, npages)", "var addr, scav uintptr|") +
-     "\tif gomemChecks {\n\t\tgomemCheckCacheAlloc(before, c, npages, addr, scav)\n\t}\n\treturn addr, scav\n"),
-    ("body", C, "func (c *pageCache) allocN(", system("addr, scav = gomemPageCacheAllocN(c, npages)", "var addr, scav uintptr|addr, scav")),
-    ("body", C, "func (c *pageCache) flush(", HELD + "\tgomemPageCacheFlush(%s, c, p)\n" % ENV),
-    ("body", C, "func (p *pageAlloc) allocToCache(", HELD + "\tvar c pageCache\n\tgomemPageAllocAllocToCache(%s, p, &c)\n\treturn c\n" % ENV),
+    ("body", C, "func (c *pageCache) alloc(", "\tbefore := *c\n" + system("addr, scav = graftPageCacheAlloc(c, npages)", "var addr, scav uintptr|") +
+     "\tif graftChecks {\n\t\tgraftCheckCacheAlloc(before, c, npages, addr, scav)\n\t}\n\treturn addr, scav\n"),
+    ("body", C, "func (c *pageCache) allocN(", system("addr, scav = graftPageCacheAllocN(c, npages)", "var addr, scav uintptr|addr, scav")),
+    ("body", C, "func (c *pageCache) flush(", HELD + "\tgraftPageCacheFlush(%s, c, p)\n" % ENV),
+    ("body", C, "func (p *pageAlloc) allocToCache(", HELD + "\tvar c pageCache\n\tgraftPageAllocAllocToCache(%s, p, &c)\n\treturn c\n" % ENV),
 
-    ("body", B, "func (b *pageBits) setRange(", system("gomemPageBitsSetRange(b, uintptr(i), uintptr(n))")),
-    ("body", B, "func (b *pageBits) clearRange(", system("gomemPageBitsClearRange(b, uintptr(i), uintptr(n))")),
-    ("body", B, "func (b *pageBits) popcntRange(", system("s = uint(gomemPageBitsPopcntRange(b, uintptr(i), uintptr(n)))") + "\treturn s\n"),
-    ("body", B, "func (b *pallocBits) summarize(", system("sum = gomemPallocBitsSummarize(b)", "var sum pallocSum|sum")),
-    ("body", B, "func (b *pallocBits) find(", system("i, next = gomemPallocBitsFind(b, npages, uintptr(searchIdx))", "var i, next uintptr|uint(i), uint(next)")),
-    ("body", B, "func (b *pallocBits) find1(", system("i = gomemPallocBitsFind1(b, uintptr(searchIdx))", "var i uintptr|uint(i)")),
-    ("body", B, "func (b *pallocBits) findSmallN(", system("i, next = gomemPallocBitsFindSmallN(b, npages, uintptr(searchIdx))", "var i, next uintptr|uint(i), uint(next)")),
-    ("body", B, "func (b *pallocBits) findLargeN(", system("i, next = gomemPallocBitsFindLargeN(b, npages, uintptr(searchIdx))", "var i, next uintptr|uint(i), uint(next)")),
-    ("body", B, "func findBitRange64(", system("i = gomemFindBitRange64(c, uint64(n))", "var i uint64|uint(i)")),
+    ("body", B, "func (b *pageBits) setRange(", system("graftPageBitsSetRange(b, uintptr(i), uintptr(n))")),
+    ("body", B, "func (b *pageBits) clearRange(", system("graftPageBitsClearRange(b, uintptr(i), uintptr(n))")),
+    ("body", B, "func (b *pageBits) popcntRange(", system("s = uint(graftPageBitsPopcntRange(b, uintptr(i), uintptr(n)))") + "\treturn s\n"),
+    ("body", B, "func (b *pallocBits) summarize(", system("sum = graftPallocBitsSummarize(b)", "var sum pallocSum|sum")),
+    ("body", B, "func (b *pallocBits) find(", system("i, next = graftPallocBitsFind(b, npages, uintptr(searchIdx))", "var i, next uintptr|uint(i), uint(next)")),
+    ("body", B, "func (b *pallocBits) find1(", system("i = graftPallocBitsFind1(b, uintptr(searchIdx))", "var i uintptr|uint(i)")),
+    ("body", B, "func (b *pallocBits) findSmallN(", system("i, next = graftPallocBitsFindSmallN(b, npages, uintptr(searchIdx))", "var i, next uintptr|uint(i), uint(next)")),
+    ("body", B, "func (b *pallocBits) findLargeN(", system("i, next = graftPallocBitsFindLargeN(b, npages, uintptr(searchIdx))", "var i, next uintptr|uint(i), uint(next)")),
+    ("body", B, "func findBitRange64(", system("i = graftFindBitRange64(c, uint64(n))", "var i uint64|uint(i)")),
 
-    ("body", S, "func (p *pageAlloc) scavengeOne(", "\tvar delta heapStatsDelta\n\tn := gomemPageAllocScavengeOne(%s, p, uintptr(ci), uintptr(searchIdx), max, &delta)\n\tgomemBookScavenged(&delta)\n\treturn n\n" % ENV),
-    ("body", S, "func fillAligned(", system("x = gomemFillAligned(x, uint64(m))") + "\treturn x\n"),
-    ("body", S, "func (m *pallocData) findScavengeCandidate(", system("i, n = gomemFindScavengeCandidate(%s, m, uintptr(searchIdx), minimum, max)" % ENV, "var i, n uintptr|uint(i), uint(n)")),
-    ("body", S, "func (s *scavengeIndex) find(", system("ci, page = gomemScavengeIndexFind(%s, s, gomemBool(force))" % ENV, "var ci, page uintptr|chunkIdx(ci), uint(page)")),
-    ("body", S, "func (s *scavengeIndex) alloc(", system("gomemScavengeIndexAlloc(%s, s, uintptr(ci), uintptr(npages))" % ENV)),
-    ("body", S, "func (s *scavengeIndex) free(", system("gomemScavengeIndexFree(%s, s, uintptr(ci), uintptr(page), uintptr(npages))" % ENV)),
-    ("body", S, "func (s *scavengeIndex) nextGen(", system("gomemScavengeIndexNextGen(%s, s)" % ENV)),
-    ("body", S, "func (s *scavengeIndex) setEmpty(", system("gomemScavengeIndexSetEmpty(s, uintptr(ci))")),
+    ("body", S, "func (p *pageAlloc) scavengeOne(", "\tvar delta heapStatsDelta\n\tn := graftPageAllocScavengeOne(%s, p, uintptr(ci), uintptr(searchIdx), max, &delta)\n\tgraftBookScavenged(&delta)\n\treturn n\n" % ENV),
+    ("body", S, "func fillAligned(", system("x = graftFillAligned(x, uint64(m))") + "\treturn x\n"),
+    ("body", S, "func (m *pallocData) findScavengeCandidate(", system("i, n = graftFindScavengeCandidate(%s, m, uintptr(searchIdx), minimum, max)" % ENV, "var i, n uintptr|uint(i), uint(n)")),
+    ("body", S, "func (s *scavengeIndex) find(", system("ci, page = graftScavengeIndexFind(%s, s, graftBool(force))" % ENV, "var ci, page uintptr|chunkIdx(ci), uint(page)")),
+    ("body", S, "func (s *scavengeIndex) alloc(", system("graftScavengeIndexAlloc(%s, s, uintptr(ci), uintptr(npages))" % ENV)),
+    ("body", S, "func (s *scavengeIndex) free(", system("graftScavengeIndexFree(%s, s, uintptr(ci), uintptr(page), uintptr(npages))" % ENV)),
+    ("body", S, "func (s *scavengeIndex) nextGen(", system("graftScavengeIndexNextGen(%s, s)" % ENV)),
+    ("body", S, "func (s *scavengeIndex) setEmpty(", system("graftScavengeIndexSetEmpty(s, uintptr(ci))")),
 ]
 
 # ---- level spans
@@ -83,7 +83,7 @@ H, G, W, M = "mheap.go", "mgc.go", "mgcsweep.go", "mbitmap.go"
 THROW = "\tthrow(\"gomem: this is done in C\")\n"
 SPANS = [
     # What C has elsewhere is the same word for Go.
-    ("put", "runtime2.go", "type p struct {", "instead", "\tmcache      *mcache\n\tpcache      pageCache\n", "\tgomemP      // mcache, pcache and mspancache, in C's order\n"),
+    ("put", "runtime2.go", "type p struct {", "instead", "\tmcache      *mcache\n\tpcache      pageCache\n", "\tgraftP      // mcache, pcache and mspancache, in C's order\n"),
     ("cut", "runtime2.go", "type p struct {", "\tmspancache struct {\n", "\t\tbuf [128]*mspan\n\t}\n"),
     ("line", "malloc.go", "\tif bits > heapRandSeedBitsRemaining {\n", "\tif bits > mheap_.gomem.heapRandSeedBitsRemaining {\n"),
     ("line", "malloc.go", "\tr := heapRandSeed >> (64 - bits)\n\theapRandSeed <<= bits\n\theapRandSeedBitsRemaining -= bits\n",
@@ -103,52 +103,57 @@ SPANS = [
     ("line", H, "sweep.active.", "mheap_.gomem.sweep.active.", 2),
 
     # mheap
-    ("put", H, "func (h *mheap) init(", "before", "\tlockInit(&h.lock, lockRankMheap)\n", "\tgomemStart()\n"),
+    ("put", H, "func (h *mheap) init(", "before", "\tlockInit(&h.lock, lockRankMheap)\n", "\tgraftStart()\n"),
     ("put", H, "func (h *mheap) init(", "cut", "\th.spanalloc.init(", ""),
     ("put", H, "func (h *mheap) init(", "cut", "\th.arenaHintAlloc.init(", ""),
     ("put", H, "func (h *mheap) init(", "cut", "\th.spanalloc.zero = false", ""),
-    ("put", H, "func (h *mheap) init(", "instead", "\th.pages.init(&h.lock, &memstats.gcMiscSys, false)\n", "\tgomemMheapInit(h)\n"),
-    ("body", H, "func (h *mheap) alloc(", "\tvar s *mspan\n\tsystemstack(func() { s = gomemAllocSpan(npages, spanclass) })\n\treturn s\n"),
-    ("body", H, "func (h *mheap) allocManual(", "\treturn gomemAllocManual(npages, typ)\n"),
+    ("put", H, "func (h *mheap) init(", "instead", "\th.pages.init(&h.lock, &memstats.gcMiscSys, false)\n", "\tgraftMheapInit(h)\n"),
+    ("body", H, "func (h *mheap) alloc(", "\tvar s *mspan\n\tsystemstack(func() { s = graftAllocSpan(npages, spanclass) })\n\treturn s\n"),
+    ("body", H, "func (h *mheap) allocManual(", "\treturn graftAllocManual(npages, typ)\n"),
     ("body", H, "func (h *mheap) allocSpan(", THROW + "\treturn nil\n"),
-    ("body", H, "func (h *mheap) allocNeedsZero(", system("needZero = gomemMheapAllocNeedsZero(h, base, npage)&1 != 0") + "\treturn needZero\n"),
+    ("body", H, "func (h *mheap) allocNeedsZero(", system("needZero = graftMheapAllocNeedsZero(h, base, npage)&1 != 0") + "\treturn needZero\n"),
     ("body", H, "func (h *mheap) grow(", THROW + "\treturn 0, false\n"),
     ("body", H, "func (h *mheap) reclaim(", THROW),
     ("body", H, "func (h *mheap) reclaimChunk(", THROW + "\treturn 0\n"),
-    ("body", H, "func (h *mheap) freeSpan(", "\tsystemstack(func() {\n\t\tpp := gomemGetP()\n\t\tgomemMheapFreeSpan(h, pp, s)\n\t\tgomemBook(pp)\n\t})\n"),
-    ("body", H, "func (h *mheap) freeManual(", "\tgomemFreeManual(s, typ)\n"),
+    ("body", H, "func (h *mheap) freeSpan(", "\tsystemstack(func() {\n\t\tpp := graftGetP()\n\t\tgraftMheapFreeSpan(h, pp, s)\n\t\tgraftBook(pp)\n\t})\n"),
+    ("body", H, "func (h *mheap) freeManual(", "\tgraftFreeManual(s, typ)\n"),
     ("body", H, "func (h *mheap) freeSpanLocked(", THROW),
-    ("body", "malloc.go", "func (h *mheap) sysAlloc(", system("addr, size = gomemMheapSysAlloc(h, n, hintList, arenaList)", "var addr uintptr|unsafe.Pointer(addr), size")),
-    ("body", H, "func newMarkBits(", system("bits = gomemNewMarkBits(&mheap_, nelems)", "var bits *gcBits|bits")),
-    ("body", H, "func nextMarkBitArenaEpoch(", system("gomemNextMarkBitArenaEpoch(&mheap_)")),
+    ("body", "malloc.go", "func (h *mheap) sysAlloc(", system("addr, size = graftMheapSysAlloc(h, n, hintList, arenaList)", "var addr uintptr|unsafe.Pointer(addr), size")),
+    ("body", H, "func newMarkBits(", system("bits = graftNewMarkBits(&mheap_, nelems)", "var bits *gcBits|bits")),
+    ("body", H, "func nextMarkBitArenaEpoch(", system("graftNextMarkBitArenaEpoch(&mheap_)")),
 
     # objects of one size, sets, lists by class, caches
-    ("body", "mfixalloc.go", "func (f *fixalloc) init(", system("gomemFixallocInit(&mheap_.gomem.env, f, size, stat)")),
-    ("body", "mfixalloc.go", "func (f *fixalloc) alloc(", system("p = gomemFixalloc(f)", "var p uintptr|unsafe.Pointer(p)")),
-    ("body", "mfixalloc.go", "func (f *fixalloc) free(", system("gomemFixallocFree(&mheap_.gomem.env, f, p)")),
-    ("body", "mspanset.go", "func (b *spanSet) push(", system("gomemSpanSetPush(&mheap_.gomem.env, b, s)")),
-    ("body", "mspanset.go", "func (b *spanSet) pop(", system("s = gomemSpanSetPop(&mheap_.gomem.env, b)", "var s *mspan|s")),
-    ("body", "mspanset.go", "func (b *spanSet) reset(", system("gomemSpanSetReset(&mheap_.gomem.env, b)")),
+    ("body", "mfixalloc.go", "func (f *fixalloc) init(", system("graftFixallocInit(&mheap_.gomem.env, f, size, stat)")),
+    ("body", "mfixalloc.go", "func (f *fixalloc) alloc(", system("p = graftFixalloc(f)", "var p uintptr|unsafe.Pointer(p)")),
+    ("body", "mfixalloc.go", "func (f *fixalloc) free(", system("graftFixallocFree(&mheap_.gomem.env, f, p)")),
+    ("body", "mspanset.go", "func (b *spanSet) push(", system("graftSpanSetPush(&mheap_.gomem.env, b, s)")),
+    ("body", "mspanset.go", "func (b *spanSet) pop(", system("s = graftSpanSetPop(&mheap_.gomem.env, b)", "var s *mspan|s")),
+    ("body", "mspanset.go", "func (b *spanSet) reset(", system("graftSpanSetReset(&mheap_.gomem.env, b)")),
     ("body", "mcentral.go", "func (c *mcentral) cacheSpan(", THROW + "\treturn nil\n"),
     ("body", "mcentral.go", "func (c *mcentral) grow(", THROW + "\treturn nil\n"),
-    ("body", "mcentral.go", "func (c *mcentral) uncacheSpan(", "\tsystemstack(func() {\n\t\tpp := gomemGetP()\n\t\tgomemUncacheSpan(&mheap_, pp, c, s)\n\t\tgomemBook(pp)\n\t})\n"),
-    ("body", "mcache.go", "func (c *mcache) refill(", "\tsystemstack(func() { gomemRefillCache(c, spc) })\n"),
-    ("body", M, "func (s *mspan) refillAllocCache(", system("gomemRefillAllocCache(s, uintptr(whichByte))")),
-    ("body", M, "func (s *mspan) nextFreeIndex(", system("i = gomemNextFreeIndex(&mheap_, s)", "var i uintptr|uint16(i)")),
-    ("body", M, "func (s *mspan) countAlloc(", system("n = gomemCountAlloc(s)", "var n uintptr|int(n)")),
+    ("body", "mcentral.go", "func (c *mcentral) uncacheSpan(", "\tsystemstack(func() {\n\t\tpp := graftGetP()\n\t\tgraftUncacheSpan(&mheap_, pp, c, s)\n\t\tgraftBook(pp)\n\t})\n"),
+    ("body", "mcache.go", "func (c *mcache) refill(", "\tsystemstack(func() { graftRefillCache(c, spc) })\n"),
+    ("body", M, "func (s *mspan) refillAllocCache(", system("graftRefillAllocCache(s, uintptr(whichByte))")),
+    ("body", M, "func (s *mspan) nextFreeIndex(", system("i = graftNextFreeIndex(&mheap_, s)", "var i uintptr|uint16(i)")),
+    ("body", M, "func (s *mspan) countAlloc(", system("n = graftCountAlloc(s)", "var n uintptr|int(n)")),
 
     # the sweep of a span: what Go does before the marks are looked at, and pacing, are Go's own text in functions of their own
-    ("name", W, "func (sl *sweepLocked) sweep(", "func (sl *sweepLocked) gomemGoSweep("),
+    ("name", W, "func (sl *sweepLocked) sweep(", "func (sl *sweepLocked) graftGoSweep("),
 ]
 # (function made of a part of Go's text, file, function, first line, line behind the last)
 PARTS = [
-    ("func gomemScavengeAssist(scav, growth uintptr) {\n\th := &mheap_\n\tpp := getg().m.p.ptr()\n", H, "func (h *mheap) allocSpan(",
+    ("func graftScavengeAssist(scav, growth uintptr) {\n\th := &mheap_\n\tpp := getg().m.p.ptr()\n", H, "func (h *mheap) allocSpan(",
      "\tbytesToScavenge := uintptr(0)\n", "\t// Initialize the span.\n"),
-    ("func gomemSweepSpecials(s *mspan) {\n\tsize := s.elemsize\n", W, "func (sl *sweepLocked) sweep(",
+    ("func graftSweepSpecials(s *mspan) {\n\tsize := s.elemsize\n", W, "func (sl *sweepLocked) sweep(",
      "\thadSpecials := s.specials != nil\n", "\t// Copy over and clear the inline mark bits if necessary.\n"),
 ]
 
 # ---- --check: counts at the end of a program
 CHECK = [
-    ("put", "proc.go", "func runExitHooks(", "before", "\texithook.Run(code)\n", "\tdefer gomemReport()\n"),
+    ("put", "proc.go", "func runExitHooks(", "before", "\texithook.Run(code)\n", "\tdefer graftReport()\n"),
+]
+
+# ---- --record: what the recorder put into functions that are C now
+RECORD = [
+    ("put", C, "func (c *pageCache) flush(", "before", "\tgraftPageCacheFlush(", "\tif !c.empty() {\n\t\tgomemPCFlush(c, p)\n\t}\n"),
 ]

@@ -1,7 +1,7 @@
 // graft.h: the port inside a Go program: what Go gives it, and the functions that Go calls.
 //
 // The sources of gomem/ are compiled as they are, with platform_go.c in place of the platform of a hosted program, into one block of machine
-// code without relocations and without writable data (graft.py). Go calls the functions graft_* through the trampolines of zz_gomem_amd64.s, always
+// code without relocations and without writable data (graft.py). Go calls the functions graft_* through the trampolines of zz_graft_amd64.s, always
 // on a system stack, and is called back through graft_callbacks. Nothing here is part of the library.
 //
 // Invariants: a callback returns on the same stack and the same M; C has no state but what Go handed to it by pointer.
@@ -16,7 +16,7 @@ typedef struct graft_pair {
 	uint64_t a, b;
 } graft_pair;
 
-// The Go functions that C calls: gomemCallbacks in zz_gomem_graft.go has the same order. Each is a thunk of zz_gomem_amd64.s.
+// The Go functions that C calls: graftCallbacks in zz_graft_graft.go has the same order. Each is a thunk of zz_graft_amd64.s.
 typedef struct graft_callbacks {
 	void (*lock)(mutex *m);
 	void (*unlock)(mutex *m);
@@ -40,6 +40,7 @@ typedef struct graft_callbacks {
 	void (*scavengeAssist)(uintptr_t scav, uintptr_t growth);
 	uintptr_t (*beginSweep)(void *span, uintptr_t preserve); // 0: done, nothing was freed
 	void (*spanEvent)(void *span, uintptr_t freed);          // for traces: a span was made, is about to be freed
+	void (*labEvent)(uintptr_t k, uintptr_t a, uintptr_t b, uintptr_t c, uintptr_t d); // --record: an event of the heap
 	// --check: before and after an operation (check.c)
 	uintptr_t (*checkBegin)(uintptr_t op, uintptr_t a, uintptr_t b, uintptr_t c);
 	void (*checkEnd)(uintptr_t op, uintptr_t a, uintptr_t b, uintptr_t c, uintptr_t r, uintptr_t s);
@@ -49,6 +50,7 @@ typedef struct graft_callbacks {
 typedef struct graft_os {
 	gomem_os os;
 	graft_callbacks call;
+	gomem_lab lab;
 } graft_os;
 
 static inline const graft_callbacks *graft_call(const gomem_env *env) { return &((const graft_os *)(const void *)env->os)->call; }

@@ -39,11 +39,12 @@ class Runtime:
 
     def __init__(self, goroot):
         self.dir = os.path.join(goroot, "src", "runtime")
+        self.files = {}  # where a file stands that is not Go's own any more
         self.text = {}
 
     def read(self, name):
         if name not in self.text:
-            with open(os.path.join(self.dir, name)) as f:
+            with open(self.files.get(name, os.path.join(self.dir, name))) as f:
                 self.text[name] = f.read()
         return self.text[name]
 
@@ -163,6 +164,26 @@ def originals(runtime, table):
     return "".join(text)
 
 
+# ---- the recorder
+
+def recorder(args, runtime, out, files):
+    """The recorder's overlay below this one: the C functions take the place of functions that it has changed."""
+    if args.level != "pages" or args.check:
+        raise Refused("--record goes with --level pages, and not with --check: what the recorder logs of spans it logs in Go's span code")
+    env = dict(os.environ, GOFLAGS="", GOWORK="off", GOEXPERIMENT="", GO111MODULE="on", GOTOOLCHAIN="local", CGO_ENABLED="0")
+    sources = os.path.join(os.path.abspath(args.sources), "traces", "recorder")
+    made = os.path.join(out, "recorder")
+    run("go", "run", ".", "-record", os.path.join(sources, "zz_gomem_record.go"), args.goroot, made, cwd=os.path.join(sources, "overlay"), env=env)
+    for path, to in json.loads(read(made, "overlay.json"))["Replace"].items():
+        name = os.path.basename(path)
+        runtime.files[name] = to
+        if os.path.exists(path):
+            runtime.read(name)
+        else:
+            files[name] = read(to)
+    files["zz_graft_record.go"] = read(os.path.abspath(args.sources), "gomem", "graft", "zz_graft_record.go")
+
+
 # ---- layout
 
 FIELD = re.compile(r'->LAYOUT ([^ ]+) ([^ ]+) \$?(\d+)')
@@ -179,7 +200,7 @@ def layout(cc, include, source, defines, work):
 def offsetof(name, field):
     """Go's Offsetof of a.b is counted from a."""
     path = field.split(".")
-    places = ["Offsetof(gomemLayout_%s.%s)" % (name, ".".join(path[:i + 1])) for i in range(len(path))]
+    places = ["Offsetof(graftLayout_%s.%s)" % (name, ".".join(path[:i + 1])) for i in range(len(path))]
     return places[0] if len(places) == 1 else "%s + unsafe.%s" % tuple(places)
 
 
@@ -187,10 +208,10 @@ def layout_go(fields):
     """Each line compiles only if Go has the same number."""
     text = ["package runtime\n\nimport \"unsafe\"\n\n// The layout of the C structures. Where Go's is another, the line does not compile.\nvar (\n"]
     types = sorted({name.split(".")[0] for name, field, _ in fields})
-    text += ["\tgomemLayout_%s %s\n" % (t, t) for t in types if t[0].islower()]
+    text += ["\tgraftLayout_%s %s\n" % (t, t) for t in types if t[0].islower()]
     text.append(")\n\nconst (\n")
     for name, field, value in fields:
-        what = "Sizeof(gomemLayout_%s)" % name if field == "sizeof" else offsetof(name, field)
+        what = "Sizeof(graftLayout_%s)" % name if field == "sizeof" else offsetof(name, field)
         text.append("\t_ = -uint((unsafe.%s) ^ %s) // %s.%s\n" % (what, value, name, field))
     text.append(")\n")
     return "".join(text)
@@ -219,9 +240,9 @@ def make(args):
     sources = [os.path.join(gomem, f) for f in PAGES] + [os.path.join(glue, f) for f in ("platform_go.c", "pages.c")]
     defines = []
     wraps = []
-    assembly = read(glue, "zz_gomem_amd64.s") + read(glue, "pages_amd64.s")
-    level = read(glue, "zz_gomem_%s.go" % args.level)
-    files = {"zz_gomem_graft.go": read(glue, "zz_gomem_graft.go"), "zz_gomem_level.go": level}
+    assembly = read(glue, "zz_graft_amd64.s") + read(glue, "pages_amd64.s")
+    level = read(glue, "zz_graft_%s.go" % args.level)
+    files = {"zz_graft_graft.go": read(glue, "zz_graft_graft.go"), "zz_graft_level.go": level}
     runtime = Runtime(goroot)
     table = edits.COMMON + edits.PAGES
     if args.level == "spans":
@@ -229,24 +250,30 @@ def make(args):
         wraps += re.findall(r"\n\S.*__wrap_(\w+)\(.*\{", read(glue, "spans.c"))
         assembly += read(glue, "spans_amd64.s")
         defines.append("-DGRAFT_SPANS")
-        files["zz_gomem_parts.go"] = parts_of(runtime, edits.PARTS)
+        files["zz_graft_parts.go"] = parts_of(runtime, edits.PARTS)
         table = table + edits.SPANS
     if args.check:
         sources.append(os.path.join(glue, "check.c"))
         wraps += re.findall(r"__wrap_(\w+)\(", read(glue, "check.c"))
-        files["zz_gomem_orig.go"] = originals(runtime, ORIGINALS)
-        files["zz_gomem_check.go"] = read(glue, "zz_gomem_check.go")
+        files["zz_graft_orig.go"] = originals(runtime, ORIGINALS)
+        files["zz_graft_check.go"] = read(glue, "zz_graft_check.go")
         defines.append("-DGRAFT_CHECK")
         if args.level == "spans":
             sources.append(os.path.join(glue, "check_spans.c"))
             wraps += re.findall(r"__wrap_(\w+)\(", read(glue, "check_spans.c"))
-            files["zz_gomem_orig_spans.go"] = originals(runtime, ORIGINALS_SPANS)
-            files["zz_gomem_check_spans.go"] = read(glue, "zz_gomem_check_spans.go")
+            files["zz_graft_orig_spans.go"] = originals(runtime, ORIGINALS_SPANS)
+            files["zz_graft_check_spans.go"] = read(glue, "zz_graft_check_spans.go")
         else:
-            files["zz_gomem_nospans.go"] = read(glue, "zz_gomem_nospans.go")
+            files["zz_graft_nospans.go"] = read(glue, "zz_graft_nospans.go")
         table = table + edits.CHECK
     else:
-        files["zz_gomem_nocheck.go"] = read(glue, "zz_gomem_nocheck.go")
+        files["zz_graft_nocheck.go"] = read(glue, "zz_graft_nocheck.go")
+    if args.record:
+        recorder(args, runtime, out, files)
+        table = table + edits.RECORD
+        defines.append("-DGOMEM_LAB=1")
+    else:
+        files["zz_graft_norecord.go"] = "package runtime\n\nfunc graftLabEvent(k, a, b, c, d uintptr) {}\n"
     runtime.apply(table)
     runtime.prune_imports()
 
@@ -254,16 +281,16 @@ def make(args):
         f.write("".join(s + "\n" for s in sources))
     objects = blob.compile_all(args.cc, include, sources, defines, work)
     elf = blob.link(objects, [c for _, c in entries(assembly)], wraps, os.path.join(glue, "blob.ld"), work)
-    parts, data = blob.emit(elf, os.path.join(out, "zz_gomem_blob_amd64.s"))
-    files["zz_gomem_amd64.s"] = assembly
-    files["zz_gomem_offsets.go"] = "package runtime\n\nconst (\n\tgomemBytes = %d\n\tgomemSum   = %#x\n)\n\nvar gomemOffsets = [...]uint32{%s}\n" % (
+    parts, data = blob.emit(elf, os.path.join(out, "zz_graft_blob_amd64.s"))
+    files["zz_graft_amd64.s"] = assembly
+    files["zz_graft_offsets.go"] = "package runtime\n\nconst (\n\tgraftBytes = %d\n\tgraftSum   = %#x\n)\n\nvar graftOffsets = [...]uint32{%s}\n" % (
         len(data), blob.checksum(data), ", ".join(str(start) for _, start, _ in parts))
-    files["zz_gomem_layout.go"] = layout_go(layout(args.cc, include, os.path.join(glue, "layout.c"), defines, work))
+    files["zz_graft_layout.go"] = layout_go(layout(args.cc, include, os.path.join(glue, "layout.c"), defines, work))
     files.update(runtime.text)
     for name, text in files.items():
         with open(os.path.join(out, name), "w") as f:
             f.write(text)
-    replace = {os.path.join(runtime.dir, n): os.path.join(out, n) for n in [*files, "zz_gomem_blob_amd64.s"]}
+    replace = {os.path.join(runtime.dir, n): os.path.join(out, n) for n in [*files, "zz_graft_blob_amd64.s"]}
     with open(os.path.join(out, "overlay.json"), "w") as f:
         json.dump({"Replace": replace}, f, indent=1)
     return parts, data

@@ -53,30 +53,30 @@ void graft_layout(void) {
 	SAME(heapStatsDelta, largeFree);
 	SAME(heapStatsDelta, smallFreeCount);
 
-	SIZE(gomemEnv, gomem_env);
-	OFFSET(gomemEnv, os, gomem_env, os);
-	OFFSET(gomemEnv, stats, gomem_env, stats);
-	OFFSET(gomemEnv, arenaMapped, gomem_env, arenaMapped);
-	OFFSET(gomemEnv, physPageSize, gomem_env, physPageSize);
-	OFFSET(gomemEnv, physHugePageSize, gomem_env, physHugePageSize);
-	OFFSET(gomemEnv, backed, gomem_env, backed);
-	OFFSET(gomemEnv, needZeroAfterSysUnused, gomem_env, needZeroAfterSysUnused);
-	OFFSET(gomemEnv, greenTea, gomem_env, greenTea);
-	OFFSET(gomemEnv, randomizeHeapBase, gomem_env, randomizeHeapBase);
-	OFFSET(gomemEnv, spanSetBlockPool, gomem_env, spanSetBlockPool);
-	SIZE(gomemOS, graft_os);
-	OFFSET(gomemOS, alloc, graft_os, os.alloc);
-	OFFSET(gomemOS, call, graft_os, call);
-	SIZE(gomemStats, gomem_stats);
-	OFFSET(gomemStats, gomemGcMiscSys, gomem_stats, gcMiscSys);
-	OFFSET(gomemStats, heapInUse, gomem_stats, heapInUse);
-	OFFSET(gomemStats, heapReleased, gomem_stats, heapReleased);
-	OFFSET(gomemStats, heapFree, gomem_stats, heapFree);
-	OFFSET(gomemStats, mappedReady, gomem_stats, mappedReady);
-	OFFSET(gomemStats, totalAlloc, gomem_stats, totalAlloc);
-	OFFSET(gomemStats, totalFree, gomem_stats, totalFree);
-	OFFSET(gomemStats, heapLive, gomem_stats, heapLive);
-	OFFSET(gomemStats, heapScan, gomem_stats, heapScan);
+	SIZE(graftEnv, gomem_env);
+	OFFSET(graftEnv, os, gomem_env, os);
+	OFFSET(graftEnv, stats, gomem_env, stats);
+	OFFSET(graftEnv, arenaMapped, gomem_env, arenaMapped);
+	OFFSET(graftEnv, physPageSize, gomem_env, physPageSize);
+	OFFSET(graftEnv, physHugePageSize, gomem_env, physHugePageSize);
+	OFFSET(graftEnv, backed, gomem_env, backed);
+	OFFSET(graftEnv, needZeroAfterSysUnused, gomem_env, needZeroAfterSysUnused);
+	OFFSET(graftEnv, greenTea, gomem_env, greenTea);
+	OFFSET(graftEnv, randomizeHeapBase, gomem_env, randomizeHeapBase);
+	OFFSET(graftEnv, spanSetBlockPool, gomem_env, spanSetBlockPool);
+	SIZE(graftOS, graft_os);
+	OFFSET(graftOS, alloc, graft_os, os.alloc);
+	OFFSET(graftOS, call, graft_os, call);
+	SIZE(graftStats, gomem_stats);
+	OFFSET(graftStats, graftGcMiscSys, gomem_stats, gcMiscSys);
+	OFFSET(graftStats, heapInUse, gomem_stats, heapInUse);
+	OFFSET(graftStats, heapReleased, gomem_stats, heapReleased);
+	OFFSET(graftStats, heapFree, gomem_stats, heapFree);
+	OFFSET(graftStats, mappedReady, gomem_stats, mappedReady);
+	OFFSET(graftStats, totalAlloc, gomem_stats, totalAlloc);
+	OFFSET(graftStats, totalFree, gomem_stats, totalFree);
+	OFFSET(graftStats, heapLive, gomem_stats, heapLive);
+	OFFSET(graftStats, heapScan, gomem_stats, heapScan);
 
 #ifdef GRAFT_SPANS
 	SIZE(mspan, mspan);
@@ -174,10 +174,10 @@ void graft_layout(void) {
 	OFFSET(mheap, gomem.gcBlackenEnabled, mheap, gcBlackenEnabled);
 	OFFSET(mheap, gomem.emptymspan, mheap, emptymspan);
 	OFFSET(mheap, gomem.stats, mheap, stats);
-	SIZE(gomemP, gomem_p);
-	OFFSET(gomemP, mcache, gomem_p, mcache);
-	OFFSET(gomemP, pcache, gomem_p, pcache);
-	OFFSET(gomemP, mspancache, gomem_p, mspancache);
-	OFFSET(gomemP, gomemHeapStats, gomem_p, stats);
+	SIZE(graftP, gomem_p);
+	OFFSET(graftP, mcache, gomem_p, mcache);
+	OFFSET(graftP, pcache, gomem_p, pcache);
+	OFFSET(graftP, mspancache, gomem_p, mspancache);
+	OFFSET(graftP, graftHeapStats, gomem_p, stats);
 #endif
 }

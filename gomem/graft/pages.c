@@ -14,6 +14,16 @@ static void *osAlloc(gomem_os *os, uintptr_t n) { return ((graft_os *)(void *)os
 static void osHugePage(gomem_os *os, void *v, uintptr_t n) { ((graft_os *)(void *)os)->call.sysHugePage(v, n); }
 static void osNoHugePage(gomem_os *os, void *v, uintptr_t n) { ((graft_os *)(void *)os)->call.sysNoHugePage(v, n); }
 
+#if GOMEM_LAB
+static void labTurn(void *ctx, gomem_ev k) {
+	(void)ctx;
+	(void)k;
+}
+static void labEvent(void *ctx, gomem_ev k, uint64_t a, uint64_t b, uint64_t c, uint64_t d) {
+	((graft_os *)ctx)->call.labEvent(k, a, b, c, d);
+}
+#endif
+
 // graft_start completes an environment that Go has filled in: what is an address of C code. arenas: &mheap_.arenas[0].
 void graft_start(gomem_env *env, graft_os *os, void *arenas) {
 	env->os = &os->os;
@@ -22,6 +32,10 @@ void graft_start(gomem_env *env, graft_os *os, void *arenas) {
 	os->os.noHugePage = osNoHugePage;
 	env->arenaMapped = arenaMapped;
 	env->arenaCtx = arenas;
+#if GOMEM_LAB
+	os->lab = (gomem_lab){.ctx = os, .turn = labTurn, .event = labEvent};
+	env->lab = &os->lab;
+#endif
 }
 
 uint64_t graft_nop(uint64_t x) { return x; }

@@ -1,7 +1,7 @@
-// zz_gomem_spans.go: level spans: the page heap, span sets, mcentral, refill and the sweep of a span are C; here is what Go adds. An additional file
+// zz_graft_spans.go: level spans: the page heap, span sets, mcentral, refill and the sweep of a span are C; here is what Go adds. An additional file
 // of package runtime.
 //
-// C counts statistics of the heap by P in the P's gomemHeapStats; gomemBook moves them to memstats.heapStats at the end of an operation, before the M can
+// C counts statistics of the heap by P in the P's graftHeapStats; graftBook moves them to memstats.heapStats at the end of an operation, before the M can
 // be stopped.
 
 package runtime
@@ -11,23 +11,23 @@ import (
 	"unsafe"
 )
 
-// gomemP is C's gomem_p. It is embedded in p.
-type gomemP struct {
-	gomemHeap  *mheap
-	gomemID    int32
+// graftP is C's gomem_p. It is embedded in p.
+type graftP struct {
+	graftHeap  *mheap
+	graftID    int32
 	mcache     *mcache
 	pcache     pageCache
 	mspancache struct {
 		len int
 		buf [128]*mspan
 	}
-	gomemHeapStats heapStatsDelta
-	gomemAssist    int64
+	graftHeapStats heapStatsDelta
+	graftAssist    int64
 }
 
-// gomemBeside is what the C functions keep beside the fields of mheap, in the order of C's gomem_heap, and what Go keeps for them.
-type gomemBeside struct {
-	env                       gomemEnv
+// graftBeside is what the C functions keep beside the fields of mheap, in the order of C's gomem_heap, and what Go keeps for them.
+type graftBeside struct {
+	env                       graftEnv
 	policy                    [9]uintptr
 	userArenaHints            uintptr
 	heapRandSeed              uintptr
@@ -40,92 +40,92 @@ type gomemBeside struct {
 	gcphase          uint32
 	gcBlackenEnabled bool
 	emptymspan       mspan
-	stats            gomemStats
+	stats            graftStats
 	// not in C
-	os gomemOS
+	os graftOS
 }
 
 //go:noescape
-func gomemMheapInit(h *mheap)
+func graftMheapInit(h *mheap)
 
 //go:noescape
-func gomemMheapAlloc(h *mheap, pp *gomemP, npages, spc uintptr) *mspan
+func graftMheapAlloc(h *mheap, pp *graftP, npages, spc uintptr) *mspan
 
 //go:noescape
-func gomemMheapAllocManual(h *mheap, pp *gomemP, npages, typ uintptr) *mspan
+func graftMheapAllocManual(h *mheap, pp *graftP, npages, typ uintptr) *mspan
 
 //go:noescape
-func gomemMheapFreeSpan(h *mheap, pp *gomemP, s *mspan)
+func graftMheapFreeSpan(h *mheap, pp *graftP, s *mspan)
 
 //go:noescape
-func gomemMheapFreeManual(h *mheap, pp *gomemP, s *mspan, typ uintptr)
+func graftMheapFreeManual(h *mheap, pp *graftP, s *mspan, typ uintptr)
 
 //go:noescape
-func gomemMheapSysAlloc(h *mheap, n uintptr, hintList **arenaHint, arenaList *[]arenaIdx) (v, size uintptr)
+func graftMheapSysAlloc(h *mheap, n uintptr, hintList **arenaHint, arenaList *[]arenaIdx) (v, size uintptr)
 
 //go:noescape
-func gomemMheapAllocNeedsZero(h *mheap, base, npage uintptr) uintptr
+func graftMheapAllocNeedsZero(h *mheap, base, npage uintptr) uintptr
 
 //go:noescape
-func gomemNewMarkBits(h *mheap, nelems uintptr) *gcBits
+func graftNewMarkBits(h *mheap, nelems uintptr) *gcBits
 
 //go:noescape
-func gomemNextMarkBitArenaEpoch(h *mheap)
+func graftNextMarkBitArenaEpoch(h *mheap)
 
 //go:noescape
-func gomemFixallocInit(env *gomemEnv, f *fixalloc, size uintptr, stat *sysMemStat)
+func graftFixallocInit(env *graftEnv, f *fixalloc, size uintptr, stat *sysMemStat)
 
 //go:noescape
-func gomemFixallocAlloc(env *gomemEnv, f *fixalloc) uintptr
+func graftFixallocAlloc(env *graftEnv, f *fixalloc) uintptr
 
 //go:noescape
-func gomemFixallocFree(env *gomemEnv, f *fixalloc, p unsafe.Pointer)
+func graftFixallocFree(env *graftEnv, f *fixalloc, p unsafe.Pointer)
 
 //go:noescape
-func gomemSpanSetPush(env *gomemEnv, b *spanSet, s *mspan)
+func graftSpanSetPush(env *graftEnv, b *spanSet, s *mspan)
 
 //go:noescape
-func gomemSpanSetPop(env *gomemEnv, b *spanSet) *mspan
+func graftSpanSetPop(env *graftEnv, b *spanSet) *mspan
 
 //go:noescape
-func gomemSpanSetReset(env *gomemEnv, b *spanSet)
+func graftSpanSetReset(env *graftEnv, b *spanSet)
 
 //go:noescape
-func gomemNextFreeIndex(h *mheap, s *mspan) uintptr
+func graftNextFreeIndex(h *mheap, s *mspan) uintptr
 
 //go:noescape
-func gomemRefillAllocCache(s *mspan, whichByte uintptr)
+func graftRefillAllocCache(s *mspan, whichByte uintptr)
 
 //go:noescape
-func gomemCountAlloc(s *mspan) uintptr
+func graftCountAlloc(s *mspan) uintptr
 
 //go:noescape
-func gomemRefill(h *mheap, pp *gomemP, c *mcache, spc uintptr) uintptr
+func graftRefill(h *mheap, pp *graftP, c *mcache, spc uintptr) uintptr
 
 //go:noescape
-func gomemUncacheSpan(h *mheap, pp *gomemP, c *mcentral, s *mspan)
+func graftUncacheSpan(h *mheap, pp *graftP, c *mcentral, s *mspan)
 
 //go:noescape
-func gomemSweep(h *mheap, pp *gomemP, s *mspan, preserve uintptr) uintptr
+func graftSweep(h *mheap, pp *graftP, s *mspan, preserve uintptr) uintptr
 
-// gomemGetP is the P of this M as C knows it, or nil.
-func gomemGetP() *gomemP {
+// graftGetP is the P of this M as C knows it, or nil.
+func graftGetP() *graftP {
 	if pp := getg().m.p.ptr(); pp != nil {
-		pp.gomemHeap = &mheap_
-		return &pp.gomemP
+		pp.graftHeap = &mheap_
+		return &pp.graftP
 	}
 	return nil
 }
 
-// gomemBook moves what C has counted to Go's statistics: by P, and for callers without one.
-func gomemBook(pp *gomemP) {
-	gomemBookDelta(&mheap_.gomem.stats.gomemHeapStats)
+// graftBook moves what C has counted to Go's statistics: by P, and for callers without one.
+func graftBook(pp *graftP) {
+	graftBookDelta(&mheap_.gomem.stats.graftHeapStats)
 	if pp != nil {
-		gomemBookDelta(&pp.gomemHeapStats)
+		graftBookDelta(&pp.graftHeapStats)
 	}
 }
 
-func gomemBookDelta(d *heapStatsDelta) {
+func graftBookDelta(d *heapStatsDelta) {
 	const words = unsafe.Sizeof(heapStatsDelta{}) / 8
 	from := (*[words]uint64)(unsafe.Pointer(d))
 	some := uint64(0)
@@ -146,8 +146,8 @@ func gomemBookDelta(d *heapStatsDelta) {
 
 // ---- operations
 
-// gomemSweepTrace begins a range of sweeping in a trace, unless one is open. gomemSweepTraceDone ends it.
-func gomemSweepTrace() bool {
+// graftSweepTrace begins a range of sweeping in a trace, unless one is open. graftSweepTraceDone ends it.
+func graftSweepTrace() bool {
 	pp := getg().m.p.ptr()
 	if pp == nil || pp.trace.maySweep {
 		return false
@@ -161,7 +161,7 @@ func gomemSweepTrace() bool {
 	return true
 }
 
-func gomemSweepTraceDone(begun bool) {
+func graftSweepTraceDone(begun bool) {
 	if !begun {
 		return
 	}
@@ -171,36 +171,36 @@ func gomemSweepTraceDone(begun bool) {
 	}
 }
 
-func gomemAllocSpan(npages uintptr, spc spanClass) *mspan {
-	pp := gomemGetP()
+func graftAllocSpan(npages uintptr, spc spanClass) *mspan {
+	pp := graftGetP()
 	mheap_.gomem.env.needZeroAfterSysUnused = needZeroAfterSysUnused()
-	begun := !isSweepDone() && gomemSweepTrace()
-	s := gomemMheapAlloc(&mheap_, pp, npages, uintptr(spc))
-	gomemSweepTraceDone(begun)
-	gomemBook(pp)
+	begun := !isSweepDone() && graftSweepTrace()
+	s := graftMheapAlloc(&mheap_, pp, npages, uintptr(spc))
+	graftSweepTraceDone(begun)
+	graftBook(pp)
 	return s
 }
 
 //go:systemstack
-func gomemAllocManual(npages uintptr, typ spanAllocType) *mspan {
-	pp := gomemGetP()
+func graftAllocManual(npages uintptr, typ spanAllocType) *mspan {
+	pp := graftGetP()
 	mheap_.gomem.env.needZeroAfterSysUnused = needZeroAfterSysUnused()
-	s := gomemMheapAllocManual(&mheap_, pp, npages, uintptr(typ))
-	gomemSpanEvent(s, 0)
-	gomemBook(pp)
+	s := graftMheapAllocManual(&mheap_, pp, npages, uintptr(typ))
+	graftSpanEvent(s, 0)
+	graftBook(pp)
 	return s
 }
 
 //go:systemstack
-func gomemFreeManual(s *mspan, typ spanAllocType) {
-	pp := gomemGetP()
-	gomemSpanEvent(s, 1)
-	gomemMheapFreeManual(&mheap_, pp, s, uintptr(typ))
-	gomemBook(pp)
+func graftFreeManual(s *mspan, typ spanAllocType) {
+	pp := graftGetP()
+	graftSpanEvent(s, 1)
+	graftMheapFreeManual(&mheap_, pp, s, uintptr(typ))
+	graftBook(pp)
 }
 
-func gomemRefillCache(c *mcache, spc spanClass) {
-	pp := gomemGetP()
+func graftRefillCache(c *mcache, spc spanClass) {
+	pp := graftGetP()
 	mheap_.gomem.env.needZeroAfterSysUnused = needZeroAfterSysUnused()
 	mheap_.gomem.gcBlackenEnabled = gcBlackenEnabled != 0
 	if spc == tinySpanClass {
@@ -209,21 +209,21 @@ func gomemRefillCache(c *mcache, spc spanClass) {
 	if c.reusableNoscan[spc] != 0 {
 		throw("refill of span with reusable pointers remaining on pointer free list")
 	}
-	if gomemRefill(&mheap_, pp, c, uintptr(spc))&1 == 0 {
+	if graftRefill(&mheap_, pp, c, uintptr(spc))&1 == 0 {
 		throw("out of memory")
 	}
 	if getg().m.p != 0 && getg().m.p.ptr().trace.maySweep {
-		gomemSweepTraceDone(true)
+		graftSweepTraceDone(true)
 	}
-	gomemBook(pp)
+	graftBook(pp)
 	if trace := traceAcquire(); trace.ok() {
 		trace.HeapAlloc(gcController.heapLive.Load())
 		traceRelease(trace)
 	}
 }
 
-// gomemFixalloc: C's recordspan counts on room in allspans, which only C's own callers have made.
-func gomemFixalloc(f *fixalloc) uintptr {
+// graftFixalloc: C's recordspan counts on room in allspans, which only C's own callers have made.
+func graftFixalloc(f *fixalloc) uintptr {
 	h := &mheap_
 	if f == &h.spanalloc && len(h.allspans) == cap(h.allspans) {
 		n := max(64*1024/8, cap(h.allspans)*3/2)
@@ -237,7 +237,7 @@ func gomemFixalloc(f *fixalloc) uintptr {
 		}
 		*(*notInHeapSlice)(unsafe.Pointer(&h.allspans)) = *(*notInHeapSlice)(unsafe.Pointer(&sp))
 	}
-	return gomemFixallocAlloc(&h.gomem.env, f)
+	return graftFixallocAlloc(&h.gomem.env, f)
 }
 
 // sweep frees what is not marked in a span; true if the span itself was freed.
@@ -252,29 +252,29 @@ func (sl *sweepLocked) sweep(preserve bool) bool {
 	}
 	var freed uintptr
 	systemstack(func() {
-		pp := gomemGetP()
-		freed = gomemSweep(&mheap_, pp, s, gomemBool(preserve))
-		gomemBook(pp)
+		pp := graftGetP()
+		freed = graftSweep(&mheap_, pp, s, graftBool(preserve))
+		graftBook(pp)
 	})
 	return freed&1 != 0
 }
 
 // ---- what C calls
 
-func gomemDeductSweepCredit(spanBytes, callerSweepPages uintptr) {
+func graftDeductSweepCredit(spanBytes, callerSweepPages uintptr) {
 	deductSweepCredit(spanBytes, callerSweepPages)
-	gomemSweepTrace()
-	if gomemChecks {
-		if w := gomemMine(); w != nil {
+	graftSweepTrace()
+	if graftChecks {
+		if w := graftMine(); w != nil {
 			w.asked = true
 		}
 	}
 }
 
-func gomemBeginSweep(s *mspan, preserve uintptr) uintptr {
+func graftBeginSweep(s *mspan, preserve uintptr) uintptr {
 	if s.isUserArenaChunk {
 		sl := sweepLocked{s}
-		sl.gomemGoSweep(preserve&1 != 0)
+		sl.graftGoSweep(preserve&1 != 0)
 		return 0
 	}
 	if s.state.get() != mSpanInUse || s.sweepgen != mheap_.sweepgen-1 {
@@ -284,7 +284,7 @@ func gomemBeginSweep(s *mspan, preserve uintptr) uintptr {
 		trace.GCSweepSpan(s.npages * pageSize)
 		traceRelease(trace)
 	}
-	gomemSweepSpecials(s)
+	graftSweepSpecials(s)
 	if traceEnabled() {
 		marked := uintptr(0)
 		mbits := s.markBitsForBase()
@@ -301,21 +301,21 @@ func gomemBeginSweep(s *mspan, preserve uintptr) uintptr {
 	if s.pinnerBits != nil {
 		s.refreshPinnerBits()
 	}
-	if gomemChecks {
-		gomemSweepBegin(s, preserve&1 != 0)
+	if graftChecks {
+		graftSweepBegin(s, preserve&1 != 0)
 	}
 	return 1
 }
 
-func gomemSpanEvent(s *mspan, freed uintptr) {
-	if gomemChecks && s != nil {
+func graftSpanEvent(s *mspan, freed uintptr) {
+	if graftChecks && s != nil {
 		switch freed {
 		case 0:
-			gomemSpanMade(s)
+			graftSpanMade(s)
 		case 1:
-			gomemSpanFreed(s)
+			graftSpanFreed(s)
 		default:
-			gomemSweepEnd(s, freed == 3)
+			graftSweepEnd(s, freed == 3)
 			return
 		}
 	}
