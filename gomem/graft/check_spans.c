@@ -85,3 +85,12 @@ uintptr_t __wrap_pageCache_alloc(const gomem_layout *L, pageCache *c, uintptr_t 
 	}
 	return base;
 }
+
+bool __real_mcentral_uncacheSpan(mheap *h, gomem_p *p, mcentral *c, mspan *s);
+bool __wrap_mcentral_uncacheSpan(mheap *h, gomem_p *p, mcentral *c, mspan *s) {
+	gomem_env *const env = &h->env;
+	BEGIN(OP_UNCACHE, s, 0, 0);
+	const bool ok = __real_mcentral_uncacheSpan(h, p, c, s);
+	END(OP_UNCACHE, s, 0, 0, ok, 0);
+	return ok;
+}

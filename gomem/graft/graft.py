@@ -192,7 +192,7 @@ FIELD = re.compile(r'->LAYOUT ([^ ]+) ([^ ]+) \$?(\d+)')
 def layout(cc, include, source, defines, work):
     """[(Go expression, what it is called, value)] that C has; the Go compiler compares."""
     out = os.path.join(work, "layout.s")
-    run(cc, *[f for f in blob.CFLAGS if f != "-Werror"], *defines, "-I", include, "-o", out, source)
+    run(cc, *blob.CFLAGS, *defines, "-I", include, "-o", out, source)
     with open(out) as f:
         return FIELD.findall(f.read())
 

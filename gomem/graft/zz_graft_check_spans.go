@@ -30,6 +30,9 @@ type graftUnderWay struct {
 	marks    [16]uint64
 	oldMarks uintptr // *gcBits
 	needzero uint8
+	// a span that is uncached, and whether it was cached before the cycle began
+	uncaching uintptr
+	stale     bool
 	// a refill: the sets asked, in order
 	refilling             bool
 	asked                 bool // Go's credit is done: pops from here on are cacheSpan's
@@ -80,6 +83,10 @@ func graftSpanBegin(op, a, b, c uintptr) uintptr {
 		graftPushBegin((*spanSet)(unsafe.Pointer(a)), (*mspan)(unsafe.Pointer(b)))
 	case graftOpPop:
 		graftPopBegin((*spanSet)(unsafe.Pointer(a)))
+	case graftOpUncache:
+		if w := graftMine(); w != nil {
+			w.uncaching, w.stale = a, (*mspan)(unsafe.Pointer(a)).sweepgen == mheap_.sweepgen+1
+		}
 	case graftOpRefill:
 		if w := graftMine(); w != nil {
 			w.refilling, w.asked, w.found = true, false, false
@@ -100,6 +107,11 @@ func graftSpanEnd(op, a, b, c, r, s uintptr) {
 		set := (*spanSet)(unsafe.Pointer(a))
 		graftEqual(op, "index", uintptr(set.index.load()), 0)
 		graftEqual(op, "spineLen", set.spineLen.Load(), 0)
+		graftCount(op)
+	case graftOpUncache:
+		if w := graftMine(); w != nil {
+			w.uncaching = 0
+		}
 		graftCount(op)
 	case graftOpNextFree:
 		before := (*mspan)(unsafe.Pointer(a))
@@ -144,6 +156,9 @@ func graftPushBegin(b *spanSet, s *mspan) {
 		graftEqual(op, "sweepgen of the span", uintptr(s.sweepgen), uintptr(mheap_.sweepgen))
 		wantFull := s.allocCount == s.nelems || s.spanclass.sizeclass() == 0
 		graftEqual(op, "full set", graftBool(full), graftBool(wantFull))
+	}
+	if w := graftMine(); w != nil && w.uncaching == uintptr(unsafe.Pointer(s)) && w.stale && w.swept != w.uncaching {
+		graftDiffer(graftOpUncache, "a span cached before the cycle is listed unswept", uintptr(s.sweepgen), uintptr(mheap_.sweepgen-1))
 	}
 	if w := graftMine(); w != nil && w.swept == uintptr(unsafe.Pointer(s)) {
 		if w.nalloc == 0 && s.spanclass.sizeclass() != 0 {

@@ -154,7 +154,7 @@ func graftUnlock(l *mutex) {
 
 // graftThrow says which C function found what; the traceback that throw prints names its callers.
 func graftThrow(msg *byte) {
-	var pcs [3]uintptr
+	var pcs [8]uintptr
 	n := callers(0, pcs[:])
 	where := "?"
 	for _, pc := range pcs[:n] {

@@ -20,7 +20,9 @@ type node struct {
 	pad  [5]*node
 }
 
-var mallocs, zeroed atomic.Uint64
+var mallocs atomic.Uint64
+
+var large []byte
 
 func arg(i, or int) int {
 	if len(os.Args) > i {
@@ -46,8 +48,11 @@ func worker(seed uint64, stop *atomic.Bool) {
 		return rng % n
 	}
 	var table [256][]byte
-	var list *node
+	var list, kept *node
 	length := 0
+	for n := range 10000 { // spans that stay full
+		kept = &node{next: kept, id: uint64(n)}
+	}
 	for n := uint64(0); !stop.Load(); n++ {
 		i := next(256)
 		if old := table[i]; len(old) > 0 && (old[0] != byte(i) || old[len(old)-1] != byte(i)) {
@@ -82,6 +87,12 @@ func worker(seed uint64, stop *atomic.Bool) {
 		}
 		mallocs.Add(2)
 	}
+	for n := 9999; n >= 0; n-- {
+		if kept.id != uint64(n) {
+			fail("a list that was kept is broken")
+		}
+		kept = kept.next
+	}
 }
 
 // deep makes the stack grow.
@@ -106,8 +117,21 @@ func main() {
 		}()
 	}
 	var stats runtime.MemStats
-	for begin := time.Now(); ; {
-		runtime.GC()
+	procs := runtime.GOMAXPROCS(0)
+	for begin, n := time.Now(), 0; ; n++ {
+		if n%4 == 0 {
+			runtime.GC() // sweeps all
+		} else {
+			time.Sleep(time.Millisecond) // GOGC begins a cycle, and allocations sweep
+		}
+		if n%32 == 0 {
+			runtime.GOMAXPROCS(procs + n/32%4) // Ps come and go with their caches
+		}
+		if n%64 == 1 {
+			large = make([]byte, 24<<20+n<<13) // chunks, and blocks of summaries, as a whole
+		} else if n%64 == 33 {
+			large = nil
+		}
 		runtime.ReadMemStats(&stats)
 		if stats.NumGC%64 == 0 {
 			debug.FreeOSMemory()
