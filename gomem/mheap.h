@@ -230,7 +230,7 @@ struct gomem_heap {
 	} curArena;
 	centralPadded central[maxSpanClasses];
 	fixalloc spanalloc, spanSPMCAlloc, cachealloc, specialAllocs[10]; // the second and the last are Go's only
-	mutex speciallock;                                               // Go's only
+	mutex speciallock;                                                // Go's only
 	fixalloc arenaHintAlloc;
 	// beside Go's mheap: the surroundings, and what Go keeps in other globals
 	gomem_env env;

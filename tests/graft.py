@@ -8,6 +8,7 @@ Without --long: a program at both levels with --check, two seeded bugs, refusals
   programs  gofmt over GOROOT and the compiler on go/types: the same output as stock Go's
   stress    16 goroutines, thousands of cycles
   http      a server under load
+  cost      times against stock Go's, in turns
   record    a recording of a program that runs on the port replays
 Exit code 0: all as it should be, 1: not, 77: no go1.26.8 here (skipped).
 """
@@ -192,25 +193,26 @@ def programs(tmp):
     compiler(tmp, src)
 
 
-def compiler(tmp, src):
-    def compile_with(binary, out):
-        config = os.path.join(tmp, "importcfg")
-        if not os.path.exists(config):
-            listed = run(["go", "list", "-export", "-deps", "-f", "{{if .Export}}packagefile {{.ImportPath}}={{.Export}}{{end}}", "go/types"]).stdout
-            with open(config, "w") as f:
-                f.write("\n".join(line for line in listed.split("\n") if not line.startswith("packagefile go/types=")))
-        files = run(["go", "list", "-f", '{{join .GoFiles "\\n"}}', "go/types"]).stdout.split()
-        return run([binary, "-p", "go/types", "-std", "-c=4", "-trimpath", src, "-importcfg", config, "-o", out, *files], cwd=os.path.join(src, "go", "types"))
+def compile_types(tmp, src, binary, out):
+    config = os.path.join(tmp, "importcfg")
+    if not os.path.exists(config):
+        listed = run(["go", "list", "-export", "-deps", "-f", "{{if .Export}}packagefile {{.ImportPath}}={{.Export}}{{end}}", "go/types"]).stdout
+        with open(config, "w") as f:
+            f.write("\n".join(line for line in listed.split("\n") if not line.startswith("packagefile go/types=")))
+    files = run(["go", "list", "-f", '{{join .GoFiles "\\n"}}', "go/types"]).stdout.split()
+    return run([binary, "-p", "go/types", "-std", "-c=4", "-trimpath", src, "-importcfg", config, "-o", out, *files], cwd=os.path.join(src, "go", "types"))
 
+
+def compiler(tmp, src):
     stock = os.path.join(tmp, "compile-stock")
     run(["go", "build", "-o", stock, "cmd/compile"])
-    done = compile_with(stock, os.path.join(tmp, "types-stock.o"))
+    done = compile_types(tmp, src, stock, os.path.join(tmp, "types-stock.o"))
     want = open(os.path.join(tmp, "types-stock.o"), "rb").read() if done.returncode == 0 else b""
     for level in ("pages", "spans"):
         for check in (False, True):
             binary = build(tmp, level, check, "cmd/compile", "compile")
             out = os.path.join(tmp, "types.o")
-            done = compile_with(binary, out)
+            done = compile_types(tmp, src, binary, out)
             n = counted(done.stderr)
             got = open(out, "rb").read() if done.returncode == 0 else b"?"
             expect(want != b"" and got == want, "cmd/compile on go/types at level %s%s: %d bytes, the same as stock Go's; %d operations compared" % (
@@ -238,6 +240,49 @@ def std(tmp):
         stock = run(["go", "test", "-short", "-count=1", "-vet=off", *failed])
         also = re.findall(r"(?m)^FAIL\t(\S+)", stock.stdout)
         expect(set(failed) <= set(also), "what fails also fails with stock Go: %s of %s" % (also, failed))
+
+
+def cost(tmp):
+    """Ratios to stock Go, of runs that take turns: CPU seconds of the compiler on go/types, ns/op of benchmarks of package runtime."""
+    src = os.path.join(run(["go", "env", "GOROOT"]).stdout.strip(), "src")
+    kinds = ["stock", "stock again", "pages", "spans"]
+    compilers, tests = {}, {}
+    for kind in kinds[:1] + kinds[2:]:
+        compilers[kind], tests[kind] = os.path.join(tmp, "compile-" + kind), os.path.join(tmp, "runtime-" + kind)
+        for out, argv in ((compilers[kind], ["build", "-o", compilers[kind], "cmd/compile"]), (tests[kind], ["test", "-c", "-o", tests[kind], "runtime"])):
+            done = run(["go", *argv]) if kind == "stock" else graft(kind, False, *argv)
+            if done.returncode != 0:
+                return expect(False, "not built: %s" % done.stderr[:500])
+    compilers["stock again"], tests["stock again"] = compilers["stock"], tests["stock"]
+    times = {}
+    rounds = int(os.environ.get("GRAFT_ROUNDS", "9"))
+    for _ in range(rounds):
+        for kind in kinds:
+            before = os.times()
+            done = compile_types(tmp, src, compilers[kind], os.path.join(tmp, "cost.o"))
+            after = os.times()
+            expect_quiet(done.returncode == 0, "the compiler ends with %d" % done.returncode)
+            times.setdefault(("cmd/compile go/types, CPU s", kind), []).append(
+                after.children_user + after.children_system - before.children_user - before.children_system)
+    names = "^Benchmark(Malloc8|Malloc16|Malloc2|MallocTypeInfo8|AllocatedLargeSlice|MakeSlice|NewEmptyMap|MakeMap|AppendGrowth|SetTypePtrSlice|GCWork|ScanStackNoLocals|PageAlloc|ReadMemStats|FindBitRange64|PallocBitsSummarize)"
+    for _ in range(min(rounds, 5)):
+        for kind in kinds:
+            done = run([tests[kind], "-test.run=^$", "-test.bench=" + names, "-test.benchtime=50ms"], cwd=os.path.join(src, "runtime"))
+            for name, ns in re.findall(r"(?m)^Benchmark(\S+?)(?:-\d+)?\s+\d+\s+([\d.]+) ns/op", done.stdout):
+                times.setdefault((name, kind), []).append(float(ns))
+    say("  %-44s %12s %s" % ("median; ratio to stock (lowest-highest)", "stock", "".join("%24s" % k for k in kinds[1:])))
+    for name in dict.fromkeys(n for n, _ in times):
+        stock = times[name, "stock"]
+        line = "  %-44s %12.4g " % (name, sorted(stock)[len(stock) // 2])
+        for kind in kinds[1:]:
+            ratios = sorted(a / b for a, b in zip(times.get((name, kind), []), stock))
+            line += "%24s" % ("%.2f (%.2f-%.2f)" % (ratios[len(ratios) // 2], ratios[0], ratios[-1]) if ratios else "-")
+        say(line)
+
+
+def expect_quiet(ok, what):
+    if not ok:
+        expect(ok, what)
 
 
 def http(tmp):
@@ -273,6 +318,9 @@ def main():
         say("SKIPPED: needs go1.26.8 on linux/amd64")
         return 77
     words = sys.argv[1:]
+    if "--help" in words or "-h" in words:
+        say(__doc__)
+        return 0
     long = "--long" in words
     parts = [w for w in words if not w.startswith("-")]
     everything = ["alone", "refusals", "bugs", "stress", "programs", "record", "runtime", "std", "http"]
@@ -301,6 +349,10 @@ def main():
                         tests_of(tmp, ["runtime"], level, check, "runtime")
             elif part == "record":
                 record(tmp)
+            elif part == "cost":
+                cost(tmp)
+            elif part == "http":
+                http(tmp)
             elif part == "std":
                 std(tmp)
             else:

@@ -22,7 +22,7 @@ enum {
 };
 
 #define BEGIN(op, a, b, c) graft_call(env)->checkBegin(op, (uintptr_t)(a), (uintptr_t)(b), (uintptr_t)(c))
-#define END(op, a, b, c, r, s) \
+#define END(op, a, b, c, r, s)                                                                                         \
 	graft_call(env)->checkEnd(op, (uintptr_t)(a), (uintptr_t)(b), (uintptr_t)(c), (uintptr_t)(r), (uintptr_t)(s))
 
 uintptr_t __real_pageAlloc_alloc(gomem_env *env, pageAlloc *p, uintptr_t npages, uintptr_t *scav);

@@ -3,10 +3,23 @@
 #include "gomem/mcache.h"
 
 // In the order of zz_graft_check.go.
-enum { OP_PUSH = 14, OP_POP, OP_RESET, OP_SWEEP, OP_NEXT_FREE, OP_ALLOC_SPAN, OP_FREE_SPAN, OP_REFILL, OP_UNCACHE, OP_MARK_BITS, OP_FIXALLOC, OP_FIXFREE };
+enum {
+	OP_PUSH = 14,
+	OP_POP,
+	OP_RESET,
+	OP_SWEEP,
+	OP_NEXT_FREE,
+	OP_ALLOC_SPAN,
+	OP_FREE_SPAN,
+	OP_REFILL,
+	OP_UNCACHE,
+	OP_MARK_BITS,
+	OP_FIXALLOC,
+	OP_FIXFREE
+};
 
 #define BEGIN(op, a, b, c) graft_call(env)->checkBegin(op, (uintptr_t)(a), (uintptr_t)(b), (uintptr_t)(c))
-#define END(op, a, b, c, r, s) \
+#define END(op, a, b, c, r, s)                                                                                         \
 	graft_call(env)->checkEnd(op, (uintptr_t)(a), (uintptr_t)(b), (uintptr_t)(c), (uintptr_t)(r), (uintptr_t)(s))
 
 bool __real_spanSet_push(gomem_env *env, spanSet *b, struct mspan *s, uint32_t setID);
@@ -56,7 +69,9 @@ gcBits *__wrap_newMarkBits(gomem_env *env, gcBitsArenas *a, uintptr_t nelems) {
 	END(OP_MARK_BITS, a, nelems, 0, bits, 0);
 	return bits;
 }
-gcBits *__wrap_newAllocBits(gomem_env *env, gcBitsArenas *a, uintptr_t nelems) { return __wrap_newMarkBits(env, a, nelems); }
+gcBits *__wrap_newAllocBits(gomem_env *env, gcBitsArenas *a, uintptr_t nelems) {
+	return __wrap_newMarkBits(env, a, nelems);
+}
 
 void *__real_fixalloc_alloc(gomem_env *env, fixalloc *f);
 void *__wrap_fixalloc_alloc(gomem_env *env, fixalloc *f) {

@@ -53,6 +53,8 @@ typedef struct graft_os {
 	gomem_lab lab;
 } graft_os;
 
-static inline const graft_callbacks *graft_call(const gomem_env *env) { return &((const graft_os *)(const void *)env->os)->call; }
+static inline const graft_callbacks *graft_call(const gomem_env *env) {
+	return &((const graft_os *)(const void *)env->os)->call;
+}
 
 #endif

@@ -94,9 +94,7 @@ uint64_t graft_mspan_countAlloc(const mspan *s) { return mspan_countAlloc(s); }
 uint64_t graft_mcache_refill(mheap *h, gomem_p *p, mcache *c, uintptr_t spc) {
 	return mcache_refill(h, p, c, (spanClass)spc);
 }
-void graft_mcentral_uncacheSpan(mheap *h, gomem_p *p, mcentral *c, mspan *s) {
-	(void)mcentral_uncacheSpan(h, p, c, s);
-}
+void graft_mcentral_uncacheSpan(mheap *h, gomem_p *p, mcentral *c, mspan *s) { (void)mcentral_uncacheSpan(h, p, c, s); }
 uint64_t graft_mspan_sweep(mheap *h, gomem_p *p, mspan *s, uintptr_t preserve) {
 	return mspan_sweep(h, p, s, preserve != 0);
 }
