@@ -24,7 +24,7 @@ static const char *checkPageSizes(const gomem_layout *L, const gomem_os *os) {
 
 // lockRankOf: all locks of a heap stand in it, but for those of spans' special records.
 static int lockRankOf(const gomem_env *env, const mutex *m) {
-	const gomem_heap *h = (const gomem_heap *)(const void *)env;
+	const gomem_heap *h = (const gomem_heap *)(const void *)((const char *)env - offsetof(gomem_heap, env));
 	const char *at = (const char *)m;
 	if (m == &h->lock) {
 		return lockRankMheap;
@@ -49,7 +49,6 @@ static int lockRankOf(const gomem_env *env, const mutex *m) {
 	}
 	return lockRankMspanSpecial;
 }
-_Static_assert(offsetof(gomem_heap, env) == 0, "a heap begins with its environment");
 
 static bool envInit(gomem_heap *h, const gomem_config *cfg) {
 	gomem_env *env = &h->env;
