@@ -10,11 +10,6 @@
 
 #include "gomem/mcache.h"
 
-#if defined(GOMEM_CHECKED) || defined(GOMEM_HARDENED)
-enum { guardsBuilt = true };
-#else
-enum { guardsBuilt = false };
-#endif
 #ifdef GOMEM_HARDENED
 enum { guardsAlways = true };
 #else

@@ -55,7 +55,17 @@ uintptr_t mspan_objIndex(const mspan *s, uintptr_t p) {
 	return (uintptr_t)((uint64_t)(p - s->startAddr) * s->divMul >> 32);
 }
 
-// byteCounts gives, in each byte, how many of its bits are set. Two words at once: SSE2 is there on any x86-64, POPCNT is not.
+// byteCounts gives, in each byte, how many of its bits are set. Two words at once: SSE2 is there on any x86-64, POPCNT is not. But inside Go's
+// runtime no code may use SSE registers (-mgeneral-regs-only).
+#if defined(__x86_64__) && !defined(__SSE2__)
+unsigned mspan_countAlloc(const mspan *s) {
+	unsigned count = 0;
+	for (uintptr_t i = 0; i < ((uintptr_t)s->nelems + 7) / 8; i += 8) {
+		count += popcount64(loadBits64(s->gcmarkBits + i));
+	}
+	return count;
+}
+#else
 typedef uint64_t words2 __attribute__((vector_size(16)));
 
 static inline words2 byteCounts(words2 v) {
@@ -80,6 +90,7 @@ unsigned mspan_countAlloc(const mspan *s) {
 	}
 	return i < n ? count + popcount64(loadBits64(bits + i)) : count;
 }
+#endif
 
 // ---- mark bits
 

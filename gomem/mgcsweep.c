@@ -178,7 +178,7 @@ bool mspan_sweep(mheap *h, gomem_p *p, mspan *s, bool preserve) {
 	if (fresh == NULL) {
 		gomem_throw(env, "out of memory for mark bits while sweeping");
 	}
-	if (h->guardSweep != NULL) {
+	if (guardsBuilt && h->guardSweep != NULL) {
 		h->guardSweep(h, s);
 	}
 	retireDead(h, s);

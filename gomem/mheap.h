@@ -158,6 +158,13 @@ typedef struct stackpoolItem {
 	uint8_t pad[cacheLineSize - sizeof(mutex) - sizeof(mSpanList)];
 } stackpoolItem;
 
+// Guards against misuse (guard.h, layer 5) are in checked and in hardened builds.
+#if defined(GOMEM_CHECKED) || defined(GOMEM_HARDENED)
+enum { guardsBuilt = true };
+#else
+enum { guardsBuilt = false };
+#endif
+
 struct gomem_p {
 	mheap *h;
 	int32_t id;

@@ -23,6 +23,8 @@ type graftP struct {
 	}
 	graftHeapStats heapStatsDelta
 	graftAssist    int64
+	graftMarked    uint64
+	graftUser      [2]uintptr
 }
 
 // graftBeside is what the C functions keep beside the fields of mheap, in the order of C's gomem_heap, and what Go keeps for them.
