@@ -608,7 +608,8 @@ static void gcAssistAlloc(void *ctx, gomem_heap *h, gomem_p *p, uintptr_t size) 
 	int64_t work = (int64_t)(atomic_load(&w->gc.assistWorkPerByte) * (double)debt);
 	if (work < gcOverAssistWork) {
 		work = gcOverAssistWork;
-		debt = (int64_t)(atomic_load(&w->gc.assistBytesPerWork) * (double)work);
+		const double paid = atomic_load(&w->gc.assistBytesPerWork) * (double)work;
+		debt = paid < 0x1p62 ? (int64_t)paid : (int64_t)1 << 62; // with GOGC=off the goal is as far as numbers go
 	}
 	p->gcAssistBytes += debt + 1;
 	work -= stealCredit(&w->gc, work);
