@@ -177,8 +177,8 @@ static tried run_flips(const char *recording, unsigned positions) {
 
 static bool is_input(gomem_ev k) { return gmt_kind(k)->input; }
 
-// found_some: where a change may be without consequence, at least a fifth of many has one (short programs allocate little while marking is on).
-static bool found_some(tried t) { return t.of < 6 || t.found * 5 >= t.of; }
+// found_some: where a change may be without consequence, at least a quarter of many has one.
+static bool found_some(tried t) { return t.of < 6 || t.found * 4 >= t.of; }
 
 // judge prints a line and says whether the control holds.
 static bool judge(const control *c, const result *r) {
