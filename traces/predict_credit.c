@@ -105,7 +105,6 @@ void pr_deductCredit(void *ctx, gomem_heap *h, gomem_p *p, uintptr_t spanBytes, 
 		return;
 	}
 	const uint64_t own = sweepForCredit(pr, p, callerSweepPages);
-	pr->sweptLast = 0;
 	if (callerSweepPages == 0 &&
 		spanSet_len(mcentral_partialSwept(&h->central[pr->refilling].mcentral, h->sweepgen)) == 0) {
 		putOffTaken(pr, pr->refilling, own);

@@ -22,9 +22,8 @@ static void takeObject(predictor *pr, gomem_p *p, early_object *o) {
 	const gotrace_event *now = pr->e;
 	gotrace_event told = *now;
 	told.addr = o->addr;
-	told.kind = GOTRACE_KINDS;
 	pr->e = &told;
-	pr_onObject(pr, p, &told);
+	pr_takeObject(pr, p, &told);
 	pr->e = now;
 	o->done = true;
 	pr->out->early++;
@@ -63,7 +62,7 @@ void pr_onEarly(predictor *pr, gomem_p *p) {
 	}
 }
 
-bool pr_isEarly(predictor *pr, gomem_p *p) {
+bool pr_tookEarly(predictor *pr, gomem_p *p) {
 	const predict_sweeps *w = &pr->sweeps;
 	while (pr->nextTold < w->nearly && w->early[pr->nextTold].told < pr->out->events) {
 		pr->nextTold++;

@@ -102,14 +102,6 @@ bool span_putFirst(gomem_heap *h, mspan *s) {
 	return setPutFirst(h, set, s, mcentral_setID(s->spanclass, false, i));
 }
 
-bool span_unsweep(gomem_heap *h, mspan *s, bool last) {
-	const unsigned i = 1 - sweptOf(h);
-	spanSet *set = &h->central[s->spanclass].mcentral.partial[i];
-	const uint32_t id = mcentral_setID(s->spanclass, false, i);
-	atomic_store(&s->sweepgen, h->sweepgen - 2);
-	return last ? spanSet_push(&h->env, set, s, id) : setPutFirst(h, set, s, id);
-}
-
 // span_nextUnswept drops what was swept out of order, as when it is popped.
 mspan *span_nextUnswept(gomem_heap *h, spanClass spc, bool full) {
 	mcentral *c = &h->central[spc].mcentral;

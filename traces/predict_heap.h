@@ -65,8 +65,6 @@ bool span_cache(predict_heap *ph, gomem_p *p, mspan *s);
 bool span_putFirst(gomem_heap *h, mspan *s);
 bool span_hold(predict_heap *ph, mspan *s);
 bool heap_unhold(predict_heap *ph);
-// span_unsweep takes back a sweep of s that freed nothing: it is the next one that mcentral sweeps, or the last.
-bool span_unsweep(gomem_heap *h, mspan *s, bool last);
 // span_nextUnswept is what mcentral sweeps first, heap_nextUnswept what sweepone does; NULL: there is none. What was swept out of order leaves
 // the set, as when it is popped.
 mspan *span_nextUnswept(gomem_heap *h, spanClass spc, bool full);

@@ -80,7 +80,6 @@ void pr_loadMarks(void *ctx, gomem_heap *h, gomem_p *p, mspan *s) {
 	if (s->startAddr == pr->wanted) {
 		pr->wantedDone = true;
 	}
-	pr->sweptLast = s->startAddr;
 	pr->sweptBytes += s->npages << predictPageShift;
 }
 

@@ -176,10 +176,7 @@ static void onLarge(predictor *pr, const mspan *s, const gotrace_event *e) {
 	}
 }
 
-void pr_onObject(predictor *pr, gomem_p *p, const gotrace_event *e) {
-	if (e->kind == GOTRACE_OBJECT_ALLOC && pr_isEarly(pr, p)) {
-		return;
-	}
+void pr_takeObject(predictor *pr, gomem_p *p, const gotrace_event *e) {
 	mspan *s = span_at(pr->h, e->addr);
 	if (s == NULL || mspan_state(s) != mSpanInUse) {
 		if (!pr_lateTake(pr, e->addr & ~(uint64_t)7)) {
@@ -219,4 +216,10 @@ void pr_onObject(predictor *pr, gomem_p *p, const gotrace_event *e) {
 		return;
 	}
 	onOtherSpan(pr, p, s, i, kind);
+}
+
+void pr_onObject(predictor *pr, gomem_p *p, const gotrace_event *e) {
+	if (!pr_tookEarly(pr, p)) {
+		pr_takeObject(pr, p, e);
+	}
 }

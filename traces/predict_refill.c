@@ -39,10 +39,9 @@ void pr_unrefill(predictor *pr, gomem_p *p, mspan *x, bool hold) {
 	}
 	const bool again = pr->passed[x->spanclass] == x->startAddr;
 	pr->passed[x->spanclass] = x->startAddr;
-	const bool ok = hold                                                        ? span_hold(&pr->ph, x)
-		: pr->sweptLast == x->startAddr && pr_groupAt(pr, x->startAddr) == NULL ? span_unsweep(pr->h, x, again)
-		: again ? mcentral_pushPartialSwept(pr->h, &pr->h->central[x->spanclass].mcentral, x)
-				: span_putFirst(pr->h, x);
+	const bool ok = hold ? span_hold(&pr->ph, x)
+		: again          ? mcentral_pushPartialSwept(pr->h, &pr->h->central[x->spanclass].mcentral, x)
+						 : span_putFirst(pr->h, x);
 	if (!ok) {
 		pr->noMemory = true;
 	}
@@ -53,7 +52,6 @@ mspan *pr_refill(predictor *pr, gomem_p *p, spanClass spc) {
 	pr->grew = false;
 	pr->refilling = spc;
 	pr->pcacheBefore = p->pcache.base;
-	pr->sweptLast = 0;
 	if (!mcache_refill(pr->h, p, p->mcache, spc)) {
 		pr->noMemory = true;
 		return NULL;
