@@ -214,6 +214,14 @@ bool mcache_prepareForSweep(mheap *h, gomem_p *running, mcache *c) {
 	return true;
 }
 
+void mcache_prepareAll(mheap *h, gomem_p *running) {
+	for (int32_t i = 0; i < h->nallp; i++) {
+		if (p_isAlive(h->allp[i])) {
+			(void)mcache_prepareForSweep(h, running, h->allp[i]->mcache);
+		}
+	}
+}
+
 // ---- objects that were given back
 
 bool mcache_addReusableNoscan(mheap *h, mcache *c, spanClass spc, uintptr_t v) {

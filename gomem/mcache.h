@@ -40,6 +40,8 @@ mspan *mcache_allocLarge(mheap *h, gomem_p *p, mcache *c, uintptr_t size, bool n
 void mcache_releaseAll(mheap *h, gomem_p *running, mcache *c);
 // prepareForSweep: true if there was something to do.
 bool mcache_prepareForSweep(mheap *h, gomem_p *running, mcache *c);
+// mcache_prepareAll does it for each P. World stopped.
+void mcache_prepareAll(mheap *h, gomem_p *running);
 // addReusableNoscan puts the slot v of class spc first in its list. false: out of memory, v stays where it was.
 bool mcache_addReusableNoscan(mheap *h, mcache *c, spanClass spc, uintptr_t v);
 static inline bool mcache_hasReusableNoscan(const mcache *c, spanClass spc) { return c->reusableNoscan[spc] != 0; }

@@ -289,33 +289,30 @@ static void scanAgain(mheap *h) {
 	}
 }
 
-static void drainQueues(mheap *h) {
+// drainOne scans an object or a span of the queues. false: they are empty.
+static bool drainOne(mheap *h) {
 	gcWork *w = &h->gcw;
-	for (;;) {
-		if (w->objs.n > 0) {
-			scanObject(h, gcQueue_getLast(&w->objs));
-		} else if (w->spans.n > 0) {
-			scanSpan(h, gcQueue_getFirst(&w->spans));
-		} else {
-			return;
-		}
+	if (w->objs.n > 0) {
+		scanObject(h, gcQueue_getLast(&w->objs));
+	} else if (w->spans.n > 0) {
+		scanSpan(h, gcQueue_getFirst(&w->spans));
+	} else {
+		return false;
+	}
+	return true;
+}
+
+static void drainQueues(mheap *h) {
+	while (drainOne(h)) {
 	}
 }
 
 int64_t gcDrainN(mheap *h, int64_t scanWork) {
-	gcWork *w = &h->gcw;
-	const uint64_t before = w->heapScanWork;
+	const uint64_t before = h->gcw.heapScanWork;
 	int64_t done = 0;
 	// An object counts a byte at least, so that one without pointers cannot hold the caller up.
-	for (int64_t n = 0; done + n < scanWork; n++) {
-		if (w->objs.n > 0) {
-			scanObject(h, gcQueue_getLast(&w->objs));
-		} else if (w->spans.n > 0) {
-			scanSpan(h, gcQueue_getFirst(&w->spans));
-		} else {
-			break;
-		}
-		done = (int64_t)(w->heapScanWork - before);
+	for (int64_t n = 0; done + n < scanWork && drainOne(h); n++) {
+		done = (int64_t)(h->gcw.heapScanWork - before);
 	}
 	return done;
 }
@@ -399,14 +396,6 @@ void gcMarkRoots(mheap *h, const gomem_root *roots, size_t n) {
 
 // ---- a cycle
 
-static void prepareAll(mheap *h, gomem_p *p) {
-	for (int32_t i = 0; i < h->nallp; i++) {
-		if (p_isAlive(h->allp[i])) {
-			mcache_prepareForSweep(h, p, h->allp[i]->mcache);
-		}
-	}
-}
-
 // gcMarkTermination: what lives is what was marked (Go: gcMarkTermination, gcController.resetLive).
 static void gcMarkTerminated(mheap *h) {
 	setGCPhase(h, gcMarkTermination);
@@ -418,14 +407,14 @@ static void gcMarkTerminated(mheap *h) {
 }
 
 void collectGarbage(mheap *h, gomem_p *p, const gomem_root *roots, size_t n) {
-	prepareAll(h, p);
+	mcache_prepareAll(h, p);
 	finishsweep_m(h, p);
 	gcResetMarkState(h);
 	gcMarkStart(h);
 	gcMarkRoots(h, roots, n);
 	gcMarkTerminated(h);
 	freeStackSpans(h, p);
-	prepareAll(h, p);
+	mcache_prepareAll(h, p);
 	while (sweepone(h, p) != ~(uintptr_t)0) {
 	}
 }

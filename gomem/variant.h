@@ -177,6 +177,7 @@
 #define mcache_allocLarge GOMEM_VARIANT_NAME(mcache_allocLarge)
 #define mcache_check GOMEM_VARIANT_NAME(mcache_check)
 #define mcache_isReusable GOMEM_VARIANT_NAME(mcache_isReusable)
+#define mcache_prepareAll GOMEM_VARIANT_NAME(mcache_prepareAll)
 #define mcache_prepareForSweep GOMEM_VARIANT_NAME(mcache_prepareForSweep)
 #define mcache_refill GOMEM_VARIANT_NAME(mcache_refill)
 #define mcache_releaseAll GOMEM_VARIANT_NAME(mcache_releaseAll)

@@ -319,14 +319,6 @@ static void stopOutsideCycle(gomem_thread *t) {
 
 // ---- a cycle
 
-static void forCaches(gomem_world *w) {
-	for (int32_t i = 0; i < w->h->nallp; i++) {
-		if (p_isAlive(w->h->allp[i])) {
-			mcache_prepareForSweep(w->h, NULL, w->h->allp[i]->mcache);
-		}
-	}
-}
-
 static void startMarking(gomem_world *w, bool periodic) {
 	gomem_heap *h = w->h;
 	finishsweep_m(h, NULL);
@@ -428,7 +420,7 @@ static void startSweeping(gomem_world *w) {
 	(void)gcControllerCommit(h, &w->gc);
 	paceScavenger(w);
 	freeStackSpans(h, NULL);
-	forCaches(w);
+	mcache_prepareAll(w->h, NULL);
 	atomic_store(&w->gcRequested, false);
 }
 
@@ -626,21 +618,21 @@ static void gcAssistAlloc(void *ctx, gomem_heap *h, gomem_p *p, uintptr_t size) 
 // scavengeAssist: what is given back at once, where the heap grew beyond its goal, or memory beyond its limit.
 static void scavengeAssist(void *ctx, gomem_heap *h, gomem_p *p, uintptr_t scav, uintptr_t growth) {
 	gomem_world *w = ctx;
-	uint64_t todo = 0;
+	uint64_t bytesToScavenge = 0;
 	const uint64_t limit = (uint64_t)atomic_load(&w->gc.memoryLimit);
 	const uint64_t inuse = (uint64_t)atomic_load_explicit(&h->stats.mappedReady, memory_order_relaxed);
 	if (inuse + scav > limit) {
-		todo = inuse + scav - limit;
+		bytesToScavenge = inuse + scav - limit;
 	}
 	const uint64_t goal = atomic_load(&w->goals.gcPercentGoal);
 	const uint64_t retained = heapRetained(&h->stats);
 	if (goal != UINT64_MAX && growth > 0 && retained + growth > goal) {
 		const uint64_t overage = retained + growth - goal;
 		const uint64_t wanted = growth < overage ? growth : overage;
-		todo = wanted > todo ? wanted : todo;
+		bytesToScavenge = wanted > bytesToScavenge ? wanted : bytesToScavenge;
 	}
-	if (todo > 0) {
-		pageAlloc_scavenge(&h->env, &h->pages, (uintptr_t)todo, NULL, NULL, true, heapStats_of(h, p));
+	if (bytesToScavenge > 0) {
+		pageAlloc_scavenge(&h->env, &h->pages, (uintptr_t)bytesToScavenge, NULL, NULL, true, heapStats_of(h, p));
 	}
 }
 

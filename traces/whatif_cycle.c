@@ -48,11 +48,7 @@ void wi_do_cycle(whatif *w, stream *s) {
 	const uint64_t live = mark_all(w);
 	gcController_endCycle(&w->pacer, 0, h->gomaxprocs);
 	gcSweep(h);
-	for (int32_t i = 0; i < h->nallp; i++) {
-		if (p_isAlive(h->allp[i])) {
-			mcache_prepareForSweep(h, NULL, h->allp[i]->mcache);
-		}
-	}
+	mcache_prepareAll(h, NULL);
 	scavengeIndex_nextGen(&h->env, &h->pages.scav.index);
 	freeStackSpans(h, NULL);
 	gcController_resetLive(&w->pacer, live);
