@@ -15,6 +15,15 @@ field() {
 	"$GOMEM" info "$1" | sed -n "s/^$2  *//p"
 }
 
+# check_fields FILE: `gomem info` says of it what stands in the lines NAME|VALUE on standard input.
+check_fields() {
+	local name want got
+	while IFS='|' read -r name want; do
+		got=$(field "$1" "$name")
+		[ "$got" = "$want" ] || complain "$1: $name is $got, the MANIFEST says $want"
+	done
+}
+
 files=0 total=0 most=0 several=0 one=0
 while IFS=$'\t' read -r hash file events go procs experiments end command; do
 	[ "${hash:0:1}" != "#" ] || continue
@@ -32,10 +41,7 @@ while IFS=$'\t' read -r hash file events go procs experiments end command; do
 	[ "$procs" -lt 4 ] || several=1
 	[ "$procs" -ne 1 ] || one=1
 	"$GOMEM" info --verify "$file" >/dev/null || complain "$file cannot be read"
-	while IFS='|' read -r name want; do
-		got=$(field "$file" "$name")
-		[ "$got" = "$want" ] || complain "$file: $name is $got, the MANIFEST says $want"
-	done <<-END
+	check_fields "$file" <<-END
 		events|$events
 		Go|$go
 		GOMAXPROCS|$procs
@@ -69,10 +75,7 @@ while IFS=$'\t' read -r hash file go procs generations events; do
 		"$GOMEM" info "$file" >/dev/null 2>&1 && complain "$file: there are objects in it, the MANIFEST says none"
 		continue
 	fi
-	while IFS='|' read -r name want; do
-		got=$(field "$file" "$name")
-		[ "$got" = "$want" ] || complain "$file: $name is $got, the MANIFEST says $want"
-	done <<-END
+	check_fields "$file" <<-END
 		trace|$go
 		GOMAXPROCS|$procs
 		generations|$generations
