@@ -303,13 +303,15 @@ static void episode(soak *s, uint64_t seed) {
 }
 
 static long residentKiB(void) {
-	long size = 0, pages = 0;
+	char line[128] = "";
 	FILE *f = fopen("/proc/self/statm", "re");
-	const bool good = f != NULL && fscanf(f, "%ld %ld", &size, &pages) == 2;
-	if (f != NULL) {
-		(void)fclose(f);
+	if (f == NULL) {
+		return 0;
 	}
-	return good ? pages * (sysconf(_SC_PAGESIZE) / 1024) : 0;
+	const bool read = fgets(line, sizeof line, f) != NULL;
+	(void)fclose(f);
+	const char *second = read ? strchr(line, ' ') : NULL;
+	return second != NULL ? strtol(second, NULL, 10) * (sysconf(_SC_PAGESIZE) / 1024) : 0;
 }
 
 static double secondsNow(void) {

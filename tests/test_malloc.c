@@ -577,10 +577,14 @@ static void test_freegcZeroes(void **state) {
 	heapFix f;
 	freegc_init(&f);
 	const uintptr_t x = mallocPath(&f, 1000, NULL, GOMEM_PATH_NOSCAN);
+	if (x == 0) {
+		fail();
+		return;
+	}
 	memset((void *)x, 0xee, 1000);
 	assert_true(giveBack(&f, x, 1000));
-	const uint8_t *again = (const uint8_t *)mallocPath(&f, 1001, NULL, GOMEM_PATH_REUSE);
-	assert_int_equal((uintptr_t)again, x);
+	assert_int_equal(mallocPath(&f, 1001, NULL, GOMEM_PATH_REUSE), x);
+	const uint8_t *again = (const uint8_t *)x;
 	for (int i = 0; i < 1001; i++) {
 		assert_int_equal(again[i], 0);
 	}

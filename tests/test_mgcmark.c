@@ -349,19 +349,37 @@ static void graphType(goGraph *g, uintptr_t words, const char *mask) {
 	}
 }
 
+// numbersAfter reads n numbers behind a word. false: the line begins with another one, or has fewer.
+static bool numbersAfter(const char *line, const char *word, unsigned *out, int n) {
+	const size_t len = strlen(word);
+	if (strncmp(line, word, len) != 0) {
+		return false;
+	}
+	const char *at = line + len;
+	for (int i = 0; i < n; i++) {
+		char *end;
+		out[i] = (unsigned)strtoul(at, &end, 10);
+		if (end == at) {
+			return false;
+		}
+		at = end;
+	}
+	return true;
+}
+
 // graphLine does what a line says. true: it was the answer, and kept holds it.
 static bool graphLine(heapFix *f, goGraph *g, const char *line, char *kept) {
 	char text[16];
-	unsigned a, b, c, d;
-	if (sscanf(line, "type %u %15s", &a, text) == 2) {
-		graphType(g, a, text);
-	} else if (sscanf(line, "object %u %u", &a, &b) == 2) {
-		const gomem_type *t = &g->types[a];
-		g->objects[g->nobjects++] = alloc(f, t->size * b, t->ptr_bytes == 0 ? NULL : t);
-	} else if (sscanf(line, "link %u %u %u %u", &a, &b, &c, &d) == 4) {
-		put(g->objects[a], (uintptr_t)b * 8, g->objects[c] + d);
-	} else if (sscanf(line, "root %u %u", &a, &b) == 2) {
-		g->roots[g->nroots++] = g->objects[a] + b;
+	unsigned n[4];
+	if (numbersAfter(line, "type ", n, 1) && sscanf(line, "type %*u %15s", text) == 1) {
+		graphType(g, n[0], text);
+	} else if (numbersAfter(line, "object ", n, 2)) {
+		const gomem_type *t = &g->types[n[0]];
+		g->objects[g->nobjects++] = alloc(f, t->size * n[1], t->ptr_bytes == 0 ? NULL : t);
+	} else if (numbersAfter(line, "link ", n, 4)) {
+		put(g->objects[n[0]], (uintptr_t)n[1] * 8, g->objects[n[2]] + n[3]);
+	} else if (numbersAfter(line, "root ", n, 2)) {
+		g->roots[g->nroots++] = g->objects[n[0]] + n[1];
 	} else {
 		assert_int_equal(sscanf(line, "kept %100s", kept), 1);
 		return true;

@@ -77,18 +77,16 @@ typedef struct predictor {
 	uint64_t idleAt;                      // by when; 0: the world has not started since the cycle ended
 	bool idling;                          // the idle Ps are flushed, idleNext of them are
 	int32_t idleNext;
-	uint64_t ender;  // the M that ended the cycle
-	uint64_t wanted; // base of a span to be swept
-	bool wantedDone;
+	uint64_t *hidden;      // blocks of pages that are in a page cache that the snapshot hides: one for each P at most
+	uint64_t ender;        // the M that ended the cycle
+	uint64_t wanted;       // base of a span to be swept
+	bool wantedDone, grew; // grew: mcentral asked for a new span
 	uint64_t sweptBytes;
 	uint32_t sweeperCut; // spans of a batch of the background sweeper that was preempted
-	uint64_t kept; // base of a span without objects that Go did not free: mcentral swept it, and a P took it. 0: none
-	spanClass keptClass;
-	uint64_t *hidden; // blocks of pages that are in a page cache that the snapshot hides: one for each P at most
 	int32_t nhidden;
-	uint64_t pcacheBefore; // base of the page cache of the P before its refill
-	bool grew;             // mcentral asked for a new span
-	spanClass refilling;
+	uint64_t kept; // base of a span without objects that Go did not free: mcentral swept it, and a P took it. 0: none
+	spanClass keptClass, refilling;  // refilling: of the cache that wants a span
+	uint64_t pcacheBefore;           // base of the page cache of the P before its refill
 	uint64_t passed[numSpanClasses]; // the last span that the port chose and Go did not
 	gomem_p *running;
 	const gotrace_event *e;
