@@ -45,7 +45,7 @@ class Case:
 # ---- a real trace, damaged
 
 def plain(name):
-    path = ROOT / "traces/gotrace-data" / (name + ".trace.zst")
+    path = ROOT / "traces/data/gotrace" / (name + ".trace.zst")
     return subprocess.run(["zstd", "-dqc", str(path)], check=True, capture_output=True).stdout
 
 
@@ -346,7 +346,7 @@ def judge(runner, case, tmp):
 
 def real(runner):
     """`gomem replay` of each trace in the tree, which holds a heap besides: four times the file, and what any program needs."""
-    paths = sorted((ROOT / "traces/gotrace-data").glob("*.trace.zst"))
+    paths = sorted((ROOT / "traces/data/gotrace").glob("*.trace.zst"))
     for path in paths:
         code, _, err, peak = runner.run("replay", path)
         case = Case(path.name, b"", "", None)

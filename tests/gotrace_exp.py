@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""gotrace_exp.py: golang.org/x/exp/trace as a witness for traces/gotrace-data: as many events of each kind.
+"""gotrace_exp.py: golang.org/x/exp/trace as a witness for traces/data/gotrace: as many events of each kind.
 
 The package tells events of scheduling by what they change, gives three for a switch between coroutines, and keeps tables to itself.
 RELATIONS says what of it is the sum of which of our raw types; UNTOLD which types it doesn't show. A kind or type in neither fails the test.
@@ -209,7 +209,7 @@ def main(files):
         program = build(str(root / "bin/go"), work)
         if program is None:
             return goroot.SKIP
-        files = files or sorted(map(str, (ROOT / "traces/gotrace-data").glob("*.trace.zst"))) + [record(work)]
+        files = files or sorted(map(str, (ROOT / "traces/data/gotrace").glob("*.trace.zst"))) + [record(work)]
         for file in files:
             problems = list(check(program, file, work, seen))
             bad += bool(problems)

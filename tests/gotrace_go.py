@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""gotrace_go.py: Go's own reader as the witness for traces/gotrace-data: as many events of each type (go tool trace -d=wire); and each event of
+"""gotrace_go.py: Go's own reader as the witness for traces/data/gotrace: as many events of each type (go tool trace -d=wire); and each event of
 objects, spans and stacks in the same order on its thread, on the same P (-d=parsed).
 
 A free without a P counts as that of no P, as Go has it. Skipped (77) without a Go 1.26 or the zstd command.
@@ -128,7 +128,7 @@ def main(files):
     if shutil.which("zstd") is None:
         print("SKIPPED: there is no zstd command")
         return goroot.SKIP
-    files = files or sorted(map(str, (ROOT / "traces/gotrace-data").glob("*.trace.zst")))
+    files = files or sorted(map(str, (ROOT / "traces/data/gotrace").glob("*.trace.zst")))
     bad = 0
     with tempfile.TemporaryDirectory() as work:
         for file in files:

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# traces/data/MANIFEST and the recordings agree: hash, events, header, end; sizes and numbers are within the limits. So do traces/gotrace-data/MANIFEST
+# traces/data/MANIFEST and the recordings agree: hash, events, header, end; sizes and numbers are within the limits. So do traces/data/gotrace/MANIFEST
 # and the Go traces.
 set -euo pipefail
 cd "$(dirname "$0")/../traces/data"
@@ -60,7 +60,7 @@ done
 [ "$one$several" = 11 ] || complain "recordings with one P and with four or more are needed"
 echo "manifest: $files recordings, $total bytes"
 
-cd ../gotrace-data
+cd gotrace
 files=0 total=0
 while IFS=$'\t' read -r hash file go procs generations events; do
 	[ "${hash:0:1}" != "#" ] || continue

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""predict_data.py [--write]: each Go trace in the tree comes out as traces/gotrace-data/PREDICTED says, number by number.
+"""predict_data.py [--write]: each Go trace in the tree comes out as traces/data/gotrace/PREDICTED says, number by number.
 
 Of objects at least 99.99 % are equal, and all of them where there is one P.
 A line: file, kind, all, equal, late, adopted, mismatch. --write makes the file anew (`./dev test` never does)."""
@@ -11,7 +11,7 @@ from pathlib import Path
 
 ROOT = Path(os.environ.get("GOMEM_SOURCE_DIR", "."))
 GOMEM = os.environ.get("GOMEM", str(ROOT / "build/release/gomem"))
-DATA = ROOT / "traces/gotrace-data"
+DATA = ROOT / "traces/data/gotrace"
 COLUMNS = ("all", "equal", "late", "adopted", "mismatch")
 
 

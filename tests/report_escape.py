@@ -22,7 +22,7 @@ from gotrace_make import records, take  # noqa: E402
 
 GOMEM = os.environ["GOMEM"]
 ROOT = Path(os.environ["GOMEM_SOURCE_DIR"])
-TRACE, RECORDING = ROOT / "traces/gotrace-data/json-p1.trace.zst", ROOT / "tests/controls/goroutines-p4.gmt"
+TRACE, RECORDING = ROOT / "traces/data/gotrace/json-p1.trace.zst", ROOT / "tests/controls/goroutines-p4.gmt"
 NAMES = [b"</script><script>document.title='owned'</script>", b"<img src=x onerror=document.title='owned'>", b"\"'`><b>bold</b>&lt;&amp;",
          b"<!--<script>", b"]]></style><svg onload=alert(1)>", b"a\x01\x02\x1b[31m\x7f\n\r\tb", b"\\u003c/script\\u003e${1}", b"</textarea></title><h1>"]
 

@@ -177,7 +177,7 @@ def main(argv):
     if program is None:
         print("skipped: there is no Chromium (apt-get install chromium)")
         return 77
-    files = [Path(f) for f in argv] or [ROOT / "traces/data/httpserver-p4.gmt", ROOT / "traces/gotrace-data/json-p1.trace.zst"]
+    files = [Path(f) for f in argv] or [ROOT / "traces/data/httpserver-p4.gmt", ROOT / "traces/data/gotrace/json-p1.trace.zst"]
     failures = 0
     with tempfile.TemporaryDirectory() as work:
         browser = Browser(program, work + "/profile")

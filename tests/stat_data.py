@@ -303,7 +303,7 @@ def usage(problems):
 
 
 def main():
-    files = sorted([*(ROOT / "traces/data").glob("*.gmt"), *(ROOT / "tests/controls").glob("*.gmt"), *(ROOT / "traces/gotrace-data").glob("*.zst")])
+    files = sorted([*(ROOT / "traces/data").glob("*.gmt"), *(ROOT / "tests/controls").glob("*.gmt"), *(ROOT / "traces/data/gotrace").glob("*.zst")])
     if SANITIZED:
         files = [f for f in files if f.stat().st_size < 1 << 20]
         print("recordings of 1 MiB and more are left to the release build")

@@ -33,7 +33,7 @@ def main(argv):
     if shutil.which("go") is None:
         print("skipped: there is no Go")
         return 77
-    files = [Path(f) for f in argv] or [ROOT / "traces/data/jsonbench-p1.gmt", ROOT / "traces/gotrace-data/compile-p4.trace.zst"]
+    files = [Path(f) for f in argv] or [ROOT / "traces/data/jsonbench-p1.gmt", ROOT / "traces/data/gotrace/compile-p4.trace.zst"]
     failures = 0
     with tempfile.TemporaryDirectory() as work:
         for path in files:

@@ -1,5 +1,5 @@
 // test_gotrace.c: Go execution traces, made here byte by byte: order, Ps, addresses, tables, and each refusal; and those of real programs in
-// traces/gotrace-data.
+// traces/data/gotrace.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -854,7 +854,7 @@ static void check_real(const char *path) {
 
 static void test_real(void **state) {
 	(void)state;
-	static const char folder[] = "traces/gotrace-data";
+	static const char folder[] = "traces/data/gotrace";
 	DIR *d = opendir(folder);
 	assert_non_null(d);
 	size_t n = 0;

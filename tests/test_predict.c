@@ -289,8 +289,8 @@ static void testNoSnapshot(void **state) {
 
 // ---- one event of a recorded trace is altered
 
-static const char *const oneP = "traces/gotrace-data/compile-p1.trace.zst";
-static const char *const fourPs = "traces/gotrace-data/compile-p4.trace.zst";
+static const char *const oneP = "traces/data/gotrace/compile-p1.trace.zst";
+static const char *const fourPs = "traces/data/gotrace/compile-p4.trace.zst";
 
 typedef struct altered {
 	const char *path;

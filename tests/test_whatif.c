@@ -307,7 +307,7 @@ static void test_trace(void **state) {
 	glob_t g;
 	whatif_trace t;
 	gmt_error err = {""};
-	assert_int_equal(glob("traces/gotrace-data/*.zst", 0, NULL, &g), 0);
+	assert_int_equal(glob("traces/data/gotrace/*.zst", 0, NULL, &g), 0);
 	assert_true(g.gl_pathc >= 10);
 	for (size_t i = 0; i < g.gl_pathc; i++) {
 		const bool good = whatif_read_trace(g.gl_pathv[i], &t, (whatif_progress){0}, &err);

@@ -133,7 +133,7 @@ def near_go(one, what, got):
 
 def trace_results(folder):
     for name in TRACES:
-        path = "traces/gotrace-data/%s.trace.zst" % name
+        path = "traces/data/gotrace/%s.trace.zst" % name
         got = run("--json", path)
         check(got.returncode == 0 and got.stderr == "", name, got)
         one = json.loads(got.stdout)
@@ -179,7 +179,7 @@ def trace_refusals(folder):
     refused(["--random-base", "recordings", "seed"], "--random-base", "off", TRACE)
     refused(["--random-base", "recordings"], "--sweep", "random-base=on,off", TRACE)
     refused(["--page-size", "power of two"], "--page-size", "5000", TRACE)
-    refused(["GODEBUG=traceallocfree=1", "without objects"], "traces/gotrace-data/noobjects-p4.trace.zst")
+    refused(["GODEBUG=traceallocfree=1", "without objects"], "traces/data/gotrace/noobjects-p4.trace.zst")
     cut = folder / "cut.trace"
     whole = subprocess.run(["zstd", "-dcq", TRACE], capture_output=True, check=False).stdout
     if whole:
@@ -188,7 +188,7 @@ def trace_refusals(folder):
 
 
 TRACES = ("compile-p1", "go123-p4", "go124-p4", "go125-p4", "http-p4", "json-p1", "json-p4", "traced-p1", "traced-p4")
-TRACE = "traces/gotrace-data/traced-p4.trace.zst"
+TRACE = "traces/data/gotrace/traced-p4.trace.zst"
 with tempfile.TemporaryDirectory() as name:
     trace_refusals(Path(name))
     trace_results(Path(name))

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes the Go execution traces of traces/gotrace-data again, and its MANIFEST; with --large others, of millions of events, in build/traces.
+# Makes the Go execution traces of traces/data/gotrace again, and its MANIFEST; with --large others, of millions of events, in build/traces.
 # Needs Go 1.26, zstd and the command `gomem` ($GOMEM, or that of ./dev build).
 #
 # usage: make_traces.sh [-d DIR] [--large] [NAME...]     DIR: where to; NAME: traced-p1, ... (default: all)
@@ -12,7 +12,7 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 gomem=${GOMEM:-$root/build/release/gomem}
 small=(traced-p1 traced-p4 http-p4 json-p1 json-p4 types-p1 types-p4 compile-p1 compile-p4 go123-p4 go124-p4 go125-p4 noobjects-p4 esbuild-p1 esbuild-p4)
 large=(json-large-p1 json-large-p4 compile-large-p4 esbuild-large-p4)
-out=$root/traces/gotrace-data names=("${small[@]}") level=-12
+out=$root/traces/data/gotrace names=("${small[@]}") level=-12
 while [ $# -gt 0 ]; do
 	case $1 in
 	-d) out=$2 && shift ;;
