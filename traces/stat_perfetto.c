@@ -49,7 +49,7 @@ static void add_cycles(cJSON *all, const census_source *s) {
 		const census_cycle *g = &c->gc[i];
 		uint64_t end = g->end != 0 ? g->end : c->at;
 		cJSON *e = event(all, "X", "GC mark", micros(s, g->begin));
-		(void)cJSON_AddNumberToObject(e, "dur", micros(s, end) - micros(s, g->begin));
+		(void)cJSON_AddNumberToObject(e, "dur", micros(s, end - g->begin));
 		cJSON *args = cJSON_AddObjectToObject(e, "args");
 		(void)cJSON_AddNumberToObject(args, "cycle", (double)(i + 1));
 		(void)cJSON_AddNumberToObject(args, "bytes in slots as it began", (double)g->at_begin);
