@@ -523,6 +523,15 @@ static bool salvage(gotrace *t) {
 	return true;
 }
 
+// tell_failure: and if that was asked for, why nothing of the trace remains.
+static void tell_failure(const gotrace *t, gmt_error *err) {
+	*err = t->err;
+	if (t->options.salvage && t->damaged) {
+		size_t len = strlen(err->text);
+		(void)snprintf(err->text + len, sizeof(err->text) - len, "; --salvage: nothing that stands before it is whole");
+	}
+}
+
 int gotrace_next(gotrace *t, gotrace_event *e, gmt_error *err) {
 	int told = t->failed;
 	if (told == 0) {
@@ -532,7 +541,7 @@ int gotrace_next(gotrace *t, gotrace_event *e, gmt_error *err) {
 		told = 0;
 	}
 	if (told < 0) {
-		*err = t->err;
+		tell_failure(t, err);
 	} else if (told > 0) {
 		t->last_time = e->time;
 		t->last_offset = e->offset;
@@ -564,7 +573,7 @@ static gotrace *open_trace(const char *name, const uint8_t *p, size_t n, gotrace
 	t->options = o;
 	t->in.fd = -1;
 	if (!begin(t, p, n)) {
-		*err = t->err;
+		tell_failure(t, err);
 		gotrace_close(t);
 		return NULL;
 	}
