@@ -102,7 +102,8 @@ typedef struct m_state {
 	uint32_t regionFirst; // groups from here on may be of the region
 	uint32_t lastRegion;  // the region that ended before the next allocation, and its last group + 1
 	uint32_t lastGroup;
-	uint64_t g; // that it runs, and the cycle in which it began to
+	uint32_t maybe, maybeChunks; // the region that has just ended, if it may be one of reclaim, and its chunks; 0: none
+	uint64_t g;                  // that it runs, and the cycle in which it began to
 	uint32_t gCycle;
 	bool resumed;       // g runs again, and told nothing since
 	uint64_t heapAlloc; // the event that told how large the heap is, if nothing was told since; 0: none
@@ -272,9 +273,9 @@ static bool collectRegionBegin(collector *c, m_state *m) {
 	return true;
 }
 
-// isReclaim: reclaim goes by address, and counts the pages that it looked at, whole chunks of them. Those of spans that it swept and
-// did not free count once more.
-static bool isReclaim(uint64_t bytes, bool ascending) {
+// maybeReclaim: reclaim goes by address, and counts the pages that it looked at, whole chunks of them. Those of spans that it swept and
+// did not free count once more. Whether it was reclaim, the next event tells.
+static bool maybeReclaim(uint64_t bytes, bool ascending) {
 	return ascending && bytes >= (uint64_t)reclaimChunkPages << predictPageShift;
 }
 
@@ -298,22 +299,32 @@ static void collectRegionEnd(collector *c, m_state *m, const gotrace_event *e) {
 		const page_info *pi = pages_at(&c->pages, g->base);
 		notFreed += g->freed ? 0 : (uint64_t)pi->npages << predictPageShift;
 	}
-	const bool reclaim = isReclaim(e->addr, ascending);
-	if (reclaim) {
-		w->chunks[m->region - 1] = (uint32_t)((e->addr - notFreed) >> predictPageShift) / reclaimChunkPages;
+	if (last != 0) {
+		w->regions[m->region - 1] = REGION_CREDIT;
 	}
-	if (reclaim || last != 0) {
-		w->regions[m->region - 1] = reclaim ? REGION_RECLAIM : REGION_CREDIT;
+	if (maybeReclaim(e->addr, ascending)) {
+		m->maybe = m->region;
+		m->maybeChunks = (uint32_t)((e->addr - notFreed) >> predictPageShift) / reclaimChunkPages;
 	}
-	for (uint32_t i = m->regionFirst; i < w->len && reclaim; i++) {
-		if (w->groups[i].region == m->region && w->groups[i].how == SWEEP_BY_CREDIT) {
+	m->lastRegion = m->region;
+	m->lastGroup = seen != 1 ? 0 : last; // mcentral stops at the first span that has something to free
+	m->region = 0;
+	m->open = 0;
+}
+
+// collectReclaim: a heap span is made, and Go reclaims last before that, and for nothing else.
+static void collectReclaim(collector *c, const m_state *m) {
+	predict_sweeps *w = c->out;
+	if (m->maybe == 0) {
+		return;
+	}
+	w->regions[m->maybe - 1] = REGION_RECLAIM;
+	w->chunks[m->maybe - 1] = m->maybeChunks;
+	for (uint32_t i = m->regionFirst; i < w->len; i++) {
+		if (w->groups[i].region == m->maybe && w->groups[i].how == SWEEP_BY_CREDIT) {
 			w->groups[i].how = SWEEP_BY_RECLAIM;
 		}
 	}
-	m->lastRegion = m->region;
-	m->lastGroup = reclaim || seen != 1 ? 0 : last; // mcentral stops at the first span that has something to free
-	m->region = 0;
-	m->open = 0;
 }
 
 // checkGreenTea: an object that lies where the inline mark bits would be shows that there are none.
@@ -397,6 +408,10 @@ static void noteTold(collector *c, uint64_t base, uint64_t n) {
 }
 
 static bool collectSpan(collector *c, m_state *m, const gotrace_event *e) {
+	if (e->class != GOTRACE_MANUAL) {
+		collectReclaim(c, m);
+	}
+	m->maybe = 0;
 	m->open = m->lastGroup = m->lastRegion = 0;
 	if (!pages_span(&c->pages, e->addr, e->n, e->class)) {
 		return false;
@@ -444,6 +459,9 @@ static bool collectEvent(collector *c, const gotrace_event *e) {
 	}
 	if (e->p >= c->out->procs) {
 		c->out->procs = e->p + 1;
+	}
+	if (e->kind != GOTRACE_SPAN_ALLOC) {
+		m->maybe = 0;
 	}
 	switch ((gotrace_kind)e->kind) {
 	case GOTRACE_SPAN:
