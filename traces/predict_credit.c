@@ -200,14 +200,24 @@ static void onReclaim(predictor *pr, gomem_p *p, uint32_t chunks) {
 	}
 }
 
+// isCredit: r looks as if it reclaimed, but there are not so many chunks left.
+static bool isCredit(const predictor *pr, const sweep_region *r) {
+	const uint64_t end = atomic_load(&pr->h->reclaimIndex) + (uint64_t)r->chunks * reclaimChunkPages;
+	return end > (uint64_t)pr->h->sweepArenas.len * predictPiecePages;
+}
+
 void pr_onRegion(predictor *pr, gomem_p *p, const gotrace_event *e) {
 	if (e->kind == GOTRACE_SWEEP_BEGIN) {
 		const uint32_t i = pr->nextRegion++;
 		if (p != NULL) {
 			pr->ps[p->id].last = pr->ps[p->id].done = 0;
-			pr->ps[p->id].region = i < pr->sweeps.nregions ? (region_what)pr->sweeps.regions[i] : REGION_UNKNOWN;
+			const sweep_region *r = i < pr->sweeps.nregions ? &pr->sweeps.regions[i] : NULL;
+			if (r != NULL && r->what == REGION_RECLAIM && isCredit(pr, r)) {
+				sweeps_nameRegion(&pr->sweeps, i, r->first < r->end ? REGION_CREDIT : REGION_UNKNOWN);
+			}
+			pr->ps[p->id].region = r != NULL ? r->what : REGION_UNKNOWN;
 			if (pr->ps[p->id].region == REGION_RECLAIM) {
-				onReclaim(pr, p, pr->sweeps.chunks[i]);
+				onReclaim(pr, p, r->chunks);
 			}
 		}
 		return;

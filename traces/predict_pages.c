@@ -93,37 +93,38 @@ void pages_free(page_table *t) {
 
 // ---- the first pass
 
-// What is known of an M: the sweep that it is in, and the region of sweeping.
-typedef struct m_state {
-	uint64_t m;
-	UT_hash_handle hh;
-	uint32_t open, tail;  // group + 1 and its last part + 1; 0: none
-	uint32_t region;      // 0: in none
-	uint32_t regionFirst; // groups from here on may be of the region
-	uint32_t lastRegion;  // the region that ended before the next allocation, and its last group + 1
-	uint32_t lastGroup;
-	uint32_t maybe, maybeChunks; // the region that has just ended, if it may be one of reclaim, and its chunks; 0: none
-	uint64_t g;                  // that it runs, and the cycle in which it began to
-	uint32_t gCycle;
-	bool resumed;       // g runs again, and told nothing since
-	uint64_t heapAlloc; // the event that told how large the heap is, if nothing was told since; 0: none
-} m_state;
-
-// What is known of a goroutine that stopped: another M may run it next.
+// What is known of a goroutine; if it stopped, another M may run it next.
 typedef struct g_state {
 	uint64_t g;
 	UT_hash_handle hh;
 	uint64_t stopped; // the event; 0: it has not stopped
 	uint64_t heapAlloc;
 	uint32_t lastRegion, lastGroup; // these three as of an M
+	uint32_t swept;                 // spans, neither for an allocation nor at the end of a cycle
+	bool allocates;
 } g_state;
+
+// What is known of an M: the sweep that it is in, and the region of sweeping.
+typedef struct m_state {
+	uint64_t m;
+	UT_hash_handle hh;
+	uint32_t open, tail; // group + 1 and its last part + 1; 0: none
+	uint32_t region;     // 0: in none
+	uint32_t lastRegion; // the region that ended before the next allocation, and its last group + 1
+	uint32_t lastGroup;
+	uint32_t maybe; // the region that has just ended, if it may be one of reclaim; 0: none
+	g_state *g;     // that it runs, and the cycle in which it began to; NULL: not known
+	uint32_t gCycle;
+	bool resumed;       // g runs again, and told nothing since
+	uint64_t heapAlloc; // the event that told how large the heap is, if nothing was told since; 0: none
+} m_state;
 
 typedef struct collector {
 	predict_sweeps *out;
 	page_table pages;
 	m_state *ms, *lastM;
 	g_state *gs;
-	uint32_t cycle, votes;      // for out->sweeper
+	uint32_t cycle;
 	bool begun, marking, early; // early: sweeps were told before the end of the cycle
 	uint64_t events;            // before this one
 } collector;
@@ -213,15 +214,22 @@ static sweep_group *groupOf(collector *c, m_state *m, uint64_t base) {
 	return &w->groups[w->len - 1];
 }
 
-// voteSweeper: who sweeps most often, not for an allocation and not at the end of a cycle, is the background sweeper.
-static void voteSweeper(collector *c, const m_state *m, const gotrace_event *e) {
-	if (m->region != 0 || m->g == 0 || m->gCycle != c->cycle || c->begun || e->p < 0) {
-		return;
+// noteSweep: who sweeps like this, and allocates nothing, is the background sweeper.
+static void noteSweep(const collector *c, m_state *m, const gotrace_event *e) {
+	if (m->region == 0 && m->g != NULL && m->gCycle == c->cycle && !c->begun && e->p >= 0) {
+		m->g->swept++;
 	}
-	if (c->votes == 0) {
-		c->out->sweeper = m->g;
+}
+
+// findSweeper gives the goroutine that swept most of those that allocate nothing; 0: none. Before a cycle begins, any may sweep what is left.
+static uint64_t findSweeper(const collector *c) {
+	const g_state *best = NULL;
+	for (const g_state *g = c->gs; g != NULL; g = g->hh.next) {
+		if (!g->allocates && g->swept > (best != NULL ? best->swept : 0)) {
+			best = g;
+		}
 	}
-	c->votes += c->out->sweeper == m->g ? 1 : (uint32_t)-1;
+	return best != NULL ? best->g : 0;
 }
 
 static bool collectAcquired(collector *c, const gotrace_event *e) {
@@ -251,7 +259,7 @@ static bool collectFree(collector *c, m_state *m, const gotrace_event *e) {
 		return false;
 	}
 	if (g->n == 0) {
-		voteSweeper(c, m, e);
+		noteSweep(c, m, e);
 	}
 	w->offsets[w->noffsets++] = (uint16_t)((e->addr - base) >> 3);
 	g->n++;
@@ -261,33 +269,29 @@ static bool collectFree(collector *c, m_state *m, const gotrace_event *e) {
 
 static bool collectRegionBegin(collector *c, m_state *m) {
 	predict_sweeps *w = c->out;
-	if (!grow(&w->regions, &w->capRegions, w->nregions, 1) ||
-		!grow(&w->chunks, &w->capChunks, w->nregions, sizeof(*w->chunks))) {
+	if (!grow(&w->regions, &w->capRegions, w->nregions, sizeof(*w->regions))) {
 		return false;
 	}
-	w->chunks[w->nregions] = 0;
-	w->regions[w->nregions++] = REGION_UNKNOWN;
+	w->regions[w->nregions++] = (sweep_region){.what = REGION_UNKNOWN, .first = w->len};
 	m->region = w->nregions;
-	m->regionFirst = w->len;
 	m->open = 0;
 	return true;
 }
 
 // maybeReclaim: reclaim goes by address, and counts the pages that it looked at, whole chunks of them. Those of spans that it swept and
 // did not free count once more. Whether it was reclaim, the next event tells.
-static bool maybeReclaim(uint64_t bytes, bool ascending) {
-	return ascending && bytes >= (uint64_t)reclaimChunkPages << predictPageShift;
-}
+static bool maybeReclaim(uint64_t pages, bool ascending) { return ascending && pages >= reclaimChunkPages; }
 
 static void collectRegionEnd(collector *c, m_state *m, const gotrace_event *e) {
 	predict_sweeps *w = c->out;
 	if (m->region == 0) {
 		return;
 	}
+	sweep_region *r = &w->regions[m->region - 1];
 	uint64_t notFreed = 0, at = 0;
 	bool ascending = true;
 	uint32_t last = 0, seen = 0;
-	for (uint32_t i = m->regionFirst; i < w->len; i++) {
+	for (uint32_t i = r->first; i < w->len; i++) {
 		const sweep_group *g = &w->groups[i];
 		if (g->region != m->region || g->how == SWEEP_CONTINUED) {
 			continue;
@@ -296,15 +300,14 @@ static void collectRegionEnd(collector *c, m_state *m, const gotrace_event *e) {
 		seen++;
 		ascending = ascending && g->base > at;
 		at = g->base;
-		const page_info *pi = pages_at(&c->pages, g->base);
-		notFreed += g->freed ? 0 : (uint64_t)pi->npages << predictPageShift;
+		notFreed += g->freed ? 0 : pages_at(&c->pages, g->base)->npages;
 	}
-	if (last != 0) {
-		w->regions[m->region - 1] = REGION_CREDIT;
-	}
-	if (maybeReclaim(e->addr, ascending)) {
+	r->what = last != 0 ? REGION_CREDIT : REGION_UNKNOWN;
+	r->end = w->len;
+	const uint64_t pages = e->addr >> predictPageShift;
+	if (maybeReclaim(pages, ascending)) {
+		r->chunks = (uint32_t)(pages - notFreed) / reclaimChunkPages;
 		m->maybe = m->region;
-		m->maybeChunks = (uint32_t)((e->addr - notFreed) >> predictPageShift) / reclaimChunkPages;
 	}
 	m->lastRegion = m->region;
 	m->lastGroup = seen != 1 ? 0 : last; // mcentral stops at the first span that has something to free
@@ -312,17 +315,12 @@ static void collectRegionEnd(collector *c, m_state *m, const gotrace_event *e) {
 	m->open = 0;
 }
 
-// collectReclaim: a heap span is made, and Go reclaims last before that, and for nothing else.
-static void collectReclaim(collector *c, const m_state *m) {
-	predict_sweeps *w = c->out;
-	if (m->maybe == 0) {
-		return;
-	}
-	w->regions[m->maybe - 1] = REGION_RECLAIM;
-	w->chunks[m->maybe - 1] = m->maybeChunks;
-	for (uint32_t i = m->regionFirst; i < w->len; i++) {
-		if (w->groups[i].region == m->maybe && w->groups[i].how == SWEEP_BY_CREDIT) {
-			w->groups[i].how = SWEEP_BY_RECLAIM;
+void sweeps_nameRegion(predict_sweeps *w, uint32_t i, region_what what) {
+	w->regions[i].what = what;
+	for (uint32_t k = w->regions[i].first; k < w->regions[i].end; k++) {
+		sweep_group *g = &w->groups[k];
+		if (g->region == i + 1 && g->how != SWEEP_CONTINUED) {
+			g->how = what == REGION_RECLAIM ? SWEEP_BY_RECLAIM : SWEEP_BY_CREDIT;
 		}
 	}
 }
@@ -342,10 +340,13 @@ static void collectAlloc(collector *c, m_state *m, const gotrace_event *e) {
 		sweep_group *g = &w->groups[m->lastGroup - 1];
 		if (!g->freed && pages_base(&c->pages, e->addr) == g->base) {
 			g->how = SWEEP_BY_REFILL;
-			w->regions[m->lastRegion - 1] = REGION_REFILL;
+			w->regions[m->lastRegion - 1].what = REGION_REFILL;
 		}
 	}
 	m->open = m->lastGroup = m->lastRegion = 0;
+	if (m->g != NULL) {
+		m->g->allocates = true;
+	}
 	checkGreenTea(c, e);
 }
 
@@ -355,11 +356,7 @@ static bool collectEarly(collector *c, m_state *m, const gotrace_event *e) {
 	early_object o = {.taken = m->heapAlloc, .told = c->events, .addr = e->addr, .refilled = m->heapAlloc != 0};
 	m->heapAlloc = 0;
 	if (o.taken == 0 && m->resumed) {
-		const g_state *g = goroutineOf(c, m->g);
-		if (g == NULL) {
-			return false;
-		}
-		o.taken = g->stopped;
+		o.taken = m->g->stopped;
 	}
 	if (o.taken == 0) {
 		return true;
@@ -371,8 +368,8 @@ static bool collectEarly(collector *c, m_state *m, const gotrace_event *e) {
 	return true;
 }
 
-static bool collectGoStop(collector *c, m_state *m) {
-	g_state *g = m->g != 0 ? goroutineOf(c, m->g) : NULL;
+static void collectGoStop(const collector *c, m_state *m) {
+	g_state *g = m->g;
 	if (g != NULL) {
 		g->stopped = c->events;
 		g->heapAlloc = m->heapAlloc;
@@ -381,7 +378,6 @@ static bool collectGoStop(collector *c, m_state *m) {
 	}
 	m->lastGroup = m->lastRegion = 0;
 	m->heapAlloc = 0;
-	return m->g == 0 || g != NULL;
 }
 
 static bool collectGoStart(collector *c, m_state *m, const gotrace_event *e) {
@@ -389,7 +385,7 @@ static bool collectGoStart(collector *c, m_state *m, const gotrace_event *e) {
 	if (g == NULL) {
 		return false;
 	}
-	m->g = e->n;
+	m->g = g;
 	m->gCycle = c->cycle;
 	m->resumed = true;
 	m->heapAlloc = g->heapAlloc;
@@ -408,8 +404,9 @@ static void noteTold(collector *c, uint64_t base, uint64_t n) {
 }
 
 static bool collectSpan(collector *c, m_state *m, const gotrace_event *e) {
-	if (e->class != GOTRACE_MANUAL) {
-		collectReclaim(c, m);
+	// A heap span is made: Go reclaims last before that, and for nothing else.
+	if (e->class != GOTRACE_MANUAL && m->maybe != 0) {
+		sweeps_nameRegion(c->out, m->maybe - 1, REGION_RECLAIM);
 	}
 	m->maybe = 0;
 	m->open = m->lastGroup = m->lastRegion = 0;
@@ -496,7 +493,8 @@ static bool collectEvent(collector *c, const gotrace_event *e) {
 	case GOTRACE_GO_START:
 		return collectGoStart(c, m, e);
 	case GOTRACE_GO_STOP:
-		return collectGoStop(c, m);
+		collectGoStop(c, m);
+		return true;
 	case GOTRACE_HEAP_ALLOC:
 		m->heapAlloc = c->events;
 		return true;
@@ -586,6 +584,7 @@ bool sweeps_collect(const predict_source *src, predict_sweeps *out, gmt_error *e
 			(void)snprintf(err->text, sizeof(err->text), "out of memory");
 		}
 	}
+	out->sweeper = findSweeper(&c);
 	collectorFree(&c);
 	if (out->nuntold > 0) {
 		qsort(out->untold, out->nuntold, sizeof(*out->untold), byBase);
@@ -611,7 +610,6 @@ void sweeps_free(predict_sweeps *w) {
 	free(w->groups);
 	free(w->offsets);
 	free(w->regions);
-	free(w->chunks);
 	free(w->acquired);
 	free(w->untold);
 	free(w->early);

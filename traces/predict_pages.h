@@ -69,6 +69,13 @@ typedef enum region_what {
 	REGION_RECLAIM,
 } region_what;
 
+typedef struct sweep_region {
+	region_what what;
+	uint32_t chunks,
+		silent; // reclaim: of 512 pages that it looked at; pages of the spans that it swept and that had nothing to free
+	uint32_t first, end; // its groups are among these
+} sweep_region;
+
 typedef struct sweep_group {
 	uint64_t base;
 	uint32_t first, n; // slots freed: predict_sweeps.offsets[first..first+n)
@@ -107,10 +114,9 @@ typedef struct predict_sweeps {
 	uint16_t *offsets; // of slots in their spans, in words
 	uint32_t noffsets;
 	size_t capOffsets;
-	uint8_t *regions; // of each GOTRACE_SWEEP_BEGIN: region_what
-	uint32_t *chunks; // of each: chunks of pages that reclaim looked at
+	sweep_region *regions; // of each GOTRACE_SWEEP_BEGIN
 	uint32_t nregions;
-	size_t capRegions, capChunks;
+	size_t capRegions;
 	uint64_t *acquired; // cycle << 16 | P: who acquired that P flushed its cache, so that it was not idle
 	uint32_t nacquired;
 	size_t capAcquired;
@@ -130,6 +136,8 @@ typedef struct predict_sweeps {
 bool sweeps_collect(const predict_source *src, predict_sweeps *out, gmt_error *err);
 // sweeps_untold gives the untold span of base that is there, or comes yet, at event `now`; NULL: none.
 untold_span *sweeps_untold(const predict_sweeps *w, uint64_t base, uint64_t now);
+// sweeps_nameRegion says what region i was, and so how its groups were swept.
+void sweeps_nameRegion(predict_sweeps *w, uint32_t i, region_what what);
 bool sweeps_acquired(const predict_sweeps *w, uint32_t cycle, int32_t p);
 void sweeps_free(predict_sweeps *w);
 
