@@ -41,6 +41,7 @@ typedef struct raw {
 	uint8_t type, m;
 	uint16_t gen;
 	uint64_t time, a[3];
+	uint64_t when; // the model's: its time, or later if it waits
 } raw;
 
 // A batch that stands in the file.
@@ -231,6 +232,12 @@ static void steal(void *v, const uint64_t *a) {
 		(const uint64_t[]){a[2], seq - old, a[3] < MAX_MS ? idOf((unsigned)a[3]) : 999});
 }
 
+// syscall: where the M that has the P may lose it.
+static void syscall(void *v, const uint64_t *a) {
+	state *s = v;
+	write(s, (unsigned)a[0], a[1], GT_EV_GO_SYSCALL_BEGIN, 2, (const uint64_t[]){++s->seq[a[2]], 0});
+}
+
 static void status(void *v, const uint64_t *a) {
 	write(v, (unsigned)a[0], a[1], GT_EV_PROC_STATUS, 2, (const uint64_t[]){a[2], a[3]});
 }
@@ -346,8 +353,9 @@ typedef struct model {
 	const state *s;
 	int p[MAX_MS];        // of each M, -1: none
 	int m[MAX_PS];        // of each P, -1: none
-	uint64_t seq[MAX_PS]; // of its last start
+	uint64_t seq[MAX_PS]; // of its last start, steal or system call
 	unsigned gen[MAX_PS];
+	uint64_t held[MAX_PS], until[MAX_PS]; // the steal that waits
 	uint64_t epoch;
 } model;
 
@@ -408,6 +416,8 @@ static bool proc(model *o, const raw *r, gotrace_event *e) {
 		return false;
 	}
 	part(o, -1, p);
+	o->seq[p] = r->a[1];
+	o->gen[p] = r->gen;
 	return true;
 }
 
@@ -441,6 +451,13 @@ static void add(model *o, const raw *r) {
 	}
 	if (flushes(r) && e->p < 0) {
 		e->next_p = nextP(o->s, r);
+	}
+	if (r->type == GT_EV_GO_SYSCALL_BEGIN) {
+		if (e->p >= 0) {
+			o->seq[e->p] = r->a[0];
+			o->gen[e->p] = r->gen;
+		}
+		return;
 	}
 	if (r->type < 128) {
 		const bool ps = r->type >= GT_EV_PROC_START && r->type <= GT_EV_PROC_STATUS;
@@ -476,11 +493,51 @@ static raw *earliest(state *s, unsigned gen, const bool *used, unsigned *from) {
 		from[m] = i;
 		raw *r = &s->raws[i];
 		if (i < s->n && r->gen == gen &&
-			(best == NULL || r->time < best->time || (r->time == best->time && idOf(m) < idOf(best->m)))) {
+			(best == NULL || r->when < best->when || (r->when == best->when && idOf(m) < idOf(best->m)))) {
 			best = r;
 		}
 	}
 	return best;
+}
+
+// syscallAt gives the time by which the M of `owner` has told all up to the system call with that number; 0: it is not to come.
+static uint64_t syscallAt(const state *s, const bool *used, unsigned gen, int owner, uint64_t seq) {
+	uint64_t last = 0;
+	for (unsigned i = 0; i < s->n; i++) {
+		const raw *r = &s->raws[i];
+		if (r->gen != gen || r->m != owner || used[i]) {
+			continue;
+		}
+		if (r->type == BAD) {
+			return 0;
+		}
+		last = r->time > last ? r->time : last;
+		if (r->type == GT_EV_GO_SYSCALL_BEGIN && r->a[0] == seq) {
+			return last;
+		}
+	}
+	return 0;
+}
+
+// waits: a steal comes after the system call it happens in, and who starts the P then after the steal.
+static bool waits(model *o, raw *r, const bool *used) {
+	const uint64_t p = r->a[0], seq = r->a[1];
+	if ((r->type != GT_EV_PROC_STEAL && r->type != GT_EV_PROC_START) || r->when != r->time || o->gen[p] != r->gen ||
+		o->seq[p] + 1 >= seq || o->m[p] < 0) {
+		return false;
+	}
+	uint64_t until = 0;
+	if (r->type == GT_EV_PROC_START) {
+		until = o->held[p] + 1 == seq ? o->until[p] + 1 : 0;
+	} else if (o->m[p] != r->m && r->a[2] == idOf((unsigned)o->m[p])) {
+		until = syscallAt(o->s, used, r->gen, o->m[p], seq - 1);
+		if (until != 0) {
+			o->held[p] = seq;
+			o->until[p] = ++until;
+		}
+	}
+	r->when = until > r->time ? until : r->time;
+	return until > r->time;
 }
 
 // hidden: a bad event of the first generation may hide what was there at the start: it stands on the M that tells that, or if none does, on any,
@@ -503,6 +560,9 @@ static void mergeAll(state *s) {
 	model o = {.s = s, .epoch = UINT64_MAX};
 	memset(o.p, -1, sizeof o.p);
 	memset(o.m, -1, sizeof o.m);
+	for (unsigned i = 0; i < s->n; i++) {
+		s->raws[i].when = s->raws[i].time;
+	}
 	for (unsigned i = 0; i < s->first_batches; i++) {
 		o.epoch = s->batches[i].time < o.epoch ? s->batches[i].time : o.epoch;
 	}
@@ -531,6 +591,9 @@ static void mergeAll(state *s) {
 				(answer){.e = {.kind = GOTRACE_SNAPSHOT_END, .p = -1, .next_p = -1, .m = GT_NO_M}, .type = ""};
 		}
 		for (raw *r; (r = earliest(s, gen, used, from)) != NULL;) {
+			if (waits(&o, r, used)) {
+				continue;
+			}
 			used[r - s->raws] = true;
 			if (r->type == BAD) {
 				return;
@@ -704,6 +767,7 @@ static const fuzz_op_info ops[] = {
 	{"mixed", {{"gen", 1, FUZZ_ANY, 15}}, mixed},
 	{"cut", {{"bytes", 2, FUZZ_ANY, 0}}, cut},
 	{"scribble", {{"at", 2, FUZZ_ANY, 0}, {"value", 1, FUZZ_ANY, 0}}, scribble},
+	{"syscall", {M, DT, P}, syscall},
 };
 
 FUZZ_TARGET(gotrace) = {

@@ -339,6 +339,41 @@ static void test_steal(void **state) {
 	done(&k, s);
 }
 
+// The clock of M 1 runs ahead of that of M 2, which steals its P in a system call: what M 1 did before comes first, and M 3 gets the P after that.
+static void test_early_steal(void **state) {
+	(void)state;
+	make k = begin_trace(VERSION);
+	make_batch(&k, 0, 1, 1, 100);
+	EV(&k, GT_EV_PROC_START, 1, 0, 1);
+	free_object(&k, 9, 1); // 110
+	free_object(&k, 20, 2);
+	free_object(&k, 20, 3);
+	EV(&k, GT_EV_GO_SYSCALL_BEGIN, 1, 2, 0); // 151
+	make_end(&k);
+	make_batch(&k, 0, 1, 2, 100);
+	EV(&k, GT_EV_PROC_STEAL, 15, 0, 3, 1); // 115
+	free_object(&k, 2, 4);
+	make_end(&k);
+	make_batch(&k, 0, 1, 3, 100);
+	EV(&k, GT_EV_PROC_START, 16, 0, 4); // 116
+	free_object(&k, 1, 5);
+	// Of a system call that nobody tells the steal does not wait.
+	free_object(&k, 100, 6); // 217
+	make_end(&k);
+	make_batch(&k, 0, 1, 2, 210);
+	EV(&k, GT_EV_PROC_STEAL, 1, 0, 7, 3);
+	make_end(&k);
+	end_generation(&k, VERSION);
+	seen *s = read_good(&k);
+	ORDER(s, 1, 2, 3, 4, 5, 6);
+	static const int32_t ps[] = {0, 0, 0, -1, 0, -1};
+	for (size_t i = 0; i < 6; i++) {
+		assert_int_equal(find(s, GOTRACE_OBJECT_FREE, i)->p, ps[i]);
+	}
+	assert_int_equal(count(s, GOTRACE_PROC_STOP), 2);
+	done(&k, s);
+}
+
 // A P stays with its M from one generation to the next.
 static void test_p_over_generations(void **state) {
 	(void)state;
@@ -880,6 +915,7 @@ int main(void) {
 		cmocka_unit_test(test_late_snapshot_refused),
 		cmocka_unit_test(test_attribution),
 		cmocka_unit_test(test_steal),
+		cmocka_unit_test(test_early_steal),
 		cmocka_unit_test(test_p_over_generations),
 		cmocka_unit_test(test_decoding),
 		cmocka_unit_test(test_types),

@@ -168,6 +168,64 @@ static void enter(gotrace *t, gt_m *m, gt_p *p) {
 	m->p = (int32_t)(p - t->ps);
 }
 
+// ---- what a P's events wait for
+
+// syscall_time: until when an M tells what it did before the system call in which it lost p; 0: it has told that, or it is not found.
+static uint64_t syscall_time(const gotrace *t, const gt_m *m, uint64_t seq) {
+	enum { AHEAD = 1 << 16 };
+	gt_walk w = m->walk;
+	gt_head h = m->head;
+	uint64_t last = 0;
+	bool there = m->live;
+	for (int n = 0; there && h.why == NULL && n < AHEAD; n++) {
+		last = h.time > last ? h.time : last;
+		if (h.type == GT_EV_GO_SYSCALL_BEGIN && h.a[0] == seq) {
+			return last;
+		}
+		there = gt_decode(t, &w, &h);
+	}
+	return 0;
+}
+
+// waits_until: a P is stolen in a system call, but the clock of the M that has it ran ahead of the thief's. So what that M did before comes first;
+// and who gets the P waits for the thief. 0: it need not wait.
+static uint64_t waits_until(gotrace *t, const gt_m *m) {
+	const gt_head *h = &m->head;
+	const uint64_t seq = h->a[1];
+	const bool steal = h->type == GT_EV_PROC_STEAL, start = h->type == GT_EV_PROC_START;
+	if (h->why != NULL || (!steal && !start) || h->a[0] >= t->p_room) {
+		return 0;
+	}
+	gt_p *p = &t->ps[h->a[0]];
+	if (p->gen != t->gen || seq < 2 || p->seq + 1 >= seq || p->m == 0) {
+		return 0;
+	}
+	if (start) {
+		return p->held + 1 == seq ? p->held_until + 1 : 0;
+	}
+	const gt_m *owner = &t->ms[p->m - 1];
+	const uint64_t until = owner != m && owner->id == h->a[2] ? syscall_time(t, owner, seq - 1) : 0;
+	if (until != 0) {
+		p->held = seq;
+		p->held_until = until + 1;
+		return p->held_until;
+	}
+	return 0;
+}
+
+// hold_back lets the M on top wait; false: it need not.
+static bool hold_back(gotrace *t) {
+	gt_node *top = &t->heap[0];
+	const gt_m *m = &t->ms[top->m];
+	const uint64_t until = top->time == m->head.time ? waits_until(t, m) : 0;
+	if (until <= top->time) {
+		return false;
+	}
+	top->time = until;
+	sift_down(t, 0);
+	return true;
+}
+
 static int proc_start(gotrace *t, gt_m *m, gotrace_event *e) {
 	gt_p *p = p_at(t, &m->head);
 	if (p == NULL) {
@@ -218,10 +276,20 @@ static int proc_steal(gotrace *t, gt_m *m, gotrace_event *e) {
 	if (t->ms[p->m - 1].id != m->head.a[2] && m->head.a[2] != GT_NO_M) {
 		return 0;
 	}
+	p->gen = t->gen;
+	p->seq = m->head.a[1];
 	leave(t, &t->ms[p->m - 1]);
 	e->p = (int32_t)(p - t->ps);
 	e->kind = GOTRACE_PROC_STOP;
 	return 1;
+}
+
+static int syscall_begin(gotrace *t, const gt_m *m) {
+	if (m->p >= 0) {
+		t->ps[m->p].gen = t->gen;
+		t->ps[m->p].seq = m->head.a[0];
+	}
+	return 0;
 }
 
 // A flush frees, and says how much is live, before its P is known.
@@ -354,6 +422,8 @@ static int other_event(gotrace *t, gt_m *m, gotrace_event *e) {
 		return proc_steal(t, m, e);
 	case GT_EV_PROC_STATUS:
 		return proc_status(t, m, e);
+	case GT_EV_GO_SYSCALL_BEGIN:
+		return syscall_begin(t, m);
 	case GT_EV_GO_START:
 		return t->options.goroutines ? number(e, GOTRACE_GO_START, h->a[0]) : 0;
 	case GT_EV_GO_STOP:
@@ -489,6 +559,8 @@ static int next_event(gotrace *t, gotrace_event *e) {
 				.time = t->last_time,
 				.offset = t->last_offset};
 			return 1;
+		} else if (t->nheap > 0 && hold_back(t)) {
+			continue;
 		} else if (t->nheap > 0) {
 			told = tell(t, &t->ms[t->heap[0].m], e);
 			if (told >= 0) {

@@ -53,6 +53,7 @@ enum {
 	GT_EV_GO_START = 16,
 	GT_EV_GO_STOP = 19,
 	GT_EV_GO_BLOCK = 20,
+	GT_EV_GO_SYSCALL_BEGIN = 22,
 	GT_EV_STW_BEGIN = 26,
 	GT_EV_STW_END = 27,
 	GT_EV_GC_BEGIN = 29,
@@ -200,8 +201,9 @@ typedef struct gt_header {
 } gt_header;
 
 typedef struct gt_p {
-	uint64_t gen, seq; // of its last start
-	uint32_t m;        // who has it, + 1
+	uint64_t gen, seq;         // of the last event that has one: start, steal, and where its M begins a system call
+	uint64_t held, held_until; // that steal waits, until then
+	uint32_t m;                // who has it, + 1
 } gt_p;
 
 typedef struct gt_node {
