@@ -190,11 +190,11 @@ void pr_takeObject(predictor *pr, gomem_p *p, const gotrace_event *e) {
 		onLarge(pr, s, e);
 		return;
 	}
-	if (pr->marking) {
-		pages_at(&pr->ph.pages, s->startAddr)->black = pr->cycle + 1;
-	}
 	const predict_kind kind = s->spanclass == tinyClass ? PREDICT_TINY : PREDICT_SMALL;
 	const uintptr_t i = mspan_objIndex(s, e->addr);
+	if (pr->marking && i < s->nelems && mspan_isFree(s, i)) { // a tiny object in a block that was there marks nothing
+		pages_at(&pr->ph.pages, s->startAddr)->black = pr->cycle + 1;
+	}
 	if (p == NULL || i >= s->nelems) {
 		pr_countMismatch(pr, kind, 0, p == NULL ? "an object without a P" : "behind the last slot of the span");
 		return;
