@@ -305,6 +305,7 @@ static void collectRegionEnd(collector *c, m_state *m, const gotrace_event *e) {
 	r->what = last != 0 ? REGION_CREDIT : REGION_UNKNOWN;
 	r->end = w->len;
 	const uint64_t pages = e->addr >> predictPageShift;
+	r->pages = (uint32_t)pages;
 	if (maybeReclaim(pages, ascending)) {
 		r->chunks = (uint32_t)(pages - notFreed) / reclaimChunkPages;
 		m->maybe = m->region;

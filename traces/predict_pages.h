@@ -71,8 +71,8 @@ typedef enum region_what {
 
 typedef struct sweep_region {
 	region_what what;
-	uint32_t chunks,
-		silent; // reclaim: of 512 pages that it looked at; pages of the spans that it swept and that had nothing to free
+	uint32_t pages;      // swept, as the trace says
+	uint32_t chunks;     // reclaim: of 512 pages that it looked at
 	uint32_t first, end; // its groups are among these
 } sweep_region;
 
