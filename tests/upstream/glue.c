@@ -141,6 +141,66 @@ void upstream_resetSearchAddrs(scavengeIndex *s) {
 	s->freeHWM = minOffAddr(L);
 }
 
+// ---- a pacer
+
+upstreamController *upstream_newController(gomem_env *env, int32_t gcPercent, int64_t memoryLimit) {
+	upstreamController *const c = must(calloc(1, sizeof *c), "a pacer");
+	gcController_init(&c->c, env, &c->stats, gcPercent, memoryLimit);
+	return c;
+}
+
+void upstream_freeController(upstreamController *c) { free(c); }
+
+void upstream_startCycle(
+	upstreamController *c, uint64_t stackSize, uint64_t globalsSize, double scannableFrac, int32_t gomaxprocs) {
+	uint64_t goal;
+	uint64_t trigger = gcController_trigger(&c->c, &goal);
+	trigger = c->c.heapMarked > trigger ? c->c.heapMarked : trigger;
+	atomic_store(&c->c.maxStackScan, stackSize);
+	atomic_store(&c->c.globalsScan, globalsSize);
+	atomic_store(&c->stats.heapLive, trigger);
+	atomic_fetch_add(&c->stats.heapScan, (uint64_t)(int64_t)((double)(trigger - c->c.heapMarked) * scannableFrac));
+	gcController_startCycle(&c->c, 0, gomaxprocs, false);
+}
+
+void upstream_revise(upstreamController *c, upstreamRevise d) {
+	atomic_fetch_add(&c->stats.heapLive, (uint64_t)d.heapLive);
+	atomic_fetch_add(&c->stats.heapScan, (uint64_t)d.heapScan);
+	atomic_fetch_add(&c->c.heapScanWork, d.heapScanWork);
+	atomic_fetch_add(&c->c.stackScanWork, d.stackScanWork);
+	atomic_fetch_add(&c->c.globalsScanWork, d.globalsScanWork);
+	gcController_revise(&c->c);
+}
+
+void upstream_endCycle(
+	upstreamController *c, uint64_t bytesMarked, int64_t assistTime, int64_t elapsed, int32_t gomaxprocs) {
+	atomic_store(&c->c.assistTime, assistTime);
+	gcController_endCycle(&c->c, elapsed, gomaxprocs);
+	gcController_resetLive(&c->c, bytesMarked);
+	gcController_commit(&c->c, false);
+	const char *const broken = gcController_check(&c->c);
+	mustBe(broken == NULL, broken);
+}
+
+uint64_t upstream_heapLive(upstreamController *c) { return atomic_load(&c->stats.heapLive); }
+
+double upstream_assistWorkPerByte(upstreamController *c) { return atomic_load(&c->c.assistWorkPerByte); }
+
+// ---- a background scavenger
+
+upstreamScavenger *upstream_newScavenger(gomem_env *env, uintptr_t test, int64_t (*sleep)(void *s, int64_t ns),
+	uintptr_t (*scavenge)(void *s, uintptr_t nbytes, int64_t *ns), bool (*shouldStop)(void *s),
+	int32_t (*gomaxprocs)(void *s)) {
+	upstreamScavenger *const s = must(calloc(1, sizeof *s), "a scavenger");
+	s->test = test;
+	scavenger_init(&s->s, env, env->physPageSize,
+		(scavengerHooks){
+			.ctx = s, .sleep = sleep, .scavenge = scavenge, .shouldStop = shouldStop, .gomaxprocs = gomaxprocs});
+	return s;
+}
+
+void upstream_freeScavenger(upstreamScavenger *s) { free(s); }
+
 // ---- stacks
 
 void upstream_push(gomem_env *env, uint64_t *head, void *node) { lfstack_push(env, (lfstack *)head, node); }

@@ -5,10 +5,12 @@
 #ifndef GOMEM_UPSTREAM_GLUE_H
 #define GOMEM_UPSTREAM_GLUE_H
 
+#include "gomem/bgscavenge.h"
 #include "gomem/gomem.h"
 #include "gomem/lfstack.h"
 #include "gomem/mcache.h"
 #include "gomem/mem.h"
+#include "gomem/mgcpacer.h"
 #include "gomem/mpagealloc.h"
 #include "gomem/persistentalloc.h"
 
@@ -38,6 +40,36 @@ uintptr_t upstream_scavenge(gomem_env *env, upstreamPages *s, uintptr_t nbytes);
 scavengeIndex *upstream_newIndex(chunkIdx min, chunkIdx max);
 void upstream_freeIndex(scavengeIndex *s);
 void upstream_resetSearchAddrs(scavengeIndex *s);
+
+// ---- a pacer without a heap: the counters that a heap would keep are the test's
+typedef struct upstreamController {
+	gcControllerState c;
+	gomem_stats stats;
+} upstreamController;
+upstreamController *upstream_newController(gomem_env *env, int32_t gcPercent, int64_t memoryLimit);
+void upstream_freeController(upstreamController *c);
+// A cycle begins at its trigger, with so much on stacks and in globals, after scannableFrac of what was allocated since the last one may be scanned.
+void upstream_startCycle(
+	upstreamController *c, uint64_t stackSize, uint64_t globalsSize, double scannableFrac, int32_t gomaxprocs);
+// Differences since the last call.
+typedef struct upstreamRevise {
+	int64_t heapLive, heapScan, heapScanWork, stackScanWork, globalsScanWork;
+} upstreamRevise;
+void upstream_revise(upstreamController *c, upstreamRevise d);
+void upstream_endCycle(
+	upstreamController *c, uint64_t bytesMarked, int64_t assistTime, int64_t elapsed, int32_t gomaxprocs);
+uint64_t upstream_heapLive(upstreamController *c);
+double upstream_assistWorkPerByte(upstreamController *c);
+
+// ---- a background scavenger, all of whose hooks are the test's: s is the first of their parameters.
+typedef struct upstreamScavenger {
+	scavengerState s;
+	uintptr_t test; // what the test knows it by
+} upstreamScavenger;
+upstreamScavenger *upstream_newScavenger(gomem_env *env, uintptr_t test, int64_t (*sleep)(void *s, int64_t ns),
+	uintptr_t (*scavenge)(void *s, uintptr_t nbytes, int64_t *ns), bool (*shouldStop)(void *s),
+	int32_t (*gomaxprocs)(void *s));
+void upstream_freeScavenger(upstreamScavenger *s);
 
 // ---- stacks: nodes stand outside Go's heap, heads need not
 void upstream_push(gomem_env *env, uint64_t *head, void *node);

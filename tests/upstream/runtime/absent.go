@@ -57,30 +57,3 @@ func GCTestPointerClass(unsafe.Pointer) string {
 }
 func GCTestMoveStackOnNextCall() { absent("stacks that move") }
 func MyGenericFunc[T any]()      { absent("generic code on the system stack") }
-
-// The background scavenger's pace.
-const ScavengePercent = 1
-
-type Scavenger struct {
-	Sleep      func(int64) int64
-	Scavenge   func(uintptr) (uintptr, int64)
-	ShouldStop func() bool
-	GoMaxProcs func() int32
-}
-
-func (s *Scavenger) Start()                      { absent("the background scavenger") }
-func (s *Scavenger) BlockUntilParked(int64) bool { absent("the background scavenger"); return false }
-func (s *Scavenger) Released() uintptr           { absent("the background scavenger"); return 0 }
-func (s *Scavenger) Wake()                       { absent("the background scavenger") }
-func (s *Scavenger) Stop()                       { absent("the background scavenger") }
-
-type PIController struct{}
-
-func NewPIController(kp, ti, tt, min, max float64) *PIController {
-	absent("the PI controller")
-	return nil
-}
-func (c *PIController) Next(input, setpoint, period float64) (float64, bool) {
-	absent("the PI controller")
-	return 0, false
-}
