@@ -134,7 +134,7 @@ static gomem_os *systemOf(state *s, uint64_t kind, uint64_t wrong, uint64_t flag
 		s->os = mem_sbrk_new(memLinear_sim(&(memLinearConfig){
 			.physPageSize = page,
 			.start = FUZZ_OS_LINEAR_END,
-			.limit = 128 << 20,
+			.limit = 192 << 20, // max_ops times the most pages, each with a gap
 			.initial = (flags & HUGE_PAGES) != 0 ? 1 << 20 : 0,
 		}));
 		fuzz_check(s->os != NULL, "a linear memory");
@@ -188,7 +188,7 @@ static void *begin(const uint64_t *config) {
 	const bool real = kind == OS_LINUX || kind == OS_SIM_BACKED;
 	s->layout = real && config[2] != 0 ? fuzz_layout(FUZZ_WINDOWS_AMD64) : layoutOf(config[2]);
 	if (kind == OS_SBRK) {
-		s->layout = fuzz_low_layout();
+		s->layout = fuzz_platform("js/wasm");
 	}
 	if (wrong == LAYOUT_BAD) {
 		s->layout.arenaL2Bits++;

@@ -58,9 +58,10 @@ static struct {
 	size_t nlog;
 	unsigned caller;
 	memLinear linear;
-	uint64_t linearOpen; // accessible up to here, for the whole life of the process
-	gomem_os *brk;       // what serves where memory comes from a break, else NULL
-	oracle_linear *want; // the same by its rule
+	uint64_t linearOpen[2]; // not wide, wide: accessible up to here, for the whole life of the process
+	gomem_os *brk;          // what serves where memory comes from a break, else NULL
+	oracle_linear *want;    // the same by its rule
+	uint64_t placed;
 } sys;
 
 static void die(const char *what) {
@@ -85,6 +86,11 @@ static void *mapAt(uint64_t addr, uint64_t n, int prot) {
 	return p == MAP_FAILED ? NULL : p;
 }
 
+static range linearOf(bool wide) {
+	return wide ? (range){FUZZ_OS_WIDE, FUZZ_OS_WIDE + FUZZ_OS_WIDE_BYTES}
+				: (range){FUZZ_OS_LINEAR, FUZZ_OS_LINEAR_END};
+}
+
 static void mapOnce(void) {
 	if (sys.meta != NULL) {
 		return;
@@ -101,10 +107,13 @@ static void mapOnce(void) {
 		}
 		sys.open[w] = nothing;
 	}
-	if (mapAt(FUZZ_OS_LINEAR, FUZZ_OS_LINEAR_END - FUZZ_OS_LINEAR, PROT_NONE) == NULL) {
-		die("fuzz_os: no address space for linear memory");
+	for (unsigned wide = 0; wide < 2; wide++) {
+		const range r = linearOf(wide != 0);
+		if (mapAt(r.lo, r.hi - r.lo, PROT_NONE) == NULL) {
+			die("fuzz_os: no address space for linear memory");
+		}
+		sys.linearOpen[wide] = r.lo;
 	}
-	sys.linearOpen = FUZZ_OS_LINEAR;
 }
 
 static bool isMeta(const void *v) {
@@ -422,15 +431,16 @@ static bool os_collapse(gomem_os *os, void *v, uintptr_t n) {
 // ---- memory from a break
 
 static bool linear_grow(memLinear *m, uintptr_t brk) {
-	if (brk > FUZZ_OS_LINEAR_END) {
+	uint64_t *open = &sys.linearOpen[sys.cfg.wide];
+	if (brk > linearOf(sys.cfg.wide).hi) {
 		errno = ENOMEM;
 		return false;
 	}
-	if (brk > sys.linearOpen) {
-		if (mprotect((void *)(uintptr_t)sys.linearOpen, brk - sys.linearOpen, PROT_READ | PROT_WRITE) != 0) {
+	if (brk > *open) {
+		if (mprotect((void *)(uintptr_t)*open, brk - *open, PROT_READ | PROT_WRITE) != 0) {
 			die("fuzz_os: linear memory cannot be opened");
 		}
-		sys.linearOpen = brk;
+		*open = brk;
 	}
 	m->brk = brk;
 	return true;
@@ -451,6 +461,7 @@ static bool isHeap(const void *v) {
 // placed compares where something stands with the rule. What there is no room for counts as a call that failed.
 static void *placed(void *p, uint64_t want, bool mustFit) {
 	fuzz_equal("where memory from a break stands", addrOf(p), want);
+	sys.placed++;
 	sys.failed += p == NULL && mustFit;
 	return p;
 }
@@ -554,11 +565,12 @@ static void endBreak(void) {
 }
 
 static void beginBreak(void) {
+	const range r = linearOf(sys.cfg.wide);
 	sys.linear = (memLinear){
 		.name = "fuzz",
 		.physPageSize = sys.cfg.physPageSize,
-		.start = FUZZ_OS_LINEAR,
-		.brk = FUZZ_OS_LINEAR,
+		.start = r.lo,
+		.brk = r.lo,
 		.grow = linear_grow,
 		.destroy = linear_destroy,
 	};
@@ -566,8 +578,9 @@ static void beginBreak(void) {
 	if (sys.brk == NULL) {
 		die("fuzz_os: no memory from a break");
 	}
-	sys.want = oracle_linear_new(FUZZ_OS_LINEAR, FUZZ_OS_LINEAR_END, sys.cfg.physPageSize);
+	sys.want = oracle_linear_new(r.lo, r.hi, sys.cfg.physPageSize);
 	sys.os = *sys.brk;
+	sys.os.backed = sys.cfg.backed;
 	sys.os.alloc = brk_alloc;
 	sys.os.reserve = brk_reserve;
 	sys.os.reserveAligned = brk_reserveAligned;
@@ -582,6 +595,8 @@ static void beginBreak(void) {
 
 uint64_t fuzz_os_break(void) { return oracle_linear_break(sys.want); }
 
+uint64_t fuzz_os_placed(void) { return sys.placed; }
+
 gomem_os *fuzz_os_begin(const fuzz_os_config *cfg) {
 	mapOnce();
 	endBreak();
@@ -594,7 +609,7 @@ gomem_os *fuzz_os_begin(const fuzz_os_config *cfg) {
 		sys.cfg.physPageSize = 4096;
 	}
 	clearHeap();
-	sys.calls = sys.failFrom = sys.failTo = sys.failed = 0;
+	sys.calls = sys.failFrom = sys.failTo = sys.failed = sys.placed = 0;
 	sys.reservations = sys.moveFrom = sys.moveTo = 0;
 	sys.caller = 0;
 	sys.nlog = 0;

@@ -21,13 +21,17 @@ typedef struct fuzz_os_config {
 	bool backed;                // heap memory can be touched; then hints are granted only near FUZZ_OS_BASE
 	bool unusedKeepsContents;
 	uint64_t lowest, highest; // unbacked: addresses that reservations can have; 0, 0: 47 bits
-	// Not NULL: memory comes from a break, all of it is backed, and what was unused keeps its contents. The target gives mem_sbrk_new of its own
-	// variant of the library.
+	// Not NULL: memory comes from a break, and what was unused keeps its contents. The target gives mem_sbrk_new of its own variant of the
+	// library. Unbacked, the memory is there as well, but the heap does not touch its own.
 	gomem_os *(*sbrk)(memLinear *m);
+	bool wide; // the break begins where there is room for the tables of 48 bits of addresses
 } fuzz_os_config;
 
 // Where linear memory lies: low, for layouts of 32-bit addresses. AddressSanitizer leaves to programs what is below 2 GiB.
 static const uint64_t FUZZ_OS_LINEAR = 0x10000000, FUZZ_OS_LINEAR_END = 0x70000000;
+// Where wide linear memory lies: MemorySanitizer leaves to programs what is below 2^40.
+static const uint64_t FUZZ_OS_WIDE = poisonUndefines ? 0x2200000000u : 0x280200000000u,
+					  FUZZ_OS_WIDE_BYTES = (uint64_t)6 << 30;
 
 // With a random seed whose upper 20 bits are these, the heap's first hints lie where fuzz_os can back them: from FUZZ_OS_BASE +
 // 0x20000000 on. MemorySanitizer leaves to programs only what lies below 2^40 of the addresses that Go asks for.
@@ -42,6 +46,7 @@ void fuzz_os_fail(uint64_t n, uint64_t more);
 void fuzz_os_move(uint64_t n, uint64_t more);
 uint64_t fuzz_os_failed(void); // calls that failed since begin
 uint64_t fuzz_os_break(void);  // where the break should be
+uint64_t fuzz_os_placed(void); // places from a break that were compared, since begin
 uint64_t fuzz_os_held(void);   // bytes that were given out and not given back: 0 when a heap is gone
 
 // What the heap asked for its own memory (not for metadata), in order.

@@ -36,7 +36,8 @@ static void after(void *v) {
 static void end(void *v) {
 	const world *w = v;
 	sum.programs++;
-	sum.compared += w->compared;
+	sum.compared += w->compared + fuzz_os_placed();
+	sum.placed += fuzz_os_placed();
 	sum.arenas += (uint64_t)w->h->heapArenas.len;
 	gomem_memstats stats;
 	gomem_readmemstats(w->h, &stats);

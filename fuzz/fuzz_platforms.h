@@ -6,6 +6,7 @@
 
 typedef struct fuzz_platforms_sum {
 	uint64_t programs, operations, compared, arenas, mallocs, cycles;
+	uint64_t placed;  // of compared: where memory from a break stands
 	uint64_t refused; // programs that had all addresses there are: from there on nothing is compared with the oracle
 } fuzz_platforms_sum;
 

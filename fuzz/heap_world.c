@@ -307,6 +307,7 @@ static void *begin(const uint64_t *config, uint64_t flags, uint64_t phys, const 
 		.backed = w->backed,
 		.unusedKeepsContents = (flags & WORLD_KEEPS_CONTENTS) != 0,
 		.sbrk = (flags & WORLD_SBRK) != 0 ? mem_sbrk_new : NULL,
+		.wide = w->layout.heapAddrBits > 32,
 	};
 	if (!w->backed) {
 		limit_addresses(&w->layout, &system);
@@ -361,7 +362,8 @@ void *world_begin(const uint64_t *config) {
 
 void *world_begin_on(const uint64_t *config, const gomem_layout *L) {
 	const uint64_t phys = config[2] != 0 ? physPages[config[2]] : L->defaultPhysPageSize;
-	return begin(config, flags_of(config[1] | WORLD_UNBACKED), phys, L);
+	const bool onBreak = L->reserve == LAYOUT_RESERVE_SBRK && (config[1] & WORLD_SMALL_ARENAS) == 0;
+	return begin(config, flags_of(config[1] | WORLD_UNBACKED) | (onBreak ? WORLD_SBRK : 0), phys, L);
 }
 
 static void release(world *w) {

@@ -97,7 +97,8 @@ enum {
 };
 
 void *world_begin(const uint64_t *config);
-// world_begin_on: the same on another layout, with addresses only. WORLD_SMALL_ARENAS is not heeded; phys 0: the size of its platform.
+// world_begin_on: the same on another layout, with addresses only; phys 0: the size of its platform. Memory comes from a break where the platform has
+// one, but with WORLD_SMALL_ARENAS, which means nothing else here, from reservations there, too.
 void *world_begin_on(const uint64_t *config, const gomem_layout *L);
 void world_after(void *v);
 void world_end(void *v);

@@ -1,6 +1,6 @@
 // layouts.h: layouts of several platforms, for targets that run with more than the host's; all of them: gomem/platforms.c.
 //
-// Invariant: layout_check accepts each (fuzz_arenaindex tests it; a heap is made with the low one).
+// Invariant: layout_check accepts each (fuzz_arenaindex tests it).
 #ifndef GOMEM_FUZZ_LAYOUTS_H
 #define GOMEM_FUZZ_LAYOUTS_H
 
@@ -26,22 +26,6 @@ static inline gomem_layout fuzz_layout(uint64_t i) {
 enum { FUZZ_PLATFORMS = 49 };
 static inline gomem_layout fuzz_any_platform(uint64_t i) {
 	return fuzz_platform(layout_platformName((unsigned)(i % FUZZ_PLATFORMS)));
-}
-
-// For memory from a break, which begins low and has no holes: few bits of address, so that metadata, which comes from there too, is small.
-static inline gomem_layout fuzz_low_layout(void) {
-	gomem_layout l = layout_linux_amd64_go126;
-	l.name = "38-bit addresses, 4 MB arenas";
-	l.heapAddrBits = 38;
-	l.randHeapAddrBits = 38;
-	l.logHeapArenaBytes = 22;
-	l.heapArenaBytes = 4u << 20;
-	l.arenaL2Bits = 16;
-	l.summaryL0Bits = 38 - 22 - 4 * 3;
-	l.pallocChunksL1Bits = 8;
-	l.pallocChunksL2Bits = 38 - 22 - 8;
-	l.arenaBaseOffset = 0;
-	return l;
 }
 
 #endif

@@ -298,9 +298,10 @@ static bool mheap_newArena(mheap *h, arenaIdx ri, arenaList *list) {
 	if (atomic_load_explicit(slot, memory_order_relaxed) != NULL) {
 		gomem_throw(&h->env, "arena already initialized");
 	}
-	heapArena *r = linearAlloc_alloc(&h->env, &h->heapArenaAlloc, sizeof(*r), sizeof(void *), &h->stats.gcMiscSys);
+	const uintptr_t size = heapArena_size(L);
+	heapArena *r = linearAlloc_alloc(&h->env, &h->heapArenaAlloc, size, sizeof(void *), &h->stats.gcMiscSys);
 	if (r == NULL) {
-		r = persistentalloc(&h->env, sizeof(*r), sizeof(void *), &h->stats.gcMiscSys);
+		r = persistentalloc(&h->env, size, sizeof(void *), &h->stats.gcMiscSys);
 	}
 	if (r == NULL || !arenaList_append(h, list, ri)) {
 		return false;

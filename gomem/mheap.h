@@ -10,7 +10,7 @@
 //   freeindex <= nelems, allocCount <= nelems
 //   spans[page] == s for its first and last page, and for all its pages while it is in use
 //   sweepgen == h->sweepgen - 2: needs sweeping; - 1: being swept; + 0: swept; + 1: cached before the cycle began; + 3: swept, then cached
-// mspan, heapArena, mcentral, spanSet and pageCache keep Go's fields, order and offsets.
+// mspan, heapArena, mcentral, spanSet and pageCache keep Go's fields, order and offsets; but for heapArena where the layout is given at run time.
 #ifndef GOMEM_MHEAP_H
 #define GOMEM_MHEAP_H
 
@@ -97,14 +97,29 @@ static inline uintptr_t mspan_base(const mspan *s) { return s->startAddr; }
 static inline uint8_t mspan_state(mspan *s) { return atomic_load_explicit(&s->state, memory_order_acquire); }
 
 typedef struct heapArena {
+#ifndef GOMEM_RUNTIME_LAYOUT
 	mspan *spans[maxPagesPerArena];
+#endif
 	_Atomic(uint8_t) pageInUse[maxPagesPerArena / 8]; // bit of a span's first page: the span is in use
 	_Atomic(uint8_t) pageMarks[maxPagesPerArena / 8]; // ... some object of it is marked
 	_Atomic(uint8_t) pageSpecials[maxPagesPerArena / 8];
 	_Atomic(uint8_t) pageUseSpanInlineMarkBits[maxPagesPerArena / 8];
 	void *checkmarks;
 	_Atomic(uintptr_t) zeroedBase; // from here on the arena was never used, so it is zero
+#ifdef GOMEM_RUNTIME_LAYOUT
+	mspan *spans[maxPagesPerArena]; // at the end: there are no more than the layout has pages in an arena
+#endif
 } heapArena;
+
+// heapArena_size: bytes that an arena's metadata takes.
+static inline uintptr_t heapArena_size(const gomem_layout *L) {
+#ifdef GOMEM_RUNTIME_LAYOUT
+	return offsetof(heapArena, spans) + (uintptr_t)layout_pagesPerArena(L) * sizeof(mspan *);
+#else
+	(void)L;
+	return sizeof(heapArena);
+#endif
+}
 
 typedef struct arenaHint {
 	uintptr_t addr;

@@ -5,15 +5,18 @@
 // Layouts that differ in no constant are run once, under the names of all platforms that have them. Programs are those of the fuzz target
 // `platforms`, longer: objects, spans, cycles, growth over borders of arenas, scavenging, stacks, reservations granted elsewhere. Two or three of
 // each layout are written by hand: they grow the heap as far as there are addresses, or 4 GiB, and where no hint is granted.
+// Where the platform has a break, about half of the programs have their memory from one, metadata too: each place is compared with
+// oracle/linear.c. The others, and some written by hand, have reservations there as well.
 // Exit code: 0 all equal (a difference ends the program with what differs), 2 bad usage.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "fuzz/fuzz_platforms.h"
+#include "fuzz/heap_world.h"
 #include "fuzz/layouts.h"
 
-enum { OPS = 40, DEFAULT_PROGRAMS = 12, EXIT_USAGE = 2, CONFIG_PHYS = 2, CONFIG_LAYOUT = 4 };
+enum { OPS = 40, DEFAULT_PROGRAMS = 12, EXIT_USAGE = 2, CONFIG_FLAGS = 1, CONFIG_PHYS = 2, CONFIG_LAYOUT = 4 };
 enum { VAST = 4 }; // of physical pages: programs may have many pages
 extern const fuzz_target fuzz_target_platforms;
 
@@ -55,10 +58,12 @@ static void add(fuzz_program *p, const char *op, uint64_t a, uint64_t b, uint64_
 	p->ops[p->n++] = (fuzz_op){opNamed(op), {a, b, c, d}};
 }
 
-static fuzz_program *beginProgram(unsigned layout) {
+// noBreak: also where the platform has one.
+static fuzz_program *beginProgram(unsigned layout, bool noBreak) {
 	static fuzz_program p;
 	memset(&p, 0, sizeof p);
 	p.config[0] = layout;
+	p.config[CONFIG_FLAGS] = noBreak ? WORLD_SMALL_ARENAS : 0;
 	p.config[CONFIG_PHYS] = VAST;
 	p.config[CONFIG_LAYOUT] = layout;
 	return &p;
@@ -66,8 +71,8 @@ static fuzz_program *beginProgram(unsigned layout) {
 
 // growAll asks for pages until a small address space is full: over each border of arenas, behind what was reserved at the start, at the hint
 // behind that, and where the OS wants. Of wasm, whose arenas are small, not as much: each needs metadata.
-static void growAll(unsigned layout) {
-	fuzz_program *p = beginProgram(layout);
+static void growAll(unsigned layout, bool noBreak) {
+	fuzz_program *p = beginProgram(layout, noBreak);
 	const unsigned rounds = fuzz_any_platform(layout).heapArenaBytes < 1 << 20 ? 3 : 30;
 	for (unsigned i = 0; i < rounds; i++) {
 		add(p, "manual", 0, 19999, 0, 0);
@@ -82,7 +87,7 @@ static void growAll(unsigned layout) {
 
 // moveAll has the OS grant no hint, so that the heap lies where the OS wants, in unaligned reservations; and shares a block among tiny objects.
 static void moveAll(unsigned layout) {
-	fuzz_program *p = beginProgram(layout);
+	fuzz_program *p = beginProgram(layout, true);
 	add(p, "os_move", 1, 200, 0, 0);
 	for (unsigned i = 0; i < 4; i++) {
 		add(p, "manual", 0, 1999, 0, 0);
@@ -98,7 +103,7 @@ static void moveAll(unsigned layout) {
 
 // reachEnd asks in steps of 32 MiB, so that the last but one arena of a 32-bit address space would end where addresses do: it cannot be had.
 static void reachEnd(unsigned layout) {
-	fuzz_program *p = beginProgram(layout);
+	fuzz_program *p = beginProgram(layout, true);
 	p->config[0] = 0; // the program ends at 0x8048000
 	for (unsigned i = 0; i < 16 + 107; i++) {
 		add(p, "manual", 0, 8 * 512 - 1, 0, 0);
@@ -154,9 +159,10 @@ static void tellNames(unsigned first) {
 }
 
 static void tell(const fuzz_platforms_sum *s) {
-	(void)printf("%8llu %10llu %11llu %7llu %9llu %7llu %8llu\n", (unsigned long long)s->programs,
-		(unsigned long long)s->operations, (unsigned long long)s->compared, (unsigned long long)s->arenas,
-		(unsigned long long)s->mallocs, (unsigned long long)s->cycles, (unsigned long long)s->refused);
+	(void)printf("%8llu %10llu %11llu %7llu %7llu %9llu %7llu %8llu\n", (unsigned long long)s->programs,
+		(unsigned long long)s->operations, (unsigned long long)s->compared, (unsigned long long)s->placed,
+		(unsigned long long)s->arenas, (unsigned long long)s->mallocs, (unsigned long long)s->cycles,
+		(unsigned long long)s->refused);
 }
 
 static bool number(const char *text, uint64_t *out) {
@@ -176,14 +182,17 @@ int main(int argc, char **argv) {
 	}
 	unsigned platforms = 0, layouts = 0;
 	uint64_t operations = 0, compared = 0;
-	(void)printf("%-41s%8s %10s %11s %7s %9s %7s %8s\n", "platforms", "programs", "operations", "comparisons", "arenas",
-		"mallocs", "cycles", "full");
+	(void)printf("%-41s%8s %10s %11s %7s %7s %9s %7s %8s\n", "platforms", "programs", "operations", "comparisons",
+		"break", "arenas", "mallocs", "cycles", "full");
 	findLayouts();
 	for (; platforms < FUZZ_PLATFORMS; platforms++) {
 		if (firstLike[platforms] != platforms) {
 			continue;
 		}
-		growAll(platforms);
+		growAll(platforms, true);
+		if (fuzz_any_platform(platforms).reserve == LAYOUT_RESERVE_SBRK) {
+			growAll(platforms, false);
+		}
 		moveAll(platforms);
 		if (fuzz_any_platform(platforms).ptrSize == 4) {
 			reachEnd(platforms);

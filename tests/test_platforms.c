@@ -437,12 +437,35 @@ static void TestHints(void **state) {
 	report("hints", &b.t);
 }
 
+// On wasm an arena has 512 KiB: what describes one must be small beside it.
+static void TestSmallArenasHaveSmallMetadata(void **state) {
+	(void)state;
+	enum { GROWTHS = 24, PAGES = 513 };
+	gomem_layout L;
+	assert_true(layout_ofPlatform("js/wasm", &L));
+	gomem_os *system = mem_sbrk_new(memLinear_sim(&(memLinearConfig){
+		.start = 0x10000000, .limit = (uintptr_t)128 << 20, .physPageSize = (uintptr_t)L.defaultPhysPageSize}));
+	assert_non_null(system);
+	gomem_heap *h = gomem_heap_new(&(gomem_config){.os = system, .layout = &L, .checked = true, .throw_hook = onThrow});
+	assert_non_null(h);
+	for (unsigned i = 0; i < GROWTHS; i++) { // 9 arenas each
+		assert_non_null(gomem_allocManual(h, gomem_heap_p(h, 0), PAGES));
+	}
+	gomem_memstats m;
+	gomem_readmemstats(h, &m);
+	assert_true(m.gc_misc_sys < (uint64_t)4 << 20);
+	assert_null(gomem_heap_check(h));
+	gomem_heap_destroy(h);
+	system->destroy(system);
+}
+
 int main(void) {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(TestLayoutsHold),
 		cmocka_unit_test(TestConstants),
 		cmocka_unit_test(TestAddresses),
 		cmocka_unit_test(TestHints),
+		cmocka_unit_test(TestSmallArenasHaveSmallMetadata),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
