@@ -301,7 +301,7 @@ def report(branches_too):
 
 
 def main():
-    parser = argparse.ArgumentParser(usage=__doc__)
+    parser = argparse.ArgumentParser(usage=__doc__.replace("%", "%%"))
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     for flag in ("--no-run", "--branches"):
         parser.add_argument(flag, action="store_true")

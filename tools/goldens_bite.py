@@ -43,7 +43,7 @@ BITES = (
     ("ranges", "successor", "mranges.c", "\t\t\treturn i + 1;\n", "\t\t\treturn i;\n"),
     ("ranges", "coalesce", "mranges.c", "bool coalescesUp = i < a->len && ", "bool coalescesUp = i + 1 < a->len && "),
     ("ranges", "marked address", "mranges.c", "while (old >= v && ", "while (old > v + 0x1000 && "),
-    ("sizeclass", "class of a size", "malloc.c", "(size - L->smallSizeMax + L->largeSizeDiv - 1) / L->largeSizeDiv",
+    ("sizeclass", "class of a size", "mcache.h", "(size - L->smallSizeMax + L->largeSizeDiv - 1) / L->largeSizeDiv",
      "(size - L->smallSizeMax + L->largeSizeDiv) / L->largeSizeDiv"),
     ("sizeclass", "header", "mheap.h", "return userSize <= L->minSizeForMallocHeader;", "return userSize < L->minSizeForMallocHeader;"),
     ("spanclass", "noscan bit", "mheap.h", "(spanClass)(sizeclass << 1 | (noscan ? 1 : 0));", "(spanClass)(sizeclass << 1 | (noscan ? 0 : 1));"),
