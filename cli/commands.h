@@ -11,6 +11,7 @@ int gomem_info_main(int argc, char **argv);
 int gomem_stat_main(int argc, char **argv);
 int gomem_report_main(int argc, char **argv);
 int gomem_layout_main(int argc, char **argv);
+int gomem_explain_main(int argc, char **argv);
 int gomem_os_main(int argc, char **argv);
 int gomem_graft_main(int argc, char **argv);
 

@@ -30,6 +30,8 @@ static const command commands[] = {
 	{"layout", gomem_layout_main, "[--json] [--all | GOOS/GOARCH...] [--address ADDR]",
 		"the allocator's constants on each platform that Go runs on"},
 	{"dump", gomem_dump_main, "FILE", "print the events of a recording or of a Go trace, one a line"},
+	{"explain", gomem_explain_main, "SIZE [--scan] [--type NAME:SIZE:PTRBYTES] [--platform GOOS/GOARCH] [--again]",
+		"one allocation told step by step, down to the system calls, and its end"},
 	{"os", gomem_os_main, "[--sbrk] [--mib N]",
 		"take a region of memory through its states: system calls, smaps and resident memory at each step"},
 };

@@ -393,7 +393,7 @@ static void go(void *v, const uint64_t *a) {
 	b->schedule = a[0];
 	b->norder = b->cursor = 0;
 	b->patience = 0;
-	w->lab = (gomem_lab){b, on_turn, world_on_event, on_busy};
+	w->lab = (gomem_lab){b, on_turn, world_on_event, on_busy, NULL};
 	run_port(b);
 	world_use_lab(w);
 	if (world_lost(w)) {

@@ -158,7 +158,7 @@ static inline pagesWorld *worldBegin(const uint64_t *config, bool test) {
 	memset(w, 0, sizeof *w);
 	const fuzz_os_config sys = worldSystem(config[1], config[2]);
 	fuzz_env_init(&w->e, config[0] == 3 ? NULL : smallSpace(), &sys);
-	w->lab = (gomem_lab){w, onWorldTurn, onWorldEvent, onWorldBusy};
+	w->lab = (gomem_lab){w, onWorldTurn, onWorldEvent, onWorldBusy, NULL};
 	w->e.env.lab = &w->lab;
 	fuzz_check(pageAlloc_init(&w->e.env, &w->p, &w->heapLock, &w->sysStat, test), "pageAlloc_init failed");
 	w->o = oracle_pages_new(&(oracle_pages_config){pageBytes(w), sys.physPageSize, sys.physHugePageSize, 0});

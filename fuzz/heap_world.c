@@ -94,7 +94,7 @@ static void oracle_step_taken(void *ctx, oracle_step step) {
 	w->step++;
 }
 
-void world_use_lab(world *w) { w->lab = (gomem_lab){w, on_turn, world_on_event, on_busy}; }
+void world_use_lab(world *w) { w->lab = (gomem_lab){w, on_turn, world_on_event, on_busy, NULL}; }
 
 void world_oracle_steps(world *w, void (*step)(void *ctx, oracle_step step), void *ctx) {
 	w->oracle_step = step;

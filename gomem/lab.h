@@ -98,6 +98,8 @@ typedef struct gomem_lab {
 	void (*turn)(void *ctx, gomem_ev k);
 	void (*event)(void *ctx, gomem_ev k, uint64_t a, uint64_t b, uint64_t c, uint64_t d);
 	void (*busy)(void *ctx, const char *lock);
+	// look() is told of each summary that a search for pages reads: entry i of a level of the radix tree. NULL: nobody is.
+	void (*look)(void *ctx, unsigned level, uint64_t i, uint64_t sum);
 } gomem_lab;
 
 #endif

@@ -460,6 +460,7 @@ static inline levelResult pageAlloc_findInLevel(gomem_env *env, const gomem_layo
 	uintptr_t base = 0, size = 0; // the run of free pages that ends where entry j begins
 	for (uintptr_t j = (searchIdx & ~(block - 1)) == i ? searchIdx & (block - 1) : 0; j < block; j++) {
 		const pallocSum sum = sums[j];
+		lab_look(env, level, i + j, sum);
 		if (sum == 0) {
 			size = 0;
 			continue;
@@ -525,6 +526,7 @@ static inline uintptr_t pageAlloc_findAtSearchAddr(
 	gomem_env *env, const gomem_layout *L, pageAlloc *p, uintptr_t npages, offAddr *searchAddr) {
 	const unsigned page = chunkPageIndex(L, p->searchAddr.a);
 	const chunkIdx ci = chunkIndex(L, p->searchAddr.a);
+	lab_look(env, L->summaryLevels - 1u, ci, leafSums(L, p)[ci]);
 	if (layout_chunkPages(L) - page < npages || pallocSum_max(L, leafSums(L, p)[ci]) < npages) {
 		return 0;
 	}

@@ -62,6 +62,7 @@ void pageCache_flush(gomem_env *env, pageCache *c, pageAlloc *p, int owner) {
 // firstFreePage gives the first free page's address; 0 if there is none.
 static uintptr_t firstFreePage(gomem_env *env, const gomem_layout *L, pageAlloc *p) {
 	const chunkIdx ci = chunkIndex(L, p->searchAddr.a);
+	lab_look(env, L->summaryLevels - 1u, ci, p->summary[L->summaryLevels - 1].p[ci]);
 	if (p->summary[L->summaryLevels - 1].p[ci] == 0) {
 		offAddr ignored;
 		return pageAlloc_find(env, p, 1, &ignored);

@@ -148,6 +148,19 @@ static inline void lab_event(const gomem_env *env, gomem_ev k, uint64_t a, uint6
 #endif
 }
 
+static inline void lab_look(const gomem_env *env, unsigned level, uint64_t i, uint64_t sum) {
+#if GOMEM_LAB
+	if (env->lab != NULL && env->lab->look != NULL) {
+		env->lab->look(env->lab->ctx, level, i, sum);
+	}
+#else
+	(void)env;
+	(void)level;
+	(void)i;
+	(void)sum;
+#endif
+}
+
 // lockTurn: the lock of a section whose first event is of kind k (EV_NONE: any kind).
 static inline void lockTurn(gomem_env *env, mutex *m, gomem_ev k) {
 	lab_turn(env, k);

@@ -150,7 +150,7 @@ static gomem_p *p_of(explorer *e, int i) { return gomem_heap_p(e->h, i); }
 
 static void run_once(explorer *e) {
 	e->os = mem_sim_new(&(memSimConfig){.backed = false});
-	e->lab = (gomem_lab){e, on_turn, on_event, on_busy};
+	e->lab = (gomem_lab){e, on_turn, on_event, on_busy, NULL};
 	e->h = e->os == NULL
 		? NULL
 		: gomem_heap_new(&(gomem_config){

@@ -34,7 +34,7 @@ static void onBusy(void *ctx, const char *name) {
 
 static void labFix_init(labFix *l) {
 	memset(l, 0, sizeof *l);
-	l->lab = (gomem_lab){l, onTurn, onEvent, onBusy};
+	l->lab = (gomem_lab){l, onTurn, onEvent, onBusy, NULL};
 	heapFix_with(&l->f, (memSimConfig){.backed = true}, (gomem_config){.lab = &l->lab});
 }
 
