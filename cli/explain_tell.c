@@ -85,8 +85,8 @@ static const char *protNames(int prot) {
 }
 
 static const char *flagNames(int flags) {
-	static const bitName names[] = {
-		{MAP_PRIVATE, "MAP_PRIVATE"}, {MAP_ANONYMOUS, "MAP_ANONYMOUS"}, {MAP_FIXED, "MAP_FIXED"}};
+	static const bitName names[] = {{MAP_PRIVATE, "MAP_PRIVATE"}, {MAP_ANONYMOUS, "MAP_ANONYMOUS"},
+		{MAP_FIXED, "MAP_FIXED"}, {MAP_NORESERVE, "MAP_NORESERVE"}};
 	return bitNames(flags, names, sizeof names / sizeof names[0], "0");
 }
 
@@ -369,32 +369,32 @@ static void tellEvent(const explainLog *log, const item *t) {
 
 // ---- what comes in rows
 
-static bool isEmptyPop(const item *t) { return t->kind == ITEM_EVENT && t->ev == EV_POP && t->b == 0; }
+static bool isHint(const item *t) { return t->kind == ITEM_EVENT && t->ev == EV_HINT; }
 
-// tellEmptySets tells of several empty sets in one line, and returns how many there are from item i on; 0: it told nothing.
-static unsigned tellEmptySets(const explainLog *log, unsigned i, unsigned to) {
-	unsigned n = 0;
-	while (i + n < to && isEmptyPop(&log->items[i + n])) {
-		n++;
-	}
-	if (n < 5) {
-		return 0;
-	}
-	say("    %u unswept sets of mcentrals, one after the other: empty", n);
-	return n;
+// isEmptySet: a set of unswept spans was looked at, and is empty.
+static bool isEmptySet(const item *t) {
+	return t->kind == ITEM_EVENT && t->ev == EV_POP && t->b == 0 && (t->a & 1) != t->heapGen / 2 % 2;
 }
 
-static unsigned tellHints(const explainLog *log, unsigned i, unsigned to) {
+// rowLen tells how many items from i on are alike, and told in one line.
+static unsigned rowLen(const explainLog *log, unsigned i, unsigned to) {
+	enum { shortRow = 4 };
+	bool (*const alike)(const item *) = isHint(&log->items[i]) ? isHint : isEmptySet;
 	unsigned n = 0;
-	while (i + n < to && log->items[i + n].kind == ITEM_EVENT && log->items[i + n].ev == EV_HINT) {
+	while (i + n < to && alike(&log->items[i + n])) {
 		n++;
 	}
-	if (n < 2) {
-		return 0;
+	return n > shortRow ? n : 1;
+}
+
+static void tellLike(const explainLog *log, unsigned i, unsigned n) {
+	const item *t = &log->items[i];
+	if (isHint(t)) {
+		say("    %u arena hints; tried first is %s, then %s, ...", n, addrText(log, (uintptr_t)t[0].b),
+			addrText(log, (uintptr_t)t[1].b));
+	} else {
+		say("    %u unswept sets of mcentrals, one after the other: empty", n);
 	}
-	say("    %u arena hints; tried first is %s, then %s, ...", n, addrText(log, (uintptr_t)log->items[i].b),
-		addrText(log, (uintptr_t)log->items[i + 1].b));
-	return n;
 }
 
 static void tellSum(const explainLog *log, const item *t) {
@@ -418,40 +418,51 @@ static void tellLook(const explainLog *log, const item *t) {
 	}
 }
 
-static unsigned tellEventRow(const explainLog *log, unsigned i, unsigned to) {
-	unsigned n = tellEmptySets(log, i, to);
-	n = n != 0 ? n : tellHints(log, i, to);
-	if (n != 0) {
-		return n;
+static void tellItem(const explainLog *log, const item *t) {
+	switch (t->kind) {
+	case ITEM_EVENT:
+		tellEvent(log, t);
+		break;
+	case ITEM_LOOK:
+		tellLook(log, t);
+		break;
+	case ITEM_OS:
+		tellOS(log, t);
+		break;
+	case ITEM_SYSCALL:
+		tellSyscall(log, t);
+		break;
 	}
-	tellEvent(log, &log->items[i]);
-	return 1;
 }
 
-static void tellRows(explainLog *log, unsigned from, unsigned to) {
-	for (unsigned i = from; i < to;) {
-		const item *t = &log->items[i];
-		switch (t->kind) {
-		case ITEM_EVENT:
-			i += tellEventRow(log, i, to);
-			break;
-		case ITEM_LOOK:
-			tellLook(log, t);
-			i++;
-			break;
-		case ITEM_OS:
-			tellOS(log, t);
-			i++;
-			break;
-		case ITEM_SYSCALL:
-			tellSyscall(log, t);
-			i++;
-			break;
+enum { tellHead = 120, tellTail = 40 }; // of many rows
+
+static unsigned countRows(const explainLog *log, unsigned from, unsigned to) {
+	unsigned rows = 0;
+	for (unsigned i = from; i < to; i += rowLen(log, i, to)) {
+		rows++;
+	}
+	return rows;
+}
+
+// tellRows leaves out the middle of what is too long to read.
+static void tellRows(const explainLog *log, unsigned from, unsigned to) {
+	const unsigned rows = countRows(log, from, to);
+	const bool tooMany = rows > 2 * tellHead;
+	unsigned row = 0;
+	for (unsigned i = from, n; i < to; i += n, row++) {
+		n = rowLen(log, i, to);
+		if (tooMany && row >= tellHead && row < rows - tellTail) {
+			if (row == tellHead) {
+				say("    ... %u steps are left out here ...", rows - tellHead - tellTail);
+			}
+		} else if (n > 1) {
+			tellLike(log, i, n);
+		} else {
+			tellItem(log, &log->items[i]);
 		}
 	}
 }
-
-enum { tellHead = 120, tellTail = 40 }; // of a long row of steps
 
 counts tellItems(explainLog *log, unsigned from, unsigned to) {
 	counts c = {0};
@@ -463,12 +474,6 @@ counts tellItems(explainLog *log, unsigned from, unsigned to) {
 		c.osCalls += t->kind == ITEM_OS;
 		c.syscalls += t->kind == ITEM_SYSCALL;
 	}
-	if (to - from <= 2 * tellHead) {
-		tellRows(log, from, to);
-		return c;
-	}
-	tellRows(log, from, from + tellHead);
-	say("    ... %u steps are left out here ...", to - from - tellHead - tellTail);
-	tellRows(log, to - tellTail, to);
+	tellRows(log, from, to);
 	return c;
 }

@@ -37,6 +37,7 @@ static term words[] = {
 	{"PROT_WRITE", "of mmap: the memory may be written", false},
 	{"MAP_ANONYMOUS", "of mmap: no file stands behind it; it is zero at first", false},
 	{"MAP_FIXED", "of mmap: exactly there, in place of what was mapped there", false},
+	{"MAP_NORESERVE", "of mmap: no swap space is set aside", false},
 	{"MAP_PRIVATE", "of mmap: other processes do not see it", false},
 	{"MADV_DONTNEED", "of madvise: the memory behind it may go; a later touch finds zeros", false},
 	{"MADV_NOHUGEPAGE", "of madvise: no huge pages", false},
