@@ -57,7 +57,7 @@ static int told_mprotect(void *v, size_t n, int prot) {
 #define munmap told_munmap
 #define madvise told_madvise
 #define mprotect told_mprotect
-#include "gomem/mem_linux.c"
+#include "gomem/mem_linux.c" // NOLINT(bugprone-suspicious-include): its system calls are to be told
 #undef mmap
 #undef munmap
 #undef madvise

@@ -103,7 +103,7 @@ static term words[] = {
 	{"sysNoHugePage", "a hint to the operating system: no huge pages here", false},
 	{"sysHugePage", "a hint to the operating system: huge pages are welcome here", false},
 	{"sysHugePageCollapse", "a wish to the operating system: make huge pages of these now", false},
-	{"sysFault", "Ready or Prepared -> Reserved", false},
+	{"sysFault", "Ready -> Reserved", false},
 	{"sysReserve", "None -> Reserved: address space, but no memory yet", false},
 	{"sysUnreserve", "Reserved -> None", false},
 	{"sysUnused", "Ready -> Prepared: the operating system may take the memory behind it", false},

@@ -24,6 +24,7 @@ enum { EXIT_BAD = 2, MAX_CALLS = 64, MAX_MIB = 4096, REGION_ALIGN = 2 << 20, KIB
 
 static const char osUsage[] =
 	"usage: gomem os [--sbrk] [--mib N]\n"
+	"       gomem os --table\n"
 	"\n"
 	"Takes one region of memory through the states of Go's mem.go (None, Reserved, Prepared, Ready, Prepared again when\n"
 	"it is scavenged, None), touches it, and prints after each step: the state, the system calls that the step made, the\n"
@@ -31,6 +32,7 @@ static const char osUsage[] =
 	"\n"
 	"  --sbrk   memory from the process's break (sbrk), as Go has it on Plan 9 and WebAssembly, not by mmap\n"
 	"  --mib N  the region has N MiB (8), an even number up to 4096\n"
+	"  --table  only prints which call takes memory from which state to which: the table that checked builds apply to every call\n"
 	"\n"
 	"Exit status: 0 done, 2 bad usage, or the system refuses memory.\n";
 
@@ -42,6 +44,37 @@ typedef struct told {
 	int traceErrno; // why nobody traces the child; 0: somebody does
 	bool ready;     // a step is done
 } told;
+
+// ---- the table
+
+static const char *const stateWords[MEM_NSTATES] = {"None", "Reserved", "Prepared", "Ready"};
+
+static int print_table(void) {
+	static const char *const calls[MEM_NCALLS] = {
+		[MEM_SYSALLOC] = "sysAlloc",
+		[MEM_SYSFREE] = "sysFree",
+		[MEM_SYSRESERVE] = "sysReserve",
+		[MEM_SYSUNRESERVE] = "sysUnreserve",
+		[MEM_SYSMAP] = "sysMap",
+		[MEM_SYSUSED] = "sysUsed",
+		[MEM_SYSUNUSED] = "sysUnused",
+		[MEM_SYSFAULT] = "sysFault",
+		[MEM_SYSHUGEPAGE] = "sysHugePage",
+		[MEM_SYSNOHUGEPAGE] = "sysNoHugePage",
+		[MEM_SYSHUGEPAGECOLLAPSE] = "sysHugePageCollapse",
+		[MEM_SYSUNMAP] = "sysUnmap",
+	};
+	printf("| call | from None | from Reserved | from Prepared | from Ready |\n|---|---|---|---|---|\n");
+	for (unsigned c = 0; c < MEM_NCALLS; c++) {
+		printf("| %s |", calls[c]);
+		for (unsigned s = 0; s < MEM_NSTATES; s++) {
+			const unsigned to = memTransition[c][s];
+			printf(" %s |", to == MEM_NSTATES ? "-" : to == s ? "stays" : stateWords[to]);
+		}
+		printf("\n");
+	}
+	return fflush(stdout) != 0 ? EXIT_BAD : 0;
+}
 
 // ---- the child
 
@@ -66,7 +99,6 @@ static void tell_state(actor *a) {
 	char *out = a->t->state;
 	const size_t size = sizeof a->t->state;
 	size_t len = 0;
-	static const char *const words[MEM_NSTATES] = {"None", "Reserved", "Prepared", "Ready"};
 	out[0] = 0;
 	for (uintptr_t at = 0; at < a->n && len < size;) {
 		const memState s = memStates_get(a->env.states, (uintptr_t)a->v + at);
@@ -75,8 +107,8 @@ static void tell_state(actor *a) {
 			end += a->env.physPageSize;
 		}
 		const bool whole = at == 0 && end == a->n;
-		len += (size_t)(whole ? snprintf(out + len, size - len, "%s", words[s])
-							  : snprintf(out + len, size - len, "%s%s %zu kB", at > 0 ? ", then " : "", words[s],
+		len += (size_t)(whole ? snprintf(out + len, size - len, "%s", stateWords[s])
+							  : snprintf(out + len, size - len, "%s%s %zu kB", at > 0 ? ", then " : "", stateWords[s],
 									(size_t)(end - at) / KIB));
 		at = end;
 	}
@@ -507,6 +539,9 @@ int gomem_os_main(int argc, char **argv) {
 		if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
 			(void)fputs(osUsage, stdout);
 			return 0;
+		}
+		if (strcmp(argv[i], "--table") == 0 && argc == 2) {
+			return print_table();
 		}
 		if (strcmp(argv[i], "--sbrk") == 0) {
 			sbrkOS = true;

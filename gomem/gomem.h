@@ -23,8 +23,8 @@
 extern "C" {
 #endif
 
-typedef struct gomem_heap gomem_heap;
-typedef struct gomem_p gomem_p;
+typedef struct gomem_heap gomem_heap; // an allocator
+typedef struct gomem_p gomem_p;       // a P of one
 struct gomem_os;
 struct gomem_lab;
 struct gomem_layout;
@@ -33,9 +33,9 @@ struct gomem_policy;
 // A type as the allocator sees it (Go: abi.Type). ptr_mask: bit i set if word i of the type holds a pointer, ptr_bytes / word size bits,
 // little endian by byte. The structure must outlive the objects: a malloc header points to it.
 typedef struct gomem_type {
-	uintptr_t size;      // bytes, a multiple of the word size if the type has pointers
-	uintptr_t ptr_bytes; // bytes up to and including the last pointer; 0: no pointers
-	const uint8_t *ptr_mask;
+	uintptr_t size;          // bytes, a multiple of the word size if the type has pointers
+	uintptr_t ptr_bytes;     // bytes up to and including the last pointer; 0: no pointers
+	const uint8_t *ptr_mask; // which words are pointers
 } gomem_type;
 
 // How a heap is made. Zero is a good value for every field.
@@ -54,11 +54,11 @@ typedef struct gomem_config {
 	bool
 		hardened; // find misuse by the caller: objects freed twice, writes past their end or after they were freed, a P that two threads use, a
 	// heap that was destroyed (docs/HARDENED.md). Only in checked builds and those with GOMEM_HARDENED, which has it always on
-	void (*throw_hook)(void *ctx, const char *msg); // must not return
-	void *throw_ctx;
+	void (*throw_hook)(void *ctx, const char *msg);       // must not return
+	void *throw_ctx;                                      // is given to throw_hook
 	void (*sample)(void *ctx, void *obj, uintptr_t size); // called about every sample_rate bytes allocated; NULL: never
-	void *sample_ctx;
-	int64_t sample_rate; // bytes; 0: 512 KiB
+	void *sample_ctx;                                     // is given to sample
+	int64_t sample_rate;                                  // bytes; 0: 512 KiB
 } gomem_config;
 
 // gomem_heap_new makes a heap with one P (id 0), as Go's mallocinit and first procresize do. NULL and errno on failure.
@@ -134,10 +134,14 @@ uintptr_t gomem_scavenge(gomem_heap *h, gomem_p *p, uintptr_t nbytes, bool force
 
 // What the heap knows about an address.
 typedef struct gomem_span_info {
-	uintptr_t base, npages, elemsize, nelems, alloc_count;
-	uint8_t spanclass; // size class << 1 | noscan
-	uint8_t state;     // 1 in use (objects), 2 manual
-	bool needzero;
+	uintptr_t base;        // the address of its first page
+	uintptr_t npages;      // how many pages it has
+	uintptr_t elemsize;    // bytes of a slot
+	uintptr_t nelems;      // how many slots
+	uintptr_t alloc_count; // of which are taken
+	uint8_t spanclass;     // size class << 1 | noscan
+	uint8_t state;         // 1 in use (objects), 2 manual
+	bool needzero;         // its memory may hold something
 } gomem_span_info;
 // gomem_spanOf describes the span that covers addr. false: the page is free or not the heap's. The counts are exact when no P
 // allocates from the span.
@@ -148,10 +152,24 @@ uintptr_t gomem_findObject(gomem_heap *h, uintptr_t addr);
 // gomem_heap_check tests the invariants of all layers. World stopped. NULL if all hold, else which one does not.
 const char *gomem_heap_check(gomem_heap *h);
 
+// Statistics of a heap, in bytes where nothing else is said.
 typedef struct gomem_memstats {
-	uint64_t heap_in_use, heap_free, heap_released, stacks_in_use, work_bufs, mapped_ready;
-	uint64_t mspan_sys, mcache_sys, gc_misc_sys, other_sys;
-	uint64_t total_alloc, total_free, mallocs, frees, tiny_allocs, large_allocs;
+	uint64_t heap_in_use;   // pages of spans with objects
+	uint64_t heap_free;     // free pages that still have memory
+	uint64_t heap_released; // free pages that were given back to the OS, or never used
+	uint64_t stacks_in_use; // pages of stack spans
+	uint64_t work_bufs;     // pages of manual spans
+	uint64_t mapped_ready;  // all memory that is Ready, metadata too
+	uint64_t mspan_sys;     // from the OS for span structures
+	uint64_t mcache_sys;    // for mcaches
+	uint64_t gc_misc_sys;   // for mark bits, arenas and the page heap
+	uint64_t other_sys;     // for what remains
+	uint64_t total_alloc;   // allocated since the heap began
+	uint64_t total_free;    // freed since
+	uint64_t mallocs;       // objects allocated since, tiny ones too
+	uint64_t frees;         // objects freed since; all tiny ones count here too, as in Go
+	uint64_t tiny_allocs;   // tiny objects among mallocs
+	uint64_t large_allocs;  // objects with a span of their own among them
 } gomem_memstats;
 // gomem_readmemstats sums the statistics of all Ps. Exact when the world is stopped.
 void gomem_readmemstats(gomem_heap *h, gomem_memstats *out);

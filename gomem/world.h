@@ -23,9 +23,10 @@
 extern "C" {
 #endif
 
-typedef struct gomem_world gomem_world;
-typedef struct gomem_thread gomem_thread;
+typedef struct gomem_world gomem_world;   // a heap with threads
+typedef struct gomem_thread gomem_thread; // one of them
 
+// How a world is made. Zero is a good value for every field.
 typedef struct gomem_world_config {
 	gomem_config heap;         // its policy is the world's own
 	int procs;                 // Ps; 0: one
@@ -35,7 +36,7 @@ typedef struct gomem_world_config {
 	bool gcstoptheworld;       // GODEBUG=gcstoptheworld=1: mark with the world stopped
 	bool no_barrier;           // for tests: gomem_write_barrier stores, and nothing else
 	const gomem_root *globals; // roots of all threads; outlive the world
-	size_t nglobals;
+	size_t nglobals;           // how many
 } gomem_world_config;
 
 // NULL and errno on failure, also where a thread cannot be made.
@@ -79,10 +80,11 @@ int64_t gomem_setMemoryLimit(gomem_thread *t, int64_t bytes);
 
 // Metrics by the names of Go's runtime/metrics. known: false if there is none of that name.
 typedef struct gomem_metric {
-	const char *name;
-	uint64_t value;
-	bool known;
+	const char *name; // is given: "/gc/heap/live:bytes"
+	uint64_t value;   // is answered
+	bool known;       // is answered
 } gomem_metric;
+// gomem_world_metrics fills in value and known of n metrics.
 void gomem_world_metrics(gomem_thread *t, gomem_metric *m, size_t n);
 // gomem_metric_name gives the i-th name that there is, NULL: there are no more.
 const char *gomem_metric_name(size_t i);

@@ -216,6 +216,27 @@ def check(size, *args, platform=None, ptr_words=None):
     return text
 
 
+def check_transitions():
+    """What the words say of a call is what the table of states says."""
+    global where
+    where = "words and os --table"
+    source = (ROOT / "cli/explain_words.c").read_text()
+    table = subprocess.run([GOMEM, "os", "--table"], capture_output=True, text=True, check=True).stdout.splitlines()
+    states = ("None", "Reserved", "Prepared", "Ready")
+    for row in table[2:]:
+        name, *after = [cell.strip() for cell in row.strip("| ").split("|")]
+        moves = {before: to for before, to in zip(states, after) if to not in ("-", "stays")}
+        said = re.search(r'"%s",\s*"(.*?)"' % name, source)
+        if name == "sysUnmap":  # gomem's own, when memory runs out
+            continue
+        must(said is not None, "no line for " + name)
+        if name != "sysFree" and moves:
+            (before, to), = moves.items()
+            must(said.group(1).startswith("%s -> %s" % (before, to)), "%s: %s, by the table %s" % (name, said.group(1), moves))
+        elif moves:
+            must(said.group(1) == "any state -> None" and set(moves.values()) == {"None"}, "sysFree")
+
+
 def check_again():
     global where
     text = check(100, "--again")
@@ -260,6 +281,7 @@ def main():
     check(48, "--type", "bytes:6:0")
     check(1024, "--type", "page:1024:16", ptr_words=lambda i: i < 2)
     check(8 << 20, "--scan", ptr_words=lambda i: True)
+    check_transitions()
     check_again()
     for platform in LAYOUTS:
         check(100, platform=platform)
