@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""bench.py: runs the benchmarks and Go in turns, prints a table with ratios, writes JSON and a page.
+"""bench.py: runs the benchmarks and Go in turns, prints tables with ratios and bars met or missed, writes JSON and a page.
 
-usage: bench.py [--quick] [--rounds N] [--out DIR] BENCH_MALLOC
+Of a series the least over all rounds counts: the machine may be busy. DIR (build/bench) gets bench.json, bench.html, and what each
+round printed. LIB is the folder that the benchmarks were built in.
 
-Each round runs Go, Go with size specialised malloc, and bench_malloc; of a series the least over all rounds counts. A ratio is
-another's time over the port's: above 1 the port is faster. DIR (build/bench) gets bench.json, bench.html, and what each round printed."""
+parts: malloc   allocation by size, beside Go and the peers
+       streams  requests of recorded programs, beside the peers"""
 import argparse
-import html
 import json
 import math
 import os
@@ -18,8 +18,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 import go_bench  # noqa: E402
+import report  # noqa: E402
+import streams  # noqa: E402
+from report import geomean, table  # noqa: E402
 
-PEERS = ["glibc", "jemalloc", "mimalloc", "tcmalloc", "snmalloc", "rpmalloc"]
+PEERS = streams.PEERS
 SMALL = [size for size in go_bench.SIZES if size <= 512]
 
 
@@ -57,13 +60,13 @@ def run_round(args, programs, best, number):
             kind, size = series.split("/")
             keep(best, f"{name}_{kind}/{size}", float(least))
     result = args.out / f"malloc-{number}.json"
-    command = [args.bench, f"--units={200 if args.quick else 1000}", "--benchmark_enable_random_interleaving=true",
+    command = [args.lib / "bench_malloc", f"--units={200 if args.quick else 1000}", "--benchmark_enable_random_interleaving=true",
                f"--benchmark_out={result}", "--benchmark_out_format=json"]
     done = subprocess.run(command, capture_output=True, text=True)
     if number == 0:
         print("\n".join(line for line in done.stderr.splitlines() if line.startswith("skipped")))
     if done.returncode != 0:
-        sys.exit(f"bench.py: {args.bench} failed:\n{done.stderr}")
+        sys.exit(f"bench.py: bench_malloc failed:\n{done.stderr}")
     for entry in json.loads(result.read_text())["benchmarks"]:
         keep(best, re.sub(r"/(iterations:\d+|manual_time)", "", entry["name"]), entry["min"])
 
@@ -73,18 +76,6 @@ def peer_best(best, size):
     found = [(best[key], peer) for peer in PEERS for way in ("calloc", "memset")
              if (key := f"{peer}_{way}/{size}") in best]
     return min(found, default=(math.nan, "none"))
-
-
-def geomean(values):
-    values = [value for value in values if not math.isnan(value)]
-    return math.exp(sum(map(math.log, values)) / len(values)) if values else math.nan
-
-
-def table(title, rows, columns):
-    print(f"\n{title}")
-    print(" ".join(f"{column:>16}" for column in columns))
-    for row in rows:
-        print(" ".join(f"{value:16.2f}" if isinstance(value, float) else f"{value:>16}" for value in row))
 
 
 def against_go(best, kind):
@@ -160,31 +151,34 @@ def page_level(best):
     table("page level and mark bits, ns a call", rows, ["what", "gomem", "go", "go/gomem"])
 
 
-def page(best, out):
-    """A page with bars: one chart for each size."""
-    parts = ["<!doctype html><meta charset=utf-8><title>gomem bench</title><style>body{font:14px sans-serif;margin:2em}"
-             "td{padding:1px 8px}.b{background:#4a7;height:12px}.g{background:#357}</style><h1>ns an object, least of all rounds</h1>"]
+def malloc_charts(best):
+    parts = []
     for size in go_bench.SIZES:
-        rows = sorted((value, name.split("/")[0]) for name, value in best.items() if name.endswith(f"/{size}")
-                      and not name.startswith("countAlloc"))
-        most = min(rows[-1][0], rows[0][0] * 20)
-        parts.append(f"<h2>{size} B</h2><table>")
-        for value, name in rows:
-            kind = "b g" if name.startswith("gomem") else "b"
-            width = int(400 * min(value / most, 1))
-            parts.append(f"<tr><td>{html.escape(name)}<td>{value:.2f}<td><div class='{kind}' style='width:{width}px'></div>")
-        parts.append("</table>")
-    (out / "bench.html").write_text("".join(parts))
+        rows = [(name.split("/")[0], value) for name, value in best.items()
+                if name.endswith(f"/{size}") and not name.startswith(("countAlloc", "gotest"))]
+        parts.append(report.svg_bars(f"{size} B", rows, "gomem", "ns"))
+    return parts
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("bench")
-    parser.add_argument("--quick", action="store_true", help="two minutes")
-    parser.add_argument("--rounds", type=int)
-    parser.add_argument("--out", type=Path, default=Path("build/bench"))
-    args = parser.parse_args()
-    args.out.mkdir(parents=True, exist_ok=True)
+def malloc_bars(best, ratios, peers):
+    for other, kind, asked in (("go", "noscan", 3), ("go", "pointers", 2.5), ("go_ssm", "noscan", 2), ("go_ssm", "pointers", 2)):
+        found = geomean([ratios[kind][other][size] for size in SMALL])
+        if not math.isnan(found):
+            report.bar("malloc", f"{other}/gomem, {kind}, geometric mean of 8 B to 512 B: {asked}", f"{found:.2f}", found >= asked)
+            least = min(ratios[kind][other].values())
+            report.bar("malloc", f"no size slower than {other}, {kind}", f"{least:.2f} at least", least >= 1)
+    small = max(peers[size] for size in SMALL)
+    report.bar("malloc", "gomem/best peer, zeroed, to 512 B: at most 1.25", f"{small:.2f} at most", small <= 1.25)
+    large = max(value for size, value in peers.items() if size >= 1024)
+    report.bar("malloc", "gomem/best peer, zeroed, from 1 KB: at most 1", f"{large:.2f} at most", large <= 1)
+    for names, what in ((("summarize",), "PallocBitsSummarize"), (("countAlloc",), "MSpanCountAlloc")):
+        found = [best[f"gotest_{GO_NAMES[name]}"] / best[name] for name in GO_NAMES
+                 if name.startswith(names) and f"gotest_{GO_NAMES[name]}" in best and name in best]
+        if found:
+            report.bar("malloc", f"Go's {what} over gomem's: 1.3", f"{min(found):.2f} to {max(found):.2f}", min(found) >= 1.3)
+
+
+def run_malloc(args):
     programs = build_go(args.out)
     if not programs:
         print("skipped: Go (there is no go here): its columns say nan")
@@ -194,11 +188,51 @@ def main():
         run_round(args, programs, best, number)
         if go_tests is not None:
             run_go_tests(go_tests, best)
-    result = {"least_ns": best, "go_over_gomem": {kind: against_go(best, kind) for kind in ("noscan", "pointers")},
-              "gomem_over_best_peer": against_peers(best)}
+    ratios = {kind: against_go(best, kind) for kind in ("noscan", "pointers")}
+    peers = against_peers(best)
     page_level(best)
+    malloc_bars(best, ratios, peers)
+    return {"least_ns": best, "go_over_gomem": ratios, "gomem_over_best_peer": peers}, malloc_charts(best)
+
+
+PARTS = {"malloc": run_malloc, "streams": streams.run}
+
+
+def write_page(charts, out):
+    rows = "".join(f"<tr><td>{part}<td>{asked}<td>{found}<td>{ {True: 'met', False: 'missed', None: ''}[met]}"
+                   for part, asked, found, met in report.BARS)
+    text = "".join(f"<h2>{part}</h2>{''.join(drawn)}" for part, drawn in charts.items())
+    (out / "bench.html").write_text("<!doctype html><meta charset=utf-8><title>gomem bench</title><style>body{font:14px sans-serif;"
+                                    f"margin:2em}}td{{padding:1px 8px}}</style><h1>gomem bench</h1><table>{rows}</table>{text}")
+
+
+def machine():
+    cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    return {"cpu": cpu.group(1) if cpu else "", "cpus": os.cpu_count(), "kernel": os.uname().release,
+            "load": os.getloadavg()[0]}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("lib", type=Path)
+    parser.add_argument("--quick", action="store_true", help="two minutes")
+    parser.add_argument("--rounds", type=int, help="of each part")
+    parser.add_argument("--only", metavar="PART[,PART]", help="these parts")
+    parser.add_argument("--out", type=Path, default=Path("build/bench"), metavar="DIR")
+    args = parser.parse_args()
+    args.source = Path(__file__).resolve().parent.parent
+    chosen = args.only.split(",") if args.only else list(PARTS)
+    unknown = [part for part in chosen if part not in PARTS]
+    if unknown:
+        parser.error(f"no part {unknown[0]}: there are {', '.join(PARTS)}")
+    args.out.mkdir(parents=True, exist_ok=True)
+    result, charts = {"machine": machine(), "quick": args.quick}, {}
+    for part in chosen:
+        result[part], charts[part] = PARTS[part](args)
+    report.print_bars()
+    result["bars"] = report.BARS
     (args.out / "bench.json").write_text(json.dumps(result, indent=1) + "\n")
-    page(best, args.out)
+    write_page(charts, args.out)
     print(f"\nwritten: {args.out}/bench.json {args.out}/bench.html")
 
 

@@ -7,11 +7,9 @@
 // for the port a cycle of the collector with nothing marked.
 #include <benchmark/benchmark.h>
 
-#include <dlfcn.h>
 #include <malloc.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -19,20 +17,12 @@
 #include <string>
 #include <vector>
 
-#include "bench/module.h"
+#include "bench/peers.h"
 
 namespace {
 
 const size_t sizes[] = {8, 16, 24, 32, 48, 64, 96, 128, 256, 512, 1024, 4096, 32768, 65536};
 const size_t batchBytes = 256 << 10;
-
-struct Peer {
-	const char *name;
-	std::vector<const char *> files; // the first that can be loaded
-	void *(*malloc)(size_t);
-	void *(*calloc)(size_t, size_t);
-	void (*free)(void *);
-};
 
 uint64_t now() {
 	timespec t;
@@ -86,6 +76,10 @@ void module(benchmark::State &state, const Series &s, size_t size) {
 		}
 	};
 	auto cycle = [&] { m->cycle(m->heap, m->p, !s.lazy); };
+	if (m->malloc(m->heap, m->p, size, typ, zero) == nullptr) {
+		state.SkipWithError("out of memory");
+		return;
+	}
 	if (s.whole) {
 		run(
 			state, n,
@@ -130,35 +124,6 @@ void peer(benchmark::State &state, const Peer *a, size_t size, PeerWay way, bool
 		return;
 	}
 	run(state, n, allocate, release);
-}
-
-bool load(Peer &a) {
-	void *lib = nullptr;
-	if (a.files.empty()) {
-		lib = dlopen("libc.so.6", RTLD_NOW | RTLD_LOCAL);
-	}
-	for (size_t i = 0; i < a.files.size() && lib == nullptr; i++) {
-		lib = dlopen(a.files[i], RTLD_NOW | RTLD_LOCAL | RTLD_DEEPBIND);
-	}
-	if (lib == nullptr) {
-		fprintf(stderr, "skipped: %s: %s\n", a.name, dlerror());
-		return false;
-	}
-	a.malloc = (void *(*)(size_t))dlsym(lib, "malloc");
-	a.calloc = (void *(*)(size_t, size_t))dlsym(lib, "calloc");
-	a.free = (void (*)(void *))dlsym(lib, "free");
-	return a.malloc != nullptr && a.calloc != nullptr && a.free != nullptr;
-}
-
-const bench_module *loadModule(const char *file) {
-	void *lib = dlopen(file, RTLD_NOW | RTLD_LOCAL);
-	auto get = lib == nullptr ? nullptr : (bench_module_get_func *)dlsym(lib, BENCH_MODULE_GET);
-	const bench_module *m = get == nullptr ? nullptr : get();
-	if (m == nullptr) {
-		fprintf(stderr, "bench_malloc: %s cannot be loaded: %s\n", file, dlerror());
-		exit(2);
-	}
-	return m;
 }
 
 template <class F> void add(const std::string &name, F f, bool slow = false) {
@@ -233,16 +198,6 @@ void addPages(const bench_module *g) {
 	}
 }
 
-// The libraries keep thread-local variables where only the loader can place them: ask it to leave room.
-void makeRoom(char **argv) {
-	if (getenv("GLIBC_TUNABLES") != nullptr) {
-		return;
-	}
-	setenv("GLIBC_TUNABLES", "glibc.rtld.optional_static_tls=65536", 1);
-	execv("/proc/self/exe", argv);
-	perror("bench_malloc: execv");
-}
-
 } // namespace
 
 int main(int argc, char **argv) {
@@ -250,14 +205,6 @@ int main(int argc, char **argv) {
 	// Or glibc gives memory back between two batches.
 	mallopt(M_TRIM_THRESHOLD, 64 << 20);
 	mallopt(M_MMAP_THRESHOLD, 1 << 20);
-	static Peer peers[] = {
-		{"glibc", {}, nullptr, nullptr, nullptr},
-		{"jemalloc", {"libjemalloc.so.2"}, nullptr, nullptr, nullptr},
-		{"mimalloc", {"libmimalloc.so.3", "libmimalloc.so.2", "libmimalloc.so.2.0"}, nullptr, nullptr, nullptr},
-		{"tcmalloc", {"libtcmalloc_minimal.so.4"}, nullptr, nullptr, nullptr},
-		{"snmalloc", {"libsnmallocshim.so"}, nullptr, nullptr, nullptr},
-		{"rpmalloc", {"librpmalloc.so"}, nullptr, nullptr, nullptr},
-	};
 	if (argc > 1 && strncmp(argv[1], "--units=", 8) == 0) {
 		units = std::max(1, atoi(argv[1] + 8));
 		argv[1] = argv[0];
@@ -267,7 +214,7 @@ int main(int argc, char **argv) {
 	const bench_module *g = loadModule(BENCH_GOMEM);
 	const bench_module *o = loadModule(BENCH_ORACLE);
 	std::vector<const Peer *> there;
-	for (Peer &a : peers) {
+	for (Peer &a : peers()) {
 		if (load(a)) {
 			there.push_back(&a);
 		}

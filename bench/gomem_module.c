@@ -6,12 +6,30 @@ static void *moduleMalloc(void *heap, void *p, uintptr_t size, const gomem_type 
 	return gomem_mallocgc(heap, p, size, typ, needzero);
 }
 
-static void moduleCycle(void *heap, void *p, bool all) {
-	gomem_finishsweep(heap, p);
-	gomem_setGCPhase(heap, gcMarkTermination);
-	gomem_setGCPhase(heap, gcOff);
+static void moduleFinish(void *heap, void *p) { gomem_finishsweep(heap, p); }
+
+static void modulePhase(void *heap, unsigned phase) { gomem_setGCPhase(heap, phase); }
+
+static bool moduleMark(void *heap, void *x) { return gomem_mark(heap, x); }
+
+static void moduleStart(void *heap, void *p) {
 	gomem_startsweep(heap);
 	gomem_prepareForSweep(heap, p);
+}
+
+static void moduleSweepOne(void *heap, void *p) { gomem_sweepone(heap, p); }
+
+static void moduleScavenge(void *heap, void *p, uint64_t bytes, bool force) {
+	gomem_heap *h = heap;
+	bool done;
+	pageAlloc_scavengeStep(&h->env, &h->pages, bytes, force, heapStats_of(h, p), &done);
+}
+
+static void moduleCycle(void *heap, void *p, bool all) {
+	moduleFinish(heap, p);
+	modulePhase(heap, gcMarkTermination);
+	modulePhase(heap, gcOff);
+	moduleStart(heap, p);
 	while (all && gomem_sweepone(heap, p) != ~(uintptr_t)0) {
 	}
 }
@@ -37,6 +55,12 @@ const bench_module *bench_module_get(void) {
 	m.p = gomem_heap_p(m.heap, 0);
 	m.malloc = moduleMalloc;
 	m.cycle = moduleCycle;
+	m.finish = moduleFinish;
+	m.phase = modulePhase;
+	m.mark = moduleMark;
+	m.start = moduleStart;
+	m.sweepOne = moduleSweepOne;
+	m.scavenge = moduleScavenge;
 	m.summarize = moduleSummarize;
 	m.countAlloc = moduleCountAlloc;
 	return &m;

@@ -18,6 +18,13 @@ typedef struct bench_module {
 	void *(*malloc)(void *heap, void *p, uintptr_t size, const gomem_type *typ, bool needzero);
 	// cycle frees everything: a cycle of the collector that marks nothing. all: sweep now, as runtime.GC() does; else as memory is wanted.
 	void (*cycle)(void *heap, void *p, bool all);
+	// The cycle step by step, as gomem.h has it; finish: sweeping ends, and no object is marked; start: sweeping begins.
+	void (*finish)(void *heap, void *p);
+	void (*phase)(void *heap, unsigned phase);
+	bool (*mark)(void *heap, void *x);
+	void (*start)(void *heap, void *p);
+	void (*sweepOne)(void *heap, void *p);
+	void (*scavenge)(void *heap, void *p, uint64_t bytes, bool force); // a step: one run of pages
 	// Page level; NULL where there is none. bits: 64 words.
 	unsigned long (*summarize)(const uint64_t *bits);
 	unsigned (*countAlloc)(uint8_t *bits, unsigned n);

@@ -18,8 +18,7 @@ static uint64_t answer(void *ctx, oracle_os_call call, uint64_t addr, uint64_t n
 		break;
 	case ORACLE_OS_MAP:
 	case ORACLE_OS_USED:
-		mprotect((void *)(uintptr_t)addr, n, PROT_READ | PROT_WRITE);
-		break;
+		return mprotect((void *)(uintptr_t)addr, n, PROT_READ | PROT_WRITE) == 0; // 0: refused
 	case ORACLE_OS_UNUSED:
 		madvise((void *)(uintptr_t)addr, n, MADV_DONTNEED);
 		break;
@@ -32,13 +31,36 @@ static void *moduleMalloc(void *heap, void *p, uintptr_t size, const gomem_type 
 	return (void *)(uintptr_t)oracle_malloc(heap, 0, size, typ != NULL, needzero);
 }
 
-static void moduleCycle(void *heap, void *p, bool all) {
+static void moduleFinish(void *heap, void *p) {
 	(void)p;
 	oracle_finish_sweep(heap, 0);
-	oracle_set_phase(heap, 2);
-	oracle_set_phase(heap, 0);
+}
+
+static void modulePhase(void *heap, unsigned phase) { oracle_set_phase(heap, (int)phase); }
+
+static bool moduleMark(void *heap, void *x) { return oracle_mark(heap, (uint64_t)(uintptr_t)x); }
+
+static void moduleStart(void *heap, void *p) {
+	(void)p;
 	oracle_start_sweep(heap);
 	oracle_prepare_for_sweep(heap, 0);
+}
+
+static void moduleSweepOne(void *heap, void *p) {
+	(void)p;
+	oracle_sweep_one(heap, 0);
+}
+
+static void moduleScavenge(void *heap, void *p, uint64_t bytes, bool force) {
+	(void)p;
+	oracle_scavenge(heap, bytes, force);
+}
+
+static void moduleCycle(void *heap, void *p, bool all) {
+	moduleFinish(heap, p);
+	modulePhase(heap, 2);
+	modulePhase(heap, 0);
+	moduleStart(heap, p);
 	while (all && oracle_sweep_one(heap, 0) != UINT64_MAX) {
 	}
 }
@@ -51,5 +73,11 @@ const bench_module *bench_module_get(void) {
 	oracle_procresize(m.heap, 1);
 	m.malloc = moduleMalloc;
 	m.cycle = moduleCycle;
+	m.finish = moduleFinish;
+	m.phase = modulePhase;
+	m.mark = moduleMark;
+	m.start = moduleStart;
+	m.sweepOne = moduleSweepOne;
+	m.scavenge = moduleScavenge;
 	return &m;
 }

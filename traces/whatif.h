@@ -27,6 +27,7 @@ typedef struct whatif_target {
 typedef struct whatif_lives {
 	uint64_t n;      // mallocs
 	uint32_t *death; // by number of the malloc: the cycle that found the object dead; WHATIF_NEVER: none did
+	uint64_t *sweep; // by number of the malloc: the event of that sweep; NULL: of a trace
 	whatif_target *targets;
 	uint64_t ntargets;
 	uint8_t *isLast;  // by event, a bit each: no further event of its stream belongs to the operation

@@ -59,14 +59,17 @@ static bool shadow_newMalloc(shadow *w, uint32_t *number) {
 		uint64_t cap = w->cap == 0 ? 1 << 16 : w->cap * 2;
 		uint32_t *death = realloc(l->death, cap * sizeof(*death));
 		l->death = death != NULL ? death : l->death;
+		uint64_t *sweep = realloc(l->sweep, cap * sizeof(*sweep));
+		l->sweep = sweep != NULL ? sweep : l->sweep;
 		uint32_t *block = realloc(w->block, cap * sizeof(*block));
 		w->block = block != NULL ? block : w->block;
-		if (death == NULL || block == NULL || cap >= WHATIF_NEVER) {
+		if (death == NULL || sweep == NULL || block == NULL || cap >= WHATIF_NEVER) {
 			return shadow_bad(w, "out of memory");
 		}
 		w->cap = cap;
 	}
 	l->death[l->n] = WHATIF_NEVER;
+	l->sweep[l->n] = 0;
 	w->block[l->n] = 0;
 	*number = (uint32_t)l->n++;
 	return true;
@@ -133,6 +136,7 @@ static bool shadow_sweep(shadow *w, const gmt_event *e) {
 		const bool lives = all || (i / 64 < e->nmarks && (marks[i / 64] >> i % 64 & 1) != 0);
 		if (!lives && s->slot[i] != 0) {
 			w->lives->death[s->slot[i] - 1] = w->lives->cycles;
+			w->lives->sweep[s->slot[i] - 1] = w->event;
 			s->dropped = s->slot[i];
 			s->slot[i] = 0;
 		}
@@ -258,7 +262,9 @@ int whatif_read_lives(gmt_reader *r, whatif_lives *lives, gmt_error *err) {
 		got = shadow_readAll(&w, r);
 	}
 	for (uint64_t i = 0; got == 0 && w.block != NULL && i < lives->n; i++) {
-		lives->death[i] = w.block[i] != 0 ? lives->death[w.block[i] - 1] : lives->death[i];
+		const uint64_t block = w.block[i] != 0 ? w.block[i] - 1 : i;
+		lives->death[i] = lives->death[block];
+		lives->sweep[i] = lives->sweep[block];
 	}
 	shadow_end(&w);
 	if (got != 0) {
@@ -269,6 +275,7 @@ int whatif_read_lives(gmt_reader *r, whatif_lives *lives, gmt_error *err) {
 
 void whatif_lives_free(whatif_lives *lives) {
 	free(lives->death);
+	free(lives->sweep);
 	free(lives->targets);
 	free(lives->isLast);
 	*lives = (whatif_lives){0};
