@@ -5,7 +5,8 @@ Of a series the least over all rounds counts: the machine may be busy. DIR (buil
 round printed. LIB is the folder that the benchmarks were built in.
 
 parts: malloc   allocation by size, beside Go and the peers
-       streams  requests of recorded programs, beside the peers"""
+       streams  requests of recorded programs, beside the peers
+       threads  locks and cache lines of the fast path, counted; several threads at once"""
 import argparse
 import json
 import math
@@ -20,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import go_bench  # noqa: E402
 import report  # noqa: E402
 import streams  # noqa: E402
+import threads  # noqa: E402
 from report import geomean, table  # noqa: E402
 
 PEERS = streams.PEERS
@@ -195,7 +197,7 @@ def run_malloc(args):
     return {"least_ns": best, "go_over_gomem": ratios, "gomem_over_best_peer": peers}, malloc_charts(best)
 
 
-PARTS = {"malloc": run_malloc, "streams": streams.run}
+PARTS = {"malloc": run_malloc, "streams": streams.run, "threads": threads.run}
 
 
 def write_page(charts, out):

@@ -1,6 +1,6 @@
 // gomem_module.c: the port, for the benchmarks.
 #include "bench/module.h"
-#include "gomem/mheap.h"
+#include "gomem/mcache.h"
 
 static void *moduleMalloc(void *heap, void *p, uintptr_t size, const gomem_type *typ, bool needzero) {
 	return gomem_mallocgc(heap, p, size, typ, needzero);
@@ -14,7 +14,23 @@ static bool moduleMark(void *heap, void *x) { return gomem_mark(heap, x); }
 
 static void moduleStart(void *heap, void *p) {
 	gomem_startsweep(heap);
-	gomem_prepareForSweep(heap, p);
+	mcache_prepareAll(heap, p);
+}
+
+static void *moduleProcs(void *heap, int id) {
+	const gomem_heap *h = heap;
+	return id < h->gomaxprocs || gomem_procresize(heap, id + 1) ? gomem_heap_p(heap, id) : NULL;
+}
+
+static void modulePushPop(void *heap, unsigned n) {
+	static spanSet set;
+	static mspan span;
+	gomem_heap *h = heap;
+	for (unsigned i = 0; i < n; i++) {
+		if (!spanSet_push(&h->env, &set, &span, 0) || spanSet_pop(&h->env, &set, 0) == NULL) {
+			gomem_throw(&h->env, "a set of spans lost one");
+		}
+	}
 }
 
 static void moduleSweepOne(void *heap, void *p) { gomem_sweepone(heap, p); }
@@ -61,6 +77,8 @@ const bench_module *bench_module_get(void) {
 	m.start = moduleStart;
 	m.sweepOne = moduleSweepOne;
 	m.scavenge = moduleScavenge;
+	m.procs = moduleProcs;
+	m.pushPop = modulePushPop;
 	m.summarize = moduleSummarize;
 	m.countAlloc = moduleCountAlloc;
 	return &m;

@@ -25,6 +25,10 @@ typedef struct bench_module {
 	void (*start)(void *heap, void *p);
 	void (*sweepOne)(void *heap, void *p);
 	void (*scavenge)(void *heap, void *p, uint64_t bytes, bool force); // a step: one run of pages
+	// Several Ps, each for a thread; cycle and start are for all of them. NULL where there is one.
+	void *(*procs)(void *heap, int id); // P id, made if it is not there. World stopped
+	// n spans are pushed to a set that all threads share, and popped.
+	void (*pushPop)(void *heap, unsigned n);
 	// Page level; NULL where there is none. bits: 64 words.
 	unsigned long (*summarize)(const uint64_t *bits);
 	unsigned (*countAlloc)(uint8_t *bits, unsigned n);

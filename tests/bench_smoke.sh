@@ -35,3 +35,24 @@ done
 served nobody && { echo "bench_smoke: an allocator that there is not served the stream"; exit 1; }
 "$lib/stream_make" "$out.json" "$out.bad" 2>/dev/null && { echo "bench_smoke: a stream was made of what is no recording"; exit 1; }
 echo "a stream is served"
+
+# The fast path takes no lock and modifies nothing atomically; what a P alone has, no other writes to; refills do take locks.
+for ps in 2 8; do
+	"$lib/bench_counts" "$ps" | python3 -c '
+import json, sys
+got = json.load(sys.stdin)
+assert got["fast"] > 10 * got["refills"] > 0 and got["refill_locks"] > 0 and got["fast_writes"] > got["fast"], got
+assert got["fast_locks"] == got["fast_read_modify_writes"] == 0, got
+shared = got["shared_lines"]
+assert shared["mcache"] == shared["p"] == shared["heap"] == shared["other"] == 0, got'
+done
+for ps in 1 4; do
+	"$lib/bench_locks" "$out.stream" "$ps" | python3 -c '
+import json, sys
+got = json.load(sys.stdin)
+assert 0 < got["heap_locks"] < got["locks"] < got["mallocs"] / 10, got
+assert 0 < got["page_cache_refills"] < got["page_cache_hits"] < got["refills"], got'
+done
+"$lib/bench_threads" --runs=1 --benchmark_filter='(gomem/512|spanSet/0)/2/' --benchmark_format=csv >"$out" 2>/dev/null
+[ "$(grep -c '^"' "$out")" = 2 ] || { echo "bench_smoke: threads did not run"; exit 1; }
+echo "the fast path takes no lock"
