@@ -6,7 +6,8 @@ round printed. LIB is the folder that the benchmarks were built in.
 
 parts: malloc   allocation by size, beside Go and the peers
        streams  requests of recorded programs, beside the peers
-       threads  locks and cache lines of the fast path, counted; several threads at once"""
+       threads  locks and cache lines of the fast path, counted; several threads at once
+       parts    pages, spans, marks, the OS, whole cycles: one by one, beside Go's benchmarks of its runtime"""
 import argparse
 import json
 import math
@@ -19,10 +20,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 import go_bench  # noqa: E402
+import parts  # noqa: E402
 import report  # noqa: E402
 import streams  # noqa: E402
 import threads  # noqa: E402
-from report import geomean, table  # noqa: E402
+from report import geomean, keep, table  # noqa: E402
 
 PEERS = streams.PEERS
 SMALL = [size for size in go_bench.SIZES if size <= 512]
@@ -46,10 +48,6 @@ def build_go(out):
             continue
         programs[name] = program
     return programs
-
-
-def keep(best, name, value):
-    best[name] = min(value, best.get(name, math.inf))
 
 
 def run_round(args, programs, best, number):
@@ -117,52 +115,16 @@ def against_peers(best):
     return ratios
 
 
-# Go's own benchmarks of the same work, as its runtime's tests name them.
-GO_NAMES = {f"summarize/{word}": f"PallocBitsSummarize/Unpacked{word}" for word in
-            ("00", "F" * 16, "AA", "A" * 16, "80000000AAAAAAAA", "AAAAAAAA00000001")}
-GO_NAMES |= {"countAlloc/64": "MSpanCountAlloc/bits=64",
-            "countAlloc/128": "MSpanCountAlloc/bits=128", "countAlloc/256": "MSpanCountAlloc/bits=256",
-            "countAlloc/512": "MSpanCountAlloc/bits=512", "countAlloc/1024": "MSpanCountAlloc/bits=1024"}
-
-
-def build_go_tests(out):
-    """The program of the tests of Go's runtime, which holds its benchmarks; None if it cannot be had."""
-    program = (out / "runtime.test").resolve()
-    if shutil.which("go") is None:
-        return None
-    made = subprocess.run(["go", "test", "-c", "-o", program, "runtime"], capture_output=True, text=True)
-    if made.returncode != 0:
-        print(f"skipped: Go's benchmarks of its runtime: {made.stderr.strip()[:300]}")
-        return None
-    return program
-
-
-def run_go_tests(program, best):
-    root = subprocess.run(["go", "env", "GOROOT"], capture_output=True, text=True, check=True).stdout.strip()
-    text = subprocess.run([program, "-test.run=NONE", "-test.bench=PallocBitsSummarize|MSpanCountAlloc", "-test.benchtime=20ms"],
-                          cwd=Path(root) / "src/runtime", capture_output=True, text=True).stdout
-    for name, value in re.findall(r"^Benchmark(\S+?)(?:-\d+)?\s+\d+\s+([0-9.]+) ns/op", text, re.M):
-        keep(best, f"gotest_{name}", float(value))
-
-
-def page_level(best):
-    rows = []
-    for name in (key for key in GO_NAMES if key in best):
-        theirs = best.get(f"gotest_{GO_NAMES[name]}", math.nan)
-        rows.append([name, best[name], theirs, theirs / best[name]])
-    table("page level and mark bits, ns a call", rows, ["what", "gomem", "go", "go/gomem"])
-
-
 def malloc_charts(best):
     parts = []
     for size in go_bench.SIZES:
         rows = [(name.split("/")[0], value) for name, value in best.items()
-                if name.endswith(f"/{size}") and not name.startswith(("countAlloc", "gotest"))]
+                if name.endswith(f"/{size}")]
         parts.append(report.svg_bars(f"{size} B", rows, "gomem", "ns"))
     return parts
 
 
-def malloc_bars(best, ratios, peers):
+def malloc_bars(ratios, peers):
     for other, kind, asked in (("go", "noscan", 3), ("go", "pointers", 2.5), ("go_ssm", "noscan", 2), ("go_ssm", "pointers", 2)):
         found = geomean([ratios[kind][other][size] for size in SMALL])
         if not math.isnan(found):
@@ -173,31 +135,21 @@ def malloc_bars(best, ratios, peers):
     report.bar("malloc", "gomem/best peer, zeroed, to 512 B: at most 1.25", f"{small:.2f} at most", small <= 1.25)
     large = max(value for size, value in peers.items() if size >= 1024)
     report.bar("malloc", "gomem/best peer, zeroed, from 1 KB: at most 1", f"{large:.2f} at most", large <= 1)
-    for names, what in ((("summarize",), "PallocBitsSummarize"), (("countAlloc",), "MSpanCountAlloc")):
-        found = [best[f"gotest_{GO_NAMES[name]}"] / best[name] for name in GO_NAMES
-                 if name.startswith(names) and f"gotest_{GO_NAMES[name]}" in best and name in best]
-        if found:
-            report.bar("malloc", f"Go's {what} over gomem's: 1.3", f"{min(found):.2f} to {max(found):.2f}", min(found) >= 1.3)
-
 
 def run_malloc(args):
     programs = build_go(args.out)
     if not programs:
         print("skipped: Go (there is no go here): its columns say nan")
     best = {}
-    go_tests = build_go_tests(args.out)
     for number in range(args.rounds or (2 if args.quick else 10)):
         run_round(args, programs, best, number)
-        if go_tests is not None:
-            run_go_tests(go_tests, best)
     ratios = {kind: against_go(best, kind) for kind in ("noscan", "pointers")}
     peers = against_peers(best)
-    page_level(best)
-    malloc_bars(best, ratios, peers)
+    malloc_bars(ratios, peers)
     return {"least_ns": best, "go_over_gomem": ratios, "gomem_over_best_peer": peers}, malloc_charts(best)
 
 
-PARTS = {"malloc": run_malloc, "streams": streams.run, "threads": threads.run}
+PARTS = {"malloc": run_malloc, "streams": streams.run, "threads": threads.run, "parts": parts.run}
 
 
 def write_page(charts, out):

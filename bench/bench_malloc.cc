@@ -9,7 +9,6 @@
 
 #include <malloc.h>
 #include <string.h>
-#include <time.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -18,40 +17,12 @@
 #include <vector>
 
 #include "bench/peers.h"
+#include "bench/units.h"
 
 namespace {
 
 const size_t sizes[] = {8, 16, 24, 32, 48, 64, 96, 128, 256, 512, 1024, 4096, 32768, 65536};
 const size_t batchBytes = 256 << 10;
-
-uint64_t now() {
-	timespec t;
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return uint64_t(t.tv_sec) * 1000000000 + uint64_t(t.tv_nsec);
-}
-
-// run times phase; prepare is not timed.
-template <class Phase, class Prepare> void run(benchmark::State &state, size_t n, Phase phase, Prepare prepare) {
-	std::vector<double> times;
-	times.reserve(1 << 16);
-	for (int i = 0; i < 3; i++) { // warm
-		phase();
-		prepare();
-	}
-	for (auto _ : state) {
-		const uint64_t begin = now();
-		phase();
-		const uint64_t took = now() - begin;
-		prepare();
-		state.SetIterationTime(double(took) * 1e-9);
-		times.push_back(double(took) / double(n));
-	}
-	std::sort(times.begin(), times.end());
-	state.counters["min"] = times.front();
-	state.counters["median"] = times[times.size() / 2];
-}
-
-int units = 400; // of each series: --units=N
 
 size_t batch(size_t size) { return std::max<size_t>(4, batchBytes / size); }
 
@@ -130,7 +101,7 @@ template <class F> void add(const std::string &name, F f, bool slow = false) {
 	benchmark::RegisterBenchmark(name.c_str(), f)
 		->UseManualTime()
 		->Unit(benchmark::kNanosecond)
-		->Iterations(slow ? 3 : units);
+		->Iterations(slow ? 3 : units());
 }
 
 void addModules(size_t size, const bench_module *g, const bench_module *o) {
@@ -166,38 +137,6 @@ void addPeer(size_t size, const Peer *a) {
 	add(name + "_cycle" + tail, [a, size](benchmark::State &st) { peer(st, a, size, MEMSET, true); });
 }
 
-// Page level, the work of Go's own benchmarks: 1000 calls a unit.
-template <class F> void addCalls(const std::string &name, F f) {
-	add(name, [f](benchmark::State &st) {
-		run(
-			st, 1000,
-			[&] {
-				for (int i = 0; i < 1000; i++) {
-					auto r = f();
-					benchmark::DoNotOptimize(r);
-				}
-			},
-			[] {});
-	});
-}
-
-void addPages(const bench_module *g) {
-	// Go's patterns: the same word eight times.
-	const uint64_t patterns[] = {0, ~0ull, 0xaa, 0xaaaaaaaaaaaaaaaa, 0x80000000aaaaaaaa, 0xaaaaaaaa00000001};
-	for (uint64_t p : patterns) {
-		uint64_t *bits = new uint64_t[8];
-		std::fill_n(bits, 8, p);
-		char name[64];
-		snprintf(name, sizeof(name), "summarize/%02llX", (unsigned long long)p);
-		addCalls(name, [g, bits] { return g->summarize(bits); });
-	}
-	for (unsigned n : {64, 128, 256, 512, 1024}) {
-		uint8_t *bits = new uint8_t[128];
-		memset(bits, 0x5a, 128);
-		addCalls("countAlloc/" + std::to_string(n), [g, bits, n] { return g->countAlloc(bits, n); });
-	}
-}
-
 } // namespace
 
 int main(int argc, char **argv) {
@@ -205,12 +144,7 @@ int main(int argc, char **argv) {
 	// Or glibc gives memory back between two batches.
 	mallopt(M_TRIM_THRESHOLD, 64 << 20);
 	mallopt(M_MMAP_THRESHOLD, 1 << 20);
-	if (argc > 1 && strncmp(argv[1], "--units=", 8) == 0) {
-		units = std::max(1, atoi(argv[1] + 8));
-		argv[1] = argv[0];
-		argv++;
-		argc--;
-	}
+	takeUnits(argc, argv);
 	const bench_module *g = loadModule(BENCH_GOMEM);
 	const bench_module *o = loadModule(BENCH_ORACLE);
 	std::vector<const Peer *> there;
@@ -225,7 +159,6 @@ int main(int argc, char **argv) {
 			addPeer(size, a);
 		}
 	}
-	addPages(g);
 	benchmark::Initialize(&argc, argv);
 	if (benchmark::ReportUnrecognizedArguments(argc, argv)) {
 		return 2;

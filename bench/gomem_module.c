@@ -50,17 +50,6 @@ static void moduleCycle(void *heap, void *p, bool all) {
 	}
 }
 
-static unsigned long moduleSummarize(const uint64_t *bits) {
-	return pallocBits_summarize(&layout_linux_amd64_go126, (const pallocBits *)(const void *)bits);
-}
-
-static unsigned moduleCountAlloc(uint8_t *bits, unsigned n) {
-	static mspan s;
-	s.nelems = (uint16_t)n;
-	s.gcmarkBits = bits;
-	return mspan_countAlloc(&s);
-}
-
 BENCH_EXPORT const bench_module *bench_module_get(void);
 const bench_module *bench_module_get(void) {
 	static bench_module m;
@@ -79,7 +68,5 @@ const bench_module *bench_module_get(void) {
 	m.scavenge = moduleScavenge;
 	m.procs = moduleProcs;
 	m.pushPop = modulePushPop;
-	m.summarize = moduleSummarize;
-	m.countAlloc = moduleCountAlloc;
 	return &m;
 }

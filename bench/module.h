@@ -29,9 +29,6 @@ typedef struct bench_module {
 	void *(*procs)(void *heap, int id); // P id, made if it is not there. World stopped
 	// n spans are pushed to a set that all threads share, and popped.
 	void (*pushPop)(void *heap, unsigned n);
-	// Page level; NULL where there is none. bits: 64 words.
-	unsigned long (*summarize)(const uint64_t *bits);
-	unsigned (*countAlloc)(uint8_t *bits, unsigned n);
 } bench_module;
 
 // bench_module_get makes a heap with one P. NULL: out of memory.

@@ -29,6 +29,10 @@ def geomean(values):
     return math.exp(sum(map(math.log, values)) / len(values)) if values else math.nan
 
 
+def keep(best, name, value):
+    best[name] = min(value, best.get(name, math.inf))
+
+
 def median(values):
     values = sorted(values)
     middle = len(values) // 2
