@@ -7,7 +7,8 @@ round printed. LIB is the folder that the benchmarks were built in.
 parts: malloc   allocation by size, beside Go and the peers
        streams  requests of recorded programs, beside the peers
        threads  locks and cache lines of the fast path, counted; several threads at once
-       parts    pages, spans, marks, the OS, whole cycles: one by one, beside Go's benchmarks of its runtime"""
+       parts    pages, spans, marks, the OS, whole cycles: one by one, beside Go's benchmarks of its runtime
+       scale    allocation, growth and sweeping in a heap of 1 MB to 1 TB, in the simulated OS"""
 import argparse
 import json
 import math
@@ -22,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import go_bench  # noqa: E402
 import parts  # noqa: E402
 import report  # noqa: E402
+import scale  # noqa: E402
 import streams  # noqa: E402
 import threads  # noqa: E402
 from report import geomean, keep, table  # noqa: E402
@@ -149,7 +151,8 @@ def run_malloc(args):
     return {"least_ns": best, "go_over_gomem": ratios, "gomem_over_best_peer": peers}, malloc_charts(best)
 
 
-PARTS = {"malloc": run_malloc, "streams": streams.run, "threads": threads.run, "parts": parts.run}
+PARTS = {"malloc": run_malloc, "streams": streams.run, "threads": threads.run, "parts": parts.run,
+         "scale": scale.run}
 
 
 def write_page(charts, out):

@@ -62,3 +62,10 @@ for part in summarize/AA countAlloc/1024 find_fragmented/64GB alloc_free/1TB gro
 	grep -q "^\"$part/" "$out" || { echo "bench_smoke: $part did not run"; exit 1; }
 done
 echo "$(grep -c '^"' "$out") parts run"
+
+"$lib/bench_scale" 30 | python3 -c '
+import json, sys
+got = [json.loads(line) for line in sys.stdin]
+assert [point["log2"] for point in got] == [20, 22, 24, 26, 28, 30] and got[-1]["arenas"] == 17, got
+assert all(point[what] > 0 for point in got[1:] for what in ("grow", "small", "span", "sweep", "free", "find", "hole")), got'
+echo "a heap grows"
