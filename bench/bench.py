@@ -8,7 +8,8 @@ parts: malloc   allocation by size, beside Go and the peers
        streams  requests of recorded programs, beside the peers
        threads  locks and cache lines of the fast path, counted; several threads at once
        parts    pages, spans, marks, the OS, whole cycles: one by one, beside Go's benchmarks of its runtime
-       scale    allocation, growth and sweeping in a heap of 1 MB to 1 TB, in the simulated OS"""
+       scale    allocation, growth and sweeping in a heap of 1 MB to 1 TB, in the simulated OS
+       faith    what hooks, checks, AddressSanitizer and replaying cost; reading and importing"""
 import argparse
 import json
 import math
@@ -20,6 +21,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
+import faith  # noqa: E402
 import go_bench  # noqa: E402
 import parts  # noqa: E402
 import report  # noqa: E402
@@ -152,7 +154,7 @@ def run_malloc(args):
 
 
 PARTS = {"malloc": run_malloc, "streams": streams.run, "threads": threads.run, "parts": parts.run,
-         "scale": scale.run}
+         "scale": scale.run, "faith": faith.run}
 
 
 def write_page(charts, out):
@@ -177,6 +179,7 @@ def main():
     parser.add_argument("--only", metavar="PART[,PART]", help="these parts")
     parser.add_argument("--out", type=Path, default=Path("build/bench"), metavar="DIR")
     args = parser.parse_args()
+    args.gomem = args.lib.parent.parent / "gomem"
     args.source = Path(__file__).resolve().parent.parent
     chosen = args.only.split(",") if args.only else list(PARTS)
     unknown = [part for part in chosen if part not in PARTS]

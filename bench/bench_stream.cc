@@ -2,7 +2,7 @@
 //
 // usage: bench_stream STREAM ALLOCATOR [--verify] [--seconds N]
 //
-// ALLOCATOR: gomem, gomem:keep (no memory is given back to the OS), reference, the name of a peer (malloc, and memset where the request was for zeroed memory), PEER:calloc, or none: one
+// ALLOCATOR: gomem, gomem+BUILD (of the module bench_BUILD.so), gomem:keep (no memory is given back to the OS), reference, the name of a peer (malloc, and memset where the request was for zeroed memory), PEER:calloc, or none: one
 // block for all requests, which shows what the reading of the stream costs. Prints one line of JSON. --verify: each object is found as it
 // was left. --seconds: stops then (the reference is slow).
 //
@@ -284,6 +284,9 @@ void run(Run &r, const std::string &name) {
 	if (name == "none") {
 		None a = {static_cast<uint8_t *>(fill(largest(r) + 8))};
 		return measure(r, a, "none");
+	}
+	if (name.compare(0, 6, "gomem+") == 0) {
+		return runModule(r, (std::string(BENCH_LIB "/bench_") + name.substr(6) + ".so").c_str(), name.c_str());
 	}
 	if (name == "gomem" || name == "gomem:keep" || name == "reference") {
 		return runModule(r, name == "reference" ? BENCH_ORACLE : BENCH_GOMEM, name.c_str());

@@ -50,10 +50,34 @@ static void moduleCycle(void *heap, void *p, bool all) {
 	}
 }
 
+#ifdef BENCH_HOOKS
+static void hookTurn(void *ctx, gomem_ev k) {
+	(void)ctx;
+	(void)k;
+}
+
+static void hookEvent(void *ctx, gomem_ev k, uint64_t a, uint64_t b, uint64_t c, uint64_t d) {
+	(void)ctx;
+	(void)k;
+	(void)a;
+	(void)b;
+	(void)c;
+	(void)d;
+}
+#endif
+
 BENCH_EXPORT const bench_module *bench_module_get(void);
 const bench_module *bench_module_get(void) {
 	static bench_module m;
-	m.heap = gomem_heap_new(NULL);
+	gomem_config cfg = {0};
+#ifdef BENCH_HOOKS
+	static const gomem_lab hooks = {.turn = hookTurn, .event = hookEvent};
+	cfg.lab = &hooks;
+#endif
+#ifdef GOMEM_CHECKED
+	cfg.checked = true;
+#endif
+	m.heap = gomem_heap_new(&cfg);
 	if (m.heap == NULL) {
 		return NULL;
 	}

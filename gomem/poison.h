@@ -26,6 +26,9 @@
 #ifdef __SANITIZE_ADDRESS__
 #define GOMEM_ASAN 1
 #endif
+#ifdef GOMEM_NO_POISON // to measure what telling costs
+#undef GOMEM_ASAN
+#endif
 
 #if GOMEM_ASAN
 #include <sanitizer/asan_interface.h>

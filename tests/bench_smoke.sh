@@ -69,3 +69,16 @@ got = [json.loads(line) for line in sys.stdin]
 assert [point["log2"] for point in got] == [20, 22, 24, 26, 28, 30] and got[-1]["arenas"] == 17, got
 assert all(point[what] > 0 for point in got[1:] for what in ("grow", "small", "span", "sweep", "free", "find", "hole")), got'
 echo "a heap grows"
+
+for build in lab hooks checked; do
+	served "gomem+$build" || { cat "$out.err"; echo "bench_smoke: the stream was not served by gomem+$build"; exit 1; }
+done
+for build in asan asan_untold; do
+	"$lib/bench_stream_asan" "$out.stream" "gomem+$build" --verify >/dev/null || { echo "bench_smoke: gomem+$build"; exit 1; }
+done
+for way in read lab plain real; do
+	"$lib/bench_replay" traces/data/jsonbench-p1.gmt $way >"$out" || { echo "bench_smoke: replay, $way"; exit 1; }
+done
+"$lib/bench_replay_checked" traces/data/jsonbench-p1.gmt lab >"$out"
+"$lib/bench_replay" "$out" read 2>/dev/null && { echo "bench_smoke: what is no recording was read"; exit 1; }
+echo "builds and replays run"
