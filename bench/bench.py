@@ -18,6 +18,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -157,12 +158,13 @@ PARTS = {"malloc": run_malloc, "streams": streams.run, "threads": threads.run, "
          "scale": scale.run, "faith": faith.run}
 
 
-def write_page(charts, out):
-    rows = "".join(f"<tr><td>{part}<td>{asked}<td>{found}<td>{ {True: 'met', False: 'missed', None: ''}[met]}"
-                   for part, asked, found, met in report.BARS)
-    text = "".join(f"<h2>{part}</h2>{''.join(drawn)}" for part, drawn in charts.items())
-    (out / "bench.html").write_text("<!doctype html><meta charset=utf-8><title>gomem bench</title><style>body{font:14px sans-serif;"
-                                    f"margin:2em}}td{{padding:1px 8px}}</style><h1>gomem bench</h1><table>{rows}</table>{text}")
+def write_page(out, chosen):
+    """The charts of each part stand in a file of its own, so that those of a run before can be kept."""
+    rows = "".join(f"<tr><td>{part}<td>{asked}<td>{found}<td>{report.WORDS[met]}" for part, asked, found, met in report.BARS)
+    text = "".join(f"<h2>{part}</h2>{(out / f'charts-{part}.html').read_text()}" for part in PARTS if part in chosen)
+    (out / "bench.html").write_text("<!doctype html><meta charset=utf-8><title>gomem bench</title>"
+                                    "<style>body{font:14px sans-serif;margin:2em}td{padding:1px 8px}</style>"
+                                    f"<h1>gomem bench</h1><table>{rows}</table>{text}")
 
 
 def machine():
@@ -177,6 +179,7 @@ def main():
     parser.add_argument("--quick", action="store_true", help="two minutes")
     parser.add_argument("--rounds", type=int, help="of each part")
     parser.add_argument("--only", metavar="PART[,PART]", help="these parts")
+    parser.add_argument("--keep", action="store_true", help="what DIR has of the other parts stays in the tables of bars and the files")
     parser.add_argument("--out", type=Path, default=Path("build/bench"), metavar="DIR")
     args = parser.parse_args()
     args.gomem = args.lib.parent.parent / "gomem"
@@ -186,13 +189,20 @@ def main():
     if unknown:
         parser.error(f"no part {unknown[0]}: there are {', '.join(PARTS)}")
     args.out.mkdir(parents=True, exist_ok=True)
-    result, charts = {"machine": machine(), "quick": args.quick}, {}
+    file = args.out / "bench.json"
+    result = json.loads(file.read_text()) if args.keep and file.exists() else {}
+    report.BARS += [bar for bar in result.get("bars", []) if bar[0] not in chosen]
+    result |= {"machine": machine(), "quick": args.quick}
     for part in chosen:
-        result[part], charts[part] = PARTS[part](args)
+        begin = time.monotonic()
+        result[part], charts = PARTS[part](args)
+        (args.out / f"charts-{part}.html").write_text("".join(charts))
+        print(f"\n{part}: {time.monotonic() - begin:.0f} s")
+    report.BARS.sort(key=lambda bar: list(PARTS).index(bar[0]))
     report.print_bars()
     result["bars"] = report.BARS
-    (args.out / "bench.json").write_text(json.dumps(result, indent=1) + "\n")
-    write_page(charts, args.out)
+    file.write_text(json.dumps(result, indent=1) + "\n")
+    write_page(args.out, result)
     print(f"\nwritten: {args.out}/bench.json {args.out}/bench.html")
 
 

@@ -9,17 +9,20 @@ def table(title, rows, columns):
     print(f"\n{title}")
     texts = [[f"{value:.2f}" if isinstance(value, float) else str(value) for value in row] for row in [columns] + rows]
     width = [max(map(len, column)) for column in zip(*texts)]
+    words = [not any(isinstance(row[i], (int, float)) for row in rows) for i in range(len(columns))]
     for row in texts:
-        print("  ".join(text.ljust(width[0]) if i == 0 else text.rjust(width[i]) for i, text in enumerate(row)))
+        print("  ".join(text.ljust(n) if left else text.rjust(n) for text, n, left in zip(row, width, words)).rstrip())
 
 
 def bar(part, asked, found, met):
     BARS.append((part, asked, found, met))
 
 
+WORDS = {True: "met", False: "MISSED", None: "-"}
+
+
 def print_bars():
-    words = {True: "met", False: "MISSED", None: "-"}
-    table("bars", [[part, asked, found, words[met]] for part, asked, found, met in BARS], ["part", "asked", "found", ""])
+    table("bars", [[part, asked, found, WORDS[met]] for part, asked, found, met in BARS], ["part", "asked", "found", ""])
     counted = [met for *_, met in BARS if met is not None]
     print(f"{sum(counted)} of {len(counted)} bars met")
 

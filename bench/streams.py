@@ -37,9 +37,11 @@ def measure(args, rounds):
     missing, result = set(), {}
     names = QUICK if args.quick else ALL
     streams = {name: make(args, name) for name in names}
-    for _ in range(rounds):
+    everybody = ["none", "gomem", "gomem:keep"] + PEERS
+    for number in range(rounds):
+        more = ["reference"] + [peer + ":calloc" for peer in PEERS] if number == 0 or not args.quick else []
         for name in names:
-            for who in ["none", "gomem", "gomem:keep", "reference"] + [p + way for p in PEERS for way in ("", ":calloc")]:
+            for who in everybody + more:
                 got = None if who in missing else serve(args, streams[name], who)
                 if got is None:
                     missing.add(who)
@@ -89,9 +91,9 @@ def show(result):
                  "rss": of["gomem"]["peak_rss"] / middle}
         print(f"gomem/{who}: {ratio['unmarked']:.2f} without marking, {ratio['marked']:.2f} with; "
               f"peak RSS over the median peer's {ratio['rss']:.2f}")
-        report.bar("stream", f"{name}: time at most the best peer's", f"{ratio['unmarked']:.2f} of {who} "
+        report.bar("streams", f"{name}: time at most the best peer's", f"{ratio['unmarked']:.2f} of {who} "
                    f"({ratio['marked']:.2f} with marking)", ratio["unmarked"] <= 1)
-        report.bar("stream", f"{name}: peak RSS at most the median peer's", f"{ratio['rss']:.2f}", ratio["rss"] <= 1)
+        report.bar("streams", f"{name}: peak RSS at most the median peer's", f"{ratio['rss']:.2f}", ratio["rss"] <= 1)
         for key, value in ratio.items():
             ratios[key].append(value)
     print("\nall streams, geometric means: " + ", ".join(f"{key} {report.geomean(values):.2f}" for key, values in ratios.items()))
@@ -110,7 +112,7 @@ def charts(result):
 
 
 def run(args):
-    result = measure(args, 2 if args.quick else 5)
+    result = measure(args, args.rounds or (2 if args.quick else 5))
     show(result)
     return result, charts(result)
 
