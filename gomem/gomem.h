@@ -19,6 +19,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+// What programs may call. A shared library shows nothing else.
+#if defined(__GNUC__)
+#define GOMEM_API __attribute__((visibility("default")))
+#else
+#define GOMEM_API
+#endif
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -62,36 +69,36 @@ typedef struct gomem_config {
 } gomem_config;
 
 // gomem_heap_new makes a heap with one P (id 0), as Go's mallocinit and first procresize do. NULL and errno on failure.
-gomem_heap *gomem_heap_new(const gomem_config *cfg);
+GOMEM_API gomem_heap *gomem_heap_new(const gomem_config *cfg);
 // gomem_heap_new_bare stops after mallocinit: no P yet, calls are made with p == NULL.
-gomem_heap *gomem_heap_new_bare(const gomem_config *cfg);
+GOMEM_API gomem_heap *gomem_heap_new_bare(const gomem_config *cfg);
 // gomem_heap_destroy gives everything back to the OS. World stopped; objects, Ps and spans are gone.
-void gomem_heap_destroy(gomem_heap *h);
+GOMEM_API void gomem_heap_destroy(gomem_heap *h);
 // gomem_procresize sets the number of Ps (Go: procresize). World stopped. false: out of memory.
-bool gomem_procresize(gomem_heap *h, int nprocs);
+GOMEM_API bool gomem_procresize(gomem_heap *h, int nprocs);
 // gomem_heap_p gives P id, or NULL. The heap owns it.
-gomem_p *gomem_heap_p(gomem_heap *h, int id);
+GOMEM_API gomem_p *gomem_heap_p(gomem_heap *h, int id);
 
 // gomem_mallocgc allocates size bytes (Go: mallocgc). typ: NULL for memory without pointers. needzero: the memory must be zero; it
 // always is if typ has pointers. Aligned to 8 bytes at least, and to the largest power of two that divides the
 // size class. Size 0 gives the address of a word of the heap that nobody writes. p may be NULL before the first P exists.
 // Only size bytes are the caller's, also where the slot is larger: AddressSanitizer reports the rest.
-void *gomem_mallocgc(gomem_heap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, bool needzero);
+GOMEM_API void *gomem_mallocgc(gomem_heap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, bool needzero);
 
 // gomem_freegc gives back an object that the caller alone knows, at once: P p's next allocation of its class without pointers takes it, the last
 // one given back first (Go: freegc). ptr, size, noscan: as it was allocated. false, and nothing happens: the heap is not one with
 // runtime_freegc, the object is below 16 or above 32760 bytes, or may hold pointers; then it is the collector's, like
 // any other. What was given back is forgotten when a new cycle flushes p's caches; the collector finds it then. Nothing may point to it, no special record
 // be about it. A checked heap throws at what is no such object, or was given back to p already.
-bool gomem_freegc(gomem_heap *h, gomem_p *p, void *ptr, uintptr_t size, bool noscan);
+GOMEM_API bool gomem_freegc(gomem_heap *h, gomem_p *p, void *ptr, uintptr_t size, bool noscan);
 
 // A stack of n bytes, a power of two from 2 KiB on (Go: stackalloc, stackfree). NULL p or bypass: without the P's stack cache.
-void *gomem_stackalloc(gomem_heap *h, gomem_p *p, uint32_t n, bool bypass);
-void gomem_stackfree(gomem_heap *h, gomem_p *p, void *stk, uintptr_t n, bool bypass);
+GOMEM_API void *gomem_stackalloc(gomem_heap *h, gomem_p *p, uint32_t n, bool bypass);
+GOMEM_API void gomem_stackfree(gomem_heap *h, gomem_p *p, void *stk, uintptr_t n, bool bypass);
 
 // Pages outside the collected heap (Go: allocManual with spanAllocWorkBuf, freeManual). Not zeroed.
-void *gomem_allocManual(gomem_heap *h, gomem_p *p, uintptr_t npages);
-void gomem_freeManual(gomem_heap *h, gomem_p *p, void *base);
+GOMEM_API void *gomem_allocManual(gomem_heap *h, gomem_p *p, uintptr_t npages);
+GOMEM_API void gomem_freeManual(gomem_heap *h, gomem_p *p, void *base);
 
 // Garbage collection (docs/GC.md). A root is memory outside of the heap's objects that may point to some: a variable, a table, a stack.
 typedef struct gomem_root {
@@ -105,32 +112,32 @@ typedef struct gomem_root {
 // object or of a root with a mask, must hold NULL, a pointer into an object, or an address outside of the heap or in a stack; at one to free
 // pages, or behind the last object of a span, it throws, as Go does; so it does on a checked heap at one to a free object. In a root without
 // a mask such words are passed over. Objects in one tiny block live and die together. p: a P, for its caches. Needs no memory but for mark bits.
-void gomem_gc(gomem_heap *h, gomem_p *p, const gomem_root *roots, size_t n);
+GOMEM_API void gomem_gc(gomem_heap *h, gomem_p *p, const gomem_root *roots, size_t n);
 
 // The garbage collection cycle, step by step. The world is stopped in each of them but gomem_sweepone.
 // gomem_setGCPhase: 0 off, 1 mark, 2 mark termination (Go: setGCPhase). While marking, new objects are marked; so are, from its
 // beginning, the blocks that tiny objects are put into (Go: gcMarkTinyAllocs).
-void gomem_setGCPhase(gomem_heap *h, uint32_t phase);
+GOMEM_API void gomem_setGCPhase(gomem_heap *h, uint32_t phase);
 // gomem_finishsweep sweeps what is left of the last cycle and prepares mark bits (Go: finishsweep_m, gcResetMarkState).
-void gomem_finishsweep(gomem_heap *h, gomem_p *p);
+GOMEM_API void gomem_finishsweep(gomem_heap *h, gomem_p *p);
 // gomem_mark marks the object that p points into. Returns false if there is none. May run with the world running.
-bool gomem_mark(gomem_heap *h, const void *p);
+GOMEM_API bool gomem_mark(gomem_heap *h, const void *p);
 // gomem_markroots marks what the roots reach, as gomem_gc does. In phase 1; again, if there are more roots. What gomem_mark marked is not
 // looked into. An object that was made since phase 1 began is marked, and not looked into either: what is stored in it meanwhile needs a root.
-void gomem_markroots(gomem_heap *h, const gomem_root *roots, size_t n);
+GOMEM_API void gomem_markroots(gomem_heap *h, const gomem_root *roots, size_t n);
 // gomem_isMarked: the object that p points into was marked in this cycle; ask before gomem_startsweep. For weak pointers and the like.
-bool gomem_isMarked(gomem_heap *h, const void *p);
+GOMEM_API bool gomem_isMarked(gomem_heap *h, const void *p);
 // gomem_startsweep begins a cycle (Go: gcSweep): unmarked objects become free as spans are swept.
-void gomem_startsweep(gomem_heap *h);
+GOMEM_API void gomem_startsweep(gomem_heap *h);
 // gomem_prepareForSweep flushes p's caches if a cycle began since (Go: mcache.prepareForSweep). By p's thread, or world stopped.
-void gomem_prepareForSweep(gomem_heap *h, gomem_p *p);
+GOMEM_API void gomem_prepareForSweep(gomem_heap *h, gomem_p *p);
 // gomem_sweepone sweeps one span; returns its pages, 0 if the span stays in use, ~0 if there is none.
-uintptr_t gomem_sweepone(gomem_heap *h, gomem_p *p);
+GOMEM_API uintptr_t gomem_sweepone(gomem_heap *h, gomem_p *p);
 // gomem_freeStackSpans gives unused stack spans back (Go: freeStackSpans).
-void gomem_freeStackSpans(gomem_heap *h, gomem_p *p);
+GOMEM_API void gomem_freeStackSpans(gomem_heap *h, gomem_p *p);
 
 // gomem_scavenge returns nbytes of free memory to the OS, if there is that much (Go: pageAlloc.scavenge). Returns bytes released.
-uintptr_t gomem_scavenge(gomem_heap *h, gomem_p *p, uintptr_t nbytes, bool force);
+GOMEM_API uintptr_t gomem_scavenge(gomem_heap *h, gomem_p *p, uintptr_t nbytes, bool force);
 
 // What the heap knows about an address.
 typedef struct gomem_span_info {
@@ -145,12 +152,12 @@ typedef struct gomem_span_info {
 } gomem_span_info;
 // gomem_spanOf describes the span that covers addr. false: the page is free or not the heap's. The counts are exact when no P
 // allocates from the span.
-bool gomem_spanOf(gomem_heap *h, uintptr_t addr, gomem_span_info *out);
+GOMEM_API bool gomem_spanOf(gomem_heap *h, uintptr_t addr, gomem_span_info *out);
 // gomem_findObject gives the base of the object slot that addr points into, 0 if none.
-uintptr_t gomem_findObject(gomem_heap *h, uintptr_t addr);
+GOMEM_API uintptr_t gomem_findObject(gomem_heap *h, uintptr_t addr);
 
 // gomem_heap_check tests the invariants of all layers. World stopped. NULL if all hold, else which one does not.
-const char *gomem_heap_check(gomem_heap *h);
+GOMEM_API const char *gomem_heap_check(gomem_heap *h);
 
 // Statistics of a heap, in bytes where nothing else is said.
 typedef struct gomem_memstats {
@@ -172,7 +179,7 @@ typedef struct gomem_memstats {
 	uint64_t large_allocs;  // objects with a span of their own among them
 } gomem_memstats;
 // gomem_readmemstats sums the statistics of all Ps. Exact when the world is stopped.
-void gomem_readmemstats(gomem_heap *h, gomem_memstats *out);
+GOMEM_API void gomem_readmemstats(gomem_heap *h, gomem_memstats *out);
 
 #ifdef __cplusplus
 }

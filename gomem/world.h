@@ -40,43 +40,43 @@ typedef struct gomem_world_config {
 } gomem_world_config;
 
 // NULL and errno on failure, also where a thread cannot be made.
-gomem_world *gomem_world_new(const gomem_world_config *cfg);
+GOMEM_API gomem_world *gomem_world_new(const gomem_world_config *cfg);
 // gomem_world_destroy: all threads have left.
-void gomem_world_destroy(gomem_world *w);
-gomem_heap *gomem_world_heap(gomem_world *w);
+GOMEM_API void gomem_world_destroy(gomem_world *w);
+GOMEM_API gomem_heap *gomem_world_heap(gomem_world *w);
 
 // gomem_world_enter makes the caller a thread of the world; waits for a P. NULL: out of memory.
-gomem_thread *gomem_world_enter(gomem_world *w);
-void gomem_world_leave(gomem_thread *t);
+GOMEM_API gomem_thread *gomem_world_enter(gomem_world *w);
+GOMEM_API void gomem_world_leave(gomem_thread *t);
 // gomem_thread_p: the P that t has until its next safepoint.
-gomem_p *gomem_thread_p(gomem_thread *t);
+GOMEM_API gomem_p *gomem_thread_p(gomem_thread *t);
 // gomem_thread_roots: from now on these, which stay where they are. What they name may change between safepoints.
-void gomem_thread_roots(gomem_thread *t, const gomem_root *roots, size_t n);
-void gomem_safepoint(gomem_thread *t);
+GOMEM_API void gomem_thread_roots(gomem_thread *t, const gomem_root *roots, size_t n);
+GOMEM_API void gomem_safepoint(gomem_thread *t);
 // Between these t has no P and does not touch heap or roots (Go: entersyscall, exitsyscall).
-void gomem_blocking_begin(gomem_thread *t);
-void gomem_blocking_end(gomem_thread *t);
+GOMEM_API void gomem_blocking_begin(gomem_thread *t);
+GOMEM_API void gomem_blocking_end(gomem_thread *t);
 
 // gomem_world_malloc: a safepoint, then gomem_mallocgc.
-void *gomem_world_malloc(gomem_thread *t, size_t size, const gomem_type *typ, bool needzero);
+GOMEM_API void *gomem_world_malloc(gomem_thread *t, size_t size, const gomem_type *typ, bool needzero);
 // gomem_write_barrier stores ptr at *slot. While marking is on, what stood there and ptr become grey (Go's hybrid barrier: Yuasa, Dijkstra).
-void gomem_write_barrier(gomem_thread *t, void **slot, void *ptr);
+GOMEM_API void gomem_write_barrier(gomem_thread *t, void **slot, void *ptr);
 // gomem_read loads a pointer that another thread may store.
-void *gomem_read(void *const *slot);
+GOMEM_API void *gomem_read(void *const *slot);
 
 // gomem_stopTheWorld returns when no other thread runs; t is at a safepoint. All calls marked "world stopped" may be made then, with P 0.
-void gomem_stopTheWorld(gomem_thread *t);
-void gomem_startTheWorld(gomem_thread *t);
+GOMEM_API void gomem_stopTheWorld(gomem_thread *t);
+GOMEM_API void gomem_startTheWorld(gomem_thread *t);
 
 // gomem_world_gc runs a collection, and sweeps (Go: runtime.GC). A safepoint, as all that follow but gomem_world_metrics's reading of counters.
-void gomem_world_gc(gomem_thread *t);
+GOMEM_API void gomem_world_gc(gomem_thread *t);
 // gomem_freeOSMemory collects and gives all free pages back (Go: debug.FreeOSMemory).
-void gomem_freeOSMemory(gomem_thread *t);
+GOMEM_API void gomem_freeOSMemory(gomem_thread *t);
 // gomem_world_procs sets the number of Ps (Go: GOMAXPROCS). false: out of memory.
-bool gomem_world_procs(gomem_thread *t, int n);
+GOMEM_API bool gomem_world_procs(gomem_thread *t, int n);
 // They return what was set before (Go: debug.SetGCPercent, debug.SetMemoryLimit).
-int gomem_setGCPercent(gomem_thread *t, int gogc);
-int64_t gomem_setMemoryLimit(gomem_thread *t, int64_t bytes);
+GOMEM_API int gomem_setGCPercent(gomem_thread *t, int gogc);
+GOMEM_API int64_t gomem_setMemoryLimit(gomem_thread *t, int64_t bytes);
 
 // Metrics by the names of Go's runtime/metrics. known: false if there is none of that name.
 typedef struct gomem_metric {
@@ -85,12 +85,12 @@ typedef struct gomem_metric {
 	bool known;       // is answered
 } gomem_metric;
 // gomem_world_metrics fills in value and known of n metrics.
-void gomem_world_metrics(gomem_thread *t, gomem_metric *m, size_t n);
+GOMEM_API void gomem_world_metrics(gomem_thread *t, gomem_metric *m, size_t n);
 // gomem_metric_name gives the i-th name that there is, NULL: there are no more.
-const char *gomem_metric_name(size_t i);
+GOMEM_API const char *gomem_metric_name(size_t i);
 
 // gomem_world_check: what of the invariants does not hold; NULL: all hold. World stopped.
-const char *gomem_world_check(gomem_world *w);
+GOMEM_API const char *gomem_world_check(gomem_world *w);
 
 #ifdef __cplusplus
 }
