@@ -348,7 +348,8 @@ void pcache_adopt(predict_heap *ph, gomem_p *p, uint64_t base, uint64_t from, bo
 		const uint64_t page = block + ((uint64_t)i << predictPageShift);
 		const page_info *pi = pages_at(&ph->pages, page);
 		const bool seen = pi != NULL && (pi->flags & PAGE_SEEN) != 0;
-		if (page >= from && !(unseen && seen) && (inUse >> i & 1) == 0) {
+		const bool held = page > base && page_isHeld(ph, page);
+		if (page >= from && !(unseen && seen) && ((inUse >> i & 1) == 0 || held)) {
 			claimPage(h, page);
 			cache |= (uint64_t)1 << i;
 		}
