@@ -49,7 +49,7 @@ type graftOS struct {
 	free, hugePage, noHugePage, collapse     uintptr
 	check, destroy                           uintptr
 	call                                     [graftCallbacks]uintptr
-	lab                                      [4]uintptr
+	lab                                      [5]uintptr
 }
 
 // graftThunks are the callbacks in the order of C's graft_callbacks (zz_graft_amd64.s).
