@@ -287,12 +287,13 @@ def expect_quiet(ok, what):
 
 def http(tmp):
     server = os.path.join(ROOT, "tests", "data", "graft", "http")
-    for check in (True, False):
-        binary = build(tmp, "spans", check, ".", "http", cwd=server)
-        done = run([binary, "300" if check else "60"]) if binary else None
-        n = counted(done.stderr) if done else 0
-        expect(done is not None and done.returncode == 0, "an HTTP server under load%s: %s; %d operations compared" % (
-            ", checked" if check else "", done.stderr.split("\n")[0] if done else "not built", n))
+    for level in ("spans", "pages"):
+        for check in (True, False):
+            binary = build(tmp, level, check, ".", "http", cwd=server)
+            done = run([binary, "300" if check else "60"]) if binary else None
+            n = counted(done.stderr) if done else 0
+            expect(done is not None and done.returncode == 0, "an HTTP server under load at level %s%s: %s; %d operations compared" % (
+                level, ", checked" if check else "", done.stderr.split("\n")[0] if done else "not built", n))
 
 
 def record(tmp):
