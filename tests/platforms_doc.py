@@ -34,13 +34,13 @@ def main(lab_program, test_program, write):
     tested = run(test_program)
     text = DOC.read_text()
     wanted, bad = blocks(gomem, lab), 0
-    parts = text.split("```\n")  # every second part is a block
+    parts = re.split(r"(?<=```text\n)(.*?)(?=```\n)", text, flags=re.S)  # every second part is a block
     if len(parts) != 2 * len(wanted) + 1:
         sys.exit("%d blocks in the page, not %d" % (len(parts) // 2, len(wanted)))
     for at, want in enumerate(wanted):
         bad += parts[2 * at + 1] != want
         parts[2 * at + 1] = want
-    text = "```\n".join(parts)
+    text = "".join(parts)
     for number, figure in enumerate(figures(lab, tested.stdout + tested.stderr)):
         marks = ("CONSTANTS", "ADDRESSES", "HINTS", "LAB")
         if write:
