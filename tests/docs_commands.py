@@ -10,6 +10,7 @@ with, where it is due,
   skip="WHY"    it is not run here, and counted as skipped
   needs="go"    it is run where a Go 1.26 is, else counted as skipped
 All others are ```text, ```c, ```go and the like, and must not hold a command; nor may a line that is indented by four.
+What is not run must at least be there: each `./dev COMMAND`, each `gomem COMMAND` and its options are looked up in the help; so are those in the text.
 Commands run in a scratch directory, where each file of the tree is at its place and what they write stays; `gomem` is in PATH. prog.gmt and
 t.out there stand for the reader's own recording and trace.
 
@@ -116,8 +117,36 @@ def alike(want, got):
     return True
 
 
+class Known:
+    """What ./dev and gomem have, by their help."""
+    def __init__(self):
+        self.dev = subprocess.run([ROOT / "dev", "help"], capture_output=True, text=True, check=True).stdout
+        self.help = {}
+
+    def of(self, sub):
+        if sub not in self.help:
+            got = subprocess.run([GOMEM, "help", sub], capture_output=True, text=True)
+            self.help[sub] = got.stdout if got.returncode == 0 else None
+        return self.help[sub]
+
+    def missing(self, command):
+        """The first thing in a command that does not exist; None: all does."""
+        command = re.sub(r"\s#.*", "", command)
+        for sub in re.findall(r"\./dev ([\w-]+)", command):
+            if not re.search(r"^  %s\b" % re.escape(sub), self.dev, re.M):
+                return "./dev " + sub
+        for sub, rest in re.findall(r"(?:^|[\s;&(])(?:build/release/)?gomem ([a-z]\w*)([^|&;>#\n`]*)", command):
+            if self.of(sub) is None:
+                return "gomem " + sub
+            for option in re.findall(r"(?<!\S)(--[a-z][\w-]*)", rest.split(" -- ")[0]):
+                if option != "--help" and not re.search(re.escape(option) + r"(?![\w-])", self.of(sub)):
+                    return "gomem %s %s" % (sub, option)
+        return None
+
+
 class Runner:
     def __init__(self, scratch):
+        self.known = Known()
         self.scratch, self.problems, self.skipped = scratch, [], []
         self.ran = self.compared = 0
         self.go, self.why = goroot.find()
@@ -161,6 +190,10 @@ class Runner:
         todo = steps(fence)
         if not todo or fence.rest or set(fence.attributes) - {"skip", "needs", "exit"}:
             self.problems.append("%s: no command, or the info string is wrong" % fence.where())
+        for command, _ in todo:
+            missing = self.known.missing(command)
+            if missing:
+                self.problems.append("%s: there is no %s: %s" % (fence.where(), missing, command))
         why = fence.attributes.get("skip")
         if why is None and fence.attributes.get("needs") == "go" and self.go is None:
             why = self.why
@@ -180,13 +213,19 @@ class Runner:
     def page(self, name, text):
         for fence in fences(name, text, self.problems):
             self.fence(fence)
+        for number, line in enumerate(text.splitlines(), 1):
+            for inline in re.findall(r"`(gomem [a-z][^`]*)`", line):
+                missing = self.known.missing(inline)
+                if missing:
+                    self.problems.append("%s:%d: there is no %s" % (name, number, missing))
 
 
 BROKEN = [("wrong command", "```sh\ngomem explain x\n```"), ("no such command", "```sh\ngomem explian 8\n```"),
           ("wrong output", "```console\n$ gomem explain 0\nsomething\n```"), ("wrong end", "```console\n$ echo a; echo b\na\n...\nc\n```"),
           ("output is missing", "```console\n$ echo a; echo b\na\n```"), ("command in text", "```text\n$ gomem explain 8\n```"),
           ("command in no fence", "    gomem explain 8"), ("unknown fence", "```\nx\n```"), ("no end", "```sh\necho"),
-          ("typo in the info string", "```sh skpi=\"x\"\necho\n```")]
+          ("no such option, not run", "```sh skip=\"x\"\ngomem replay --jsno x.gmt\n```"), ("no such ./dev, not run", "```sh skip=\"x\"\n./dev tset\n```"),
+          ("no such command in the text", "say `gomem explian 8`"), ("typo in the info string", "```sh skpi=\"x\"\necho\n```")]
 
 
 def self_test(runner):
