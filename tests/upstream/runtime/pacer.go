@@ -177,8 +177,9 @@ func (s *Scavenger) isParked() bool {
 	return s.parked
 }
 
-func (s *Scavenger) BlockUntilParked(timeout int64) bool {
-	for start := time.Now(); time.Since(start) < time.Duration(timeout); Gosched() {
+// BlockUntilParked gives a busy machine a minute where Go's tests give a second or two: what is told apart is parking and not parking at all.
+func (s *Scavenger) BlockUntilParked(int64) bool {
+	for start := time.Now(); time.Since(start) < time.Minute; Gosched() {
 		if s.isParked() {
 			return true
 		}
