@@ -13,7 +13,7 @@
 #include "fuzz/layouts.h"
 #include "oracle/contract.h"
 
-enum { maxObjects = 512, maxBlocks = 64, maxProcs = 6 };
+enum { maxObjects = 512, maxBlocks = 64, maxProcs = 6, RATES = 6 };
 
 // Over which system; what is not named here is FUZZ_OS, backed.
 enum { OS_UNBACKED = 5, OS_SIM, OS_SIM_BACKED, OS_LINUX, OS_SBRK, OS_KINDS };
@@ -176,7 +176,7 @@ static void makeHeap(state *s, const gomem_config *cfg, bool bare, bool wrong, u
 }
 
 static void *begin(const uint64_t *config) {
-	static const int64_t rates[] = {0, 1, 512, (int64_t)1 << 40, 3, 4096};
+	static const int64_t rates[RATES] = {0, 1, 512, (int64_t)1 << 40, 3, 4096};
 	const uint64_t kind = config[0] % OS_KINDS, flags = config[1], wrong = config[4] < WRONGS ? config[4] : 0;
 	state *s = calloc(1, sizeof *s);
 	fuzz_check(s != NULL, "out of memory");
@@ -193,7 +193,7 @@ static void *begin(const uint64_t *config) {
 	if (wrong == LAYOUT_BAD) {
 		s->layout.arenaL2Bits++;
 	}
-	s->rate = rates[config[5] % 6];
+	s->rate = rates[config[5] % RATES];
 	s->policy = (gomem_policy){
 		.ctx = s,
 		.reclaim = reclaimSome,
@@ -211,6 +211,7 @@ static void *begin(const uint64_t *config) {
 		.no_randomized_base = (flags & NO_RANDOM_BASE) != 0 && (!s->backed || os == NULL),
 		.no_greentea = (flags & NO_GREEN_TEA) != 0,
 		.checked = s->checked,
+		.hardened = guardsBuilt && config[5] >= RATES,
 		.throw_hook = onThrow,
 		.throw_ctx = s,
 		.sample = (flags & SAMPLES) != 0 ? onSample : NULL,
@@ -713,7 +714,7 @@ FUZZ_TARGET(api) = {
 			{"layout", 1, FUZZ_ANY, 4 * LAYOUTS - 1} /* and physical page */,
 			{"refuse", 1, FUZZ_ANY, 0},
 			{"wrong", 1, FUZZ_ANY, 31},
-			{"rate", 1, FUZZ_ANY, 5},
+			{"rate", 1, FUZZ_ANY, 2 * RATES - 1} /* and hardened or not */,
 		},
 	.ops = ops,
 	.nops = sizeof ops / sizeof ops[0],

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "fuzz/fuzz.h"
+#include "gomem/guard.h"
 #include "gomem/mcache.h"
 
 // fuzz_heap_forget releases what a heap that threw holds of the host. What it has from its OS goes when that begins anew.
@@ -14,6 +15,9 @@ static inline void fuzz_heap_forget(gomem_heap *h) {
 		free(h->allp[i]);
 	}
 	free(h->allp);
+	if (h->guard != NULL) {
+		guard_free(h->guard);
+	}
 	free(h);
 }
 
