@@ -25,7 +25,7 @@ typedef struct item {
 	sysCall nr;            // ITEM_SYSCALL
 	int prot, flags;       // flags, or what madvise advises
 	uintptr_t asked, at;   // ITEM_OS, ITEM_SYSCALL: the address that was asked for or named, and that granted
-	uint64_t n;            // bytes
+	uint64_t n;            // bytes; of EV_PGROW: scavenged pages
 	bool ok;
 } item;
 

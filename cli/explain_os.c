@@ -293,6 +293,17 @@ static bool namesSpan(gomem_ev k) {
 	}
 }
 
+// countScavenged: of the pages of [base, base+size), those that are scavenged.
+static uint64_t countScavenged(mheap *h, uintptr_t base, uint64_t size) {
+	const gomem_layout *L = h->env.layout;
+	uint64_t n = 0;
+	for (uint64_t at = 0; at < size; at += layout_pageSize(L)) {
+		const pallocData *chunk = pageAlloc_chunkOf(L, &h->pages, chunkIndex(L, base + (uintptr_t)at));
+		n += pageBits_get(&chunk->scavenged, chunkPageIndex(L, base + (uintptr_t)at));
+	}
+	return n;
+}
+
 static void onEvent(void *ctx, gomem_ev k, uint64_t a, uint64_t b, uint64_t c, uint64_t d) {
 	explainLog *log = ctx;
 	item *t = explainLog_add(log, ITEM_EVENT);
@@ -303,6 +314,7 @@ static void onEvent(void *ctx, gomem_ev k, uint64_t a, uint64_t b, uint64_t c, u
 	t->d = d;
 	if (log->h != NULL) {
 		t->heapGen = log->h->sweepgen;
+		t->n = k == EV_PGROW ? countScavenged(log->h, (uintptr_t)a, b) : 0;
 	}
 	if (namesSpan(k) && b != 0) {
 		mspan *s = (mspan *)(uintptr_t)b;

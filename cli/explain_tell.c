@@ -293,7 +293,7 @@ static void tellEvent(const explainLog *log, const item *t) {
 		say("    arena hint: %s is tried first", addrText(log, (uintptr_t)t->b));
 		break;
 	case EV_MCACHEALLOC:
-		say("    an mcache is made: all its spans are empty");
+		say("    an mcache is made");
 		break;
 	case EV_REFILL:
 		say(t->b == 0 ? "    the mcache has no span of class %llu%s: refill"
@@ -350,8 +350,8 @@ static void tellEvent(const explainLog *log, const item *t) {
 		say("    arenas are made: %s at %s", bytesText(t->b), addrText(log, (uintptr_t)t->a));
 		break;
 	case EV_PGROW:
-		say("    the page heap grows by %s at %s, all of it scavenged", bytesText(t->b),
-			addrText(log, (uintptr_t)t->a));
+		say("    the page heap grows by %s at %s; %s of it scavenged", bytesText(t->b), addrText(log, (uintptr_t)t->a),
+			pages(t->n));
 		break;
 	case EV_RANDPAD:
 		say("    padding pages, in use for ever, at %s: %s", addrText(log, (uintptr_t)t->a), pages(t->b));

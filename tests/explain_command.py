@@ -145,6 +145,9 @@ def address_figures(text, L, x):
 
 
 def check_object(text, want, L, size, ptr_words, real):
+    for grown, pages in re.findall(r"^    the page heap grows by (\d+ \w+) at \S+; (\d+) pages of it scavenged$", text, re.M):
+        equal(int(pages), nbytes(grown) // L["pageSize"], "pages that the page heap grows by, and those scavenged")
+    must("the page heap grows by" in text, "the page heap grows")
     base = int(one(r"^    a span is made at (\S+): (\d+) pages?, span class (\d+), (\d+) slots?, known to be zero", text, "the span")[0], 16)
     equal(one(r"^    a span is made at \S+: (\d+) pages?, span class (\d+), (\d+) slots?,", text, "the span"),
           (str(want.npages), str(want.spanclass), str(want.nelems)), "the span")
