@@ -20,7 +20,7 @@ pages gomem/gomem.h gomem/world.h >"$tmp/said" || {
 	cat "$tmp/said"
 	exit 1
 }
-calls=$(grep -cE '^[a-z].*\bgomem_[a-zA-Z_]+\(.*\);' gomem/gomem.h)
+calls=$(grep -cE '^(GOMEM_API )?[a-z].*\bgomem_[a-zA-Z_]+\(.*\);' gomem/gomem.h)
 for name in $(grep -ohE '\bgomem_[a-zA-Z_]+\(' gomem/gomem.h | tr -d '(' | sort -u); do
 	grep -rq "$name" "$tmp/html/gomem_8h.html" || {
 		echo "$name is on no page"
