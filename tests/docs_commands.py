@@ -11,6 +11,7 @@ with, where it is due,
   needs="go"    it is run where a Go 1.26 is, else counted as skipped
 All others are ```text, ```c, ```go and the like, and must not hold a command; nor may a line that is indented by four.
 What is not run must at least be there: each `./dev COMMAND`, each `gomem COMMAND` and its options are looked up in the help; so are those in the text.
+Links to files lead somewhere, and docs/README.md has a line for each page.
 Commands run in a scratch directory, where each file of the tree is at its place and what they write stays; `gomem` is in PATH. prog.gmt and
 t.out there stand for the reader's own recording and trace.
 
@@ -148,7 +149,7 @@ class Runner:
     def __init__(self, scratch):
         self.known = Known()
         self.scratch, self.problems, self.skipped = scratch, [], []
-        self.ran = self.compared = 0
+        self.ran = self.compared = self.linked = 0
         self.go, self.why = goroot.find()
 
     def prepare(self):
@@ -210,7 +211,19 @@ class Runner:
             if COMMAND.match(line):
                 self.problems.append("%s: a command in a fence of text: %s" % (fence.where(), line))
 
+    def links(self, name, text):
+        prose = re.sub(r"```.*?```", "", text, flags=re.S)
+        for target in re.findall(r"\]\(([^)#\s:]+)(?:#[^)]*)?\)", prose):
+            self.linked += 1
+            if not ((ROOT / name).parent / target).exists():
+                self.problems.append("%s: a link to %s, which is not there" % (name, target))
+        if name == "docs/README.md":
+            for page in (ROOT / "docs").glob("*.md"):
+                if page.name != "README.md" and "](%s)" % page.name not in text:
+                    self.problems.append("docs/README.md has no line for " + page.name)
+
     def page(self, name, text):
+        self.links(name, text)
         for fence in fences(name, text, self.problems):
             self.fence(fence)
         for number, line in enumerate(text.splitlines(), 1):
@@ -225,7 +238,7 @@ BROKEN = [("wrong command", "```sh\ngomem explain x\n```"), ("no such command", 
           ("output is missing", "```console\n$ echo a; echo b\na\n```"), ("command in text", "```text\n$ gomem explain 8\n```"),
           ("command in no fence", "    gomem explain 8"), ("unknown fence", "```\nx\n```"), ("no end", "```sh\necho"),
           ("no such option, not run", "```sh skip=\"x\"\ngomem replay --jsno x.gmt\n```"), ("no such ./dev, not run", "```sh skip=\"x\"\n./dev tset\n```"),
-          ("no such command in the text", "say `gomem explian 8`"), ("typo in the info string", "```sh skpi=\"x\"\necho\n```")]
+          ("no such command in the text", "say `gomem explian 8`"), ("a link to nowhere", "[x](NOWHERE.md)"), ("typo in the info string", "```sh skpi=\"x\"\necho\n```")]
 
 
 def self_test(runner):
@@ -258,8 +271,8 @@ def main(argv):
         print("skipped %3d: %s" % (len(some), why))
         for where, command in some if "--list" in argv else []:
             print("    %s  %s" % (where, command))
-    print("%d commands run, %d outputs compared, %d skipped, %d problems; %d of %d planted mistakes noticed" % (
-        runner.ran, runner.compared, len(runner.skipped), len(runner.problems),
+    print("%d commands run, %d outputs compared, %d skipped, %d links followed, %d problems; %d of %d planted mistakes noticed" % (
+        runner.ran, runner.compared, len(runner.skipped), runner.linked, len(runner.problems),
         len(BROKEN) - sum(p.startswith("not noticed") for p in runner.problems), len(BROKEN)))
     return 1 if runner.problems else 0
 
