@@ -4,12 +4,18 @@
 // use. So a search for that run goes to the end of the heap, and one for a page, where there is one, to its beginning.
 #include "bench/parts.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "gomem/mbitmap.h"
 #include "gomem/mcache.h"
 
 enum { runPages = 32 };
+
+static _Noreturn void failed(const char *what) {
+	(void)fprintf(stderr, "bench_parts: %s\n", what);
+	exit(2);
+}
 
 // ---- pages
 
@@ -89,7 +95,7 @@ static void pages_find(void *ctx, unsigned calls) {
 		s->sink += pageAlloc_find(&s->env, &s->p, runPages, &searchAddr);
 	}
 	if (s->sink == 0) {
-		abort();
+		failed("pages_find: the port refused");
 	}
 }
 
@@ -115,7 +121,7 @@ static void pages_grow(void *ctx, unsigned calls) {
 	pages *s = ctx;
 	for (unsigned i = 0; i < calls; i++) {
 		if (!addPages(s, (uintptr_t)64 << 20)) {
-			abort();
+			failed("pages_grow: the port refused");
 		}
 	}
 }
@@ -146,7 +152,7 @@ static void pages_scavenge(void *ctx, unsigned calls) {
 		bool done;
 		s->sink += pageAlloc_scavengeStep(&s->env, &s->p, 64 << 10, true, &s->delta, &done);
 		if (done) {
-			abort();
+			failed("pages_scavenge: the port refused");
 		}
 	}
 	lock(&s->env, &s->heapLock);
@@ -277,7 +283,7 @@ static void heap_mcentral(void *ctx, unsigned calls) {
 	for (unsigned i = 0; i < calls; i++) {
 		mspan *m = mcentral_cacheSpan(s->h, s->p, c);
 		if (m == NULL || m->allocCount == 0 || !mcentral_uncacheSpan(s->h, s->p, c, m)) {
-			abort();
+			failed("heap_mcentral: the port refused");
 		}
 	}
 }
@@ -333,7 +339,7 @@ static void heap_freegc(void *ctx, unsigned calls) {
 	for (unsigned i = 0; i < calls; i++) {
 		void *x = gomem_mallocgc(s->h, s->p, 64, NULL, true);
 		if (!gomem_freegc(s->h, s->p, x, 64, true)) {
-			abort();
+			failed("heap_freegc: the port refused");
 		}
 	}
 }
@@ -396,7 +402,7 @@ static void heap_region(void *ctx, unsigned calls) {
 		}
 		sysUnused(&s->h->env, s->memory, regionBytes);
 		if (!sysUsed(&s->h->env, s->memory, regionBytes, regionBytes)) {
-			abort();
+			failed("heap_region: the port refused");
 		}
 	}
 }
@@ -406,7 +412,7 @@ static void heap_sysAlloc(void *ctx, unsigned calls) {
 	for (unsigned i = 0; i < calls; i++) {
 		void *x = sysAlloc(&s->h->env, regionBytes, &s->h->stats.other_sys);
 		if (x == NULL) {
-			abort();
+			failed("heap_sysAlloc: the port refused");
 		}
 		sysFree(&s->h->env, x, regionBytes, &s->h->stats.other_sys);
 	}
@@ -424,7 +430,7 @@ static void heap_scavenge(void *ctx, unsigned calls) {
 	heap *s = ctx;
 	for (unsigned i = 0; i < calls; i++) {
 		if (gomem_scavenge(s->h, s->p, 64 << 10, true) == 0) {
-			abort();
+			failed("heap_scavenge: the port refused");
 		}
 	}
 }
@@ -433,7 +439,7 @@ static void heap_again(void *ctx) { // 4 MiB that were touched are free
 	heap *s = ctx;
 	void *x = gomem_mallocgc(s->h, s->p, 4 << 20, NULL, false);
 	if (x == NULL) {
-		abort();
+		failed("heap_again: the port refused");
 	}
 	memset(x, 1, 4 << 20);
 	collect(s, true);

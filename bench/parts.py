@@ -48,8 +48,10 @@ def run_go_tests(program, best):
 
 def run_ours(args, best):
     out = args.out / "parts.json"
-    subprocess.run([args.lib / "bench_parts", f"--units={100 if args.quick else 400}", "--benchmark_enable_random_interleaving=true",
-                    f"--benchmark_out={out}", "--benchmark_out_format=json"], capture_output=True, check=True)
+    done = subprocess.run([args.lib / "bench_parts", f"--units={100 if args.quick else 400}", "--benchmark_enable_random_interleaving=true",
+                           f"--benchmark_out={out}", "--benchmark_out_format=json"], capture_output=True, text=True)
+    if done.returncode != 0:
+        raise SystemExit(f"bench.py: bench_parts failed ({done.returncode}):\n{done.stderr}")
     for entry in json.loads(out.read_text())["benchmarks"]:
         name = re.sub(r"/(iterations:\d+|manual_time)", "", entry["name"])
         if entry.get("error_occurred"):
