@@ -2,12 +2,13 @@
 //
 // SERIES/SIZE/THREADS. Each thread allocates 16 MiB of objects, zeroed, which are kept until all threads are done; then they are freed (the
 // port: by a cycle that marks nothing, and sweeps), untimed. spanSet: a span is pushed to and one popped from a set that all threads share.
-// Timed is from the first that begins, after all stood ready, until the last one is done. Counters: items a second of all threads together, the most
+// Threads are spread over the CPUs. Timed is from the first that begins, after all stood ready, until the last one is done. Counters: items a second of all threads together, the most
 // (max) and the middle (median) of the runs.
 #include <benchmark/benchmark.h>
 
 #include <malloc.h>
 #include <pthread.h>
+#include <sched.h>
 #include <string.h>
 
 #include <algorithm>
@@ -30,6 +31,21 @@ struct Work {
 	std::function<void()> afterAll; // by one
 };
 
+// pin keeps a thread where it is told: or the scheduler may leave two on one CPU for as long as a run lasts.
+void pin(int id) {
+	cpu_set_t all, one;
+	CPU_ZERO(&one);
+	if (sched_getaffinity(0, sizeof(all), &all) != 0) {
+		return;
+	}
+	int k = id % CPU_COUNT(&all), cpu = 0;
+	while (!CPU_ISSET(cpu, &all) || k-- > 0) {
+		cpu++;
+	}
+	CPU_SET(cpu, &one);
+	pthread_setaffinity_np(pthread_self(), sizeof(one), &one);
+}
+
 double seconds() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 // run has n threads do the work, runs times.
@@ -43,6 +59,7 @@ void run(benchmark::State &state, int n, const Work &w) {
 	end.resize(size_t(n));
 	for (int id = 0; id < n; id++) {
 		threads.emplace_back([&, id] {
+			pin(id);
 			for (int i = 0; i < runs + 1; i++) {
 				pthread_barrier_wait(&ready);
 				begin[size_t(id)] = seconds();
