@@ -151,7 +151,7 @@ int main(int argc, char **argv) {
 		288, 320, 352, 384, 416, 448, 480, 512, 1024, 2048, 4096};
 	memset(mask, 0xff, sizeof(mask));
 	c.stack = (uintptr_t)__builtin_frame_address(0);
-	c.nps = argc > 1 ? atoi(argv[1]) : 2;
+	c.nps = argc > 1 ? (int)strtol(argv[1], NULL, 10) : 2;
 	c.lines = calloc(SLOTS, sizeof(*c.lines));
 	c.h = gomem_heap_new(&(gomem_config){.rand_seed = 42});
 	if (c.nps < 2 || c.nps > PS_MOST || c.lines == NULL || c.h == NULL || !gomem_procresize(c.h, c.nps)) {

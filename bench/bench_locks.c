@@ -119,7 +119,7 @@ static void serve(locks *l, const uint32_t *at, const uint32_t *end) {
 
 int main(int argc, char **argv) {
 	stream_head head;
-	locks l = {.nps = argc > 2 ? atoi(argv[2]) : 1};
+	locks l = {.nps = argc > 2 ? (int)strtol(argv[2], NULL, 10) : 1};
 	uint32_t *words = argc > 1 ? readStream(argv[1], &head) : NULL;
 	const gomem_lab lab = {.ctx = &l, .turn = turn, .event = event};
 	l.h = gomem_heap_new(&(gomem_config){.rand_seed = 42, .lab = &lab});

@@ -27,15 +27,22 @@ static bool readAll(gmt_reader *r, gmt_error *err) {
 	return got == 0;
 }
 
+typedef void run_func(gmt_reader *r, const replay_options *opt, replay_result *out);
+
+static run_func *runBy(const char *how) {
+#ifndef GOMEM_CHECKED
+	if (strcmp(how, "plain") == 0) {
+		return replay_run_plain;
+	}
+#endif
+	(void)how;
+	return replay_run_lab;
+}
+
 static bool replay(gmt_reader *r, const char *how, uint64_t *compared, gmt_error *err) {
 	const replay_options opt = {.real_os = strcmp(how, "real") == 0};
 	replay_result out;
-#ifndef GOMEM_CHECKED
-	if (strcmp(how, "plain") == 0) {
-		replay_run_plain(r, &opt, &out);
-	} else
-#endif
-		replay_run_lab(r, &opt, &out);
+	runBy(how)(r, &opt, &out);
 	*compared = out.compared;
 	(void)snprintf(
 		err->text, sizeof(err->text), "%.400s", out.status == REPLAY_DIFFERS ? "a decision differs" : out.error);

@@ -142,7 +142,7 @@ static void measure(scale *s, unsigned log2) {
 }
 
 int main(int argc, char **argv) {
-	const int most = argc == 2 ? atoi(argv[1]) : 0;
+	const int most = argc == 2 ? (int)strtol(argv[1], NULL, 10) : 0;
 	if (most < LEAST || most > MOST) {
 		(void)fprintf(stderr, "usage: bench_scale MOST      %d to %d\n", LEAST, MOST);
 		return 2;
@@ -152,7 +152,7 @@ int main(int argc, char **argv) {
 	s.h = os == NULL ? NULL : gomem_heap_new(&(gomem_config){.os = os, .rand_seed = 42});
 	if (s.h == NULL || s.fillers == NULL) {
 		(void)fprintf(stderr, "bench_scale: out of memory\n");
-		return 2;
+		exit(2);
 	}
 	s.p = gomem_heap_p(s.h, 0);
 	for (unsigned log2 = LEAST; log2 <= (unsigned)most; log2 += 2) {

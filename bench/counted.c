@@ -64,7 +64,7 @@ void CALL(write_range)(void *p, size_t n) {
 		(void)failed;                                                                                                  \
 		const uint##bits##_t old = *expected;                                                                          \
 		const int done = __atomic_compare_exchange_n(p, expected, v, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);           \
-		const int lock = bits == 64 && done && old == 0 && v == 1;                                                     \
+		const int lock = (bits) == 64 && done && old == 0 && v == 1;                                                   \
 		now.locks += (unsigned)lock;                                                                                   \
 		now.heapLocks += (unsigned)(lock && (uintptr_t)p == now.heapLock);                                             \
 		modified(p);                                                                                                   \

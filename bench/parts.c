@@ -60,17 +60,17 @@ static void *pages_make(const bench_part *part) {
 	pages *s = calloc(1, sizeof(*s));
 	gomem_os *os = mem_sim_new(&(memSimConfig){0});
 	if (s == NULL || os == NULL) {
-		return NULL;
+		failed("out of memory");
 	}
 	s->env = (gomem_env){.layout = &layout_linux_amd64_go126, .os = os, .stats = &s->stats};
 	s->env.physPageSize = os->physPageSize;
 	s->base = pagesBase;
 	if (!pageAlloc_init(&s->env, &s->p, &s->heapLock, &s->sysStat, true)) {
-		return NULL;
+		failed("out of memory");
 	}
 	lock(&s->env, &s->heapLock);
 	if (!addPages(s, part->n)) {
-		return NULL;
+		failed("out of memory");
 	}
 	for (chunkIdx ci = s->p.start; ci < s->p.end; ci++) {
 		fillChunk(s, ci, part->fragmented, ci == s->p.end - 1);
@@ -170,7 +170,7 @@ typedef struct bits {
 static void *bits_make(const bench_part *part) {
 	bits *s = calloc(1, sizeof(*s));
 	if (s == NULL) {
-		return NULL;
+		failed("out of memory");
 	}
 	for (unsigned i = 0; i < pallocChunkPages / 64; i++) {
 		s->chunk.b.x[i] = part->n;
@@ -229,12 +229,12 @@ static void *heap_make(const bench_part *part) {
 	(void)part;
 	heap *s = calloc(1, sizeof(*s));
 	if (s == NULL) {
-		return NULL;
+		failed("out of memory");
 	}
 	s->h = gomem_heap_new(&(gomem_config){.runtime_freegc = strncmp(part->name, "freegc", 6) == 0});
 	s->addresses = calloc(addresses, sizeof(*s->addresses));
 	if (s->h == NULL || s->addresses == NULL) {
-		return NULL;
+		failed("out of memory");
 	}
 	s->p = gomem_heap_p(s->h, 0);
 	return s;
@@ -263,7 +263,7 @@ static void *heap_makeSpans(const bench_part *part) {
 		s->addresses[i] = gomem_mallocgc(s->h, s->p, 512, NULL, false);
 	}
 	if (s == NULL) {
-		return NULL;
+		failed("out of memory");
 	}
 	gomem_finishsweep(s->h, s->p);
 	for (unsigned i = 0; i < addresses; i += 8) {
@@ -349,7 +349,7 @@ static void *heap_makeTree(const bench_part *part) {
 	heap *s = heap_make(part);
 	void ***all = calloc(liveObjects, sizeof(*all));
 	if (s == NULL || all == NULL) {
-		return NULL;
+		failed("out of memory");
 	}
 	for (unsigned i = 0; i < liveObjects; i++) {
 		all[i] = gomem_mallocgc(s->h, s->p, tree.size, &tree, true);
@@ -381,11 +381,14 @@ static const uintptr_t regionBytes = 64 << 10;
 static void *heap_makeRegion(const bench_part *part) {
 	heap *s = heap_make(part);
 	if (s == NULL) {
-		return NULL;
+		failed("out of memory");
 	}
 	s->memory = sysReserve(&s->h->env, NULL, regionBytes, MEM_HEAP);
 	const bool mapped = s->memory != NULL && sysMap(&s->h->env, s->memory, regionBytes, &s->h->stats.other_sys);
-	return mapped && sysUsed(&s->h->env, s->memory, regionBytes, regionBytes) ? s : NULL;
+	if (!mapped || !sysUsed(&s->h->env, s->memory, regionBytes, regionBytes)) {
+		failed("out of memory");
+	}
+	return s;
 }
 
 static void heap_endRegion(void *ctx) {
@@ -456,18 +459,18 @@ static void *heap_makeFree(const bench_part *part) {
 // ----
 
 #define PAGES(what, calls, fn, size, bytes)                                                                            \
-	{what "/" size, pages_make, calls, fn, NULL, pages_end, bytes, false}, {                                           \
-		what "_fragmented/" size, pages_make, calls, fn, NULL, pages_end, bytes, true                                  \
+	{what "/" size, pages_make, fn, NULL, pages_end, bytes, calls, false}, {                                           \
+		what "_fragmented/" size, pages_make, fn, NULL, pages_end, bytes, calls, true                                  \
 	}
 #define PAGES_OF(size, bytes)                                                                                          \
 	PAGES("find", 200, pages_find, size, bytes), PAGES("alloc_free", 200, pages_allocFree, size, bytes),               \
 		PAGES("alloc_free_one", 200, pages_allocFreeOne, size, bytes), PAGES("grow", 1, pages_grow, size, bytes)
 #define SUMMARIZE(word)                                                                                                \
-	{ "summarize/" #word, bits_make, 1000, bits_summarize, NULL, free, 0x##word##u, false }
+	{ "summarize/" #word, bits_make, bits_summarize, NULL, free, 0x##word##u, 1000, false }
 #define COUNT(n)                                                                                                       \
-	{ "countAlloc/" #n, bits_make, 1000, bits_countAlloc, NULL, free, n, false }
+	{ "countAlloc/" #n, bits_make, bits_countAlloc, NULL, free, n, 1000, false }
 #define HEAP(name, make, calls, fn, again)                                                                             \
-	{ name, make, calls, fn, again, heap_end, 0, false }
+	{ name, make, fn, again, heap_end, 0, calls, false }
 
 const bench_part *bench_parts(unsigned *n) {
 	static const bench_part all[] = {
@@ -485,9 +488,9 @@ const bench_part *bench_parts(unsigned *n) {
 		PAGES_OF("1GB", (uint64_t)1 << 30),
 		PAGES_OF("64GB", (uint64_t)1 << 36),
 		PAGES_OF("1TB", (uint64_t)1 << 40),
-		{"page_cache_refill_flush", pages_make, 200, pages_cache, NULL, pages_end, (uint64_t)1 << 30, true},
-		{"page_cache_alloc", pages_make, 1000, pages_cacheAlloc, NULL, pages_end, (uint64_t)1 << 30, true},
-		{"scavenge_step_simulated", pages_make, 16, pages_scavenge, NULL, pages_end, (uint64_t)1 << 30, true},
+		{"page_cache_refill_flush", pages_make, pages_cache, NULL, pages_end, (uint64_t)1 << 30, 200, true},
+		{"page_cache_alloc", pages_make, pages_cacheAlloc, NULL, pages_end, (uint64_t)1 << 30, 1000, true},
+		{"scavenge_step_simulated", pages_make, pages_scavenge, NULL, pages_end, (uint64_t)1 << 30, 16, true},
 		HEAP("scavenge_64KB", heap_makeFree, 16, heap_scavenge, heap_again),
 		HEAP("refill", heap_make, 1000, heap_refill, heap_cycle),
 		HEAP("mcentral_cache_uncache", heap_makeSpans, 200, heap_mcentral, NULL),
@@ -496,9 +499,9 @@ const bench_part *bench_parts(unsigned *n) {
 		HEAP("heapBits_write_64B", heap_makeObject, 1000, heap_setType, NULL),
 		HEAP("heapBits_isPointer", heap_makeObject, 1000, heap_isPointer, NULL),
 		HEAP("freegc_malloc_64B", heap_make, 1000, heap_freegc, NULL),
-		{"sysUnused_sysUsed_touch_64KB", heap_makeRegion, 4, heap_region, NULL, heap_endRegion, 0, false},
+		{"sysUnused_sysUsed_touch_64KB", heap_makeRegion, heap_region, NULL, heap_endRegion, 0, 4, false},
 		HEAP("sysAlloc_sysFree_64KB", heap_make, 4, heap_sysAlloc, NULL),
-		{"sysHugePage_sysNoHugePage_64KB", heap_makeRegion, 4, heap_hugePage, NULL, heap_endRegion, 0, false},
+		{"sysHugePage_sysNoHugePage_64KB", heap_makeRegion, heap_hugePage, NULL, heap_endRegion, 0, 4, false},
 		HEAP("cycle_alloc_mark_sweep", heap_makeTree, liveObjects, heap_wholeCycle, NULL),
 		HEAP("mark_and_sweep_of_the_last", heap_makeTree, liveObjects, heap_mark, NULL),
 	};

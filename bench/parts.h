@@ -12,11 +12,11 @@ extern "C" {
 typedef struct bench_part {
 	const char *name;
 	void *(*make)(const struct bench_part *part); // NULL: out of memory
-	unsigned calls;                               // in a unit
 	void (*unit)(void *ctx, unsigned calls);      // timed
 	void (*again)(void *ctx);                     // between two units, not timed; may be NULL
 	void (*end)(void *ctx);
-	uint64_t n; // bytes of heap, for the page level; a pattern of bits; a number of bits
+	uint64_t n;     // bytes of heap, for the page level; a pattern of bits; a number of bits
+	unsigned calls; // in a unit
 	bool fragmented;
 } bench_part;
 
