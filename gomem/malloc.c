@@ -180,6 +180,15 @@ int64_t nextSample(mheap *h) {
 	return h->memProfRate == 1 ? 0 : fastexprand(h, h->memProfRate);
 }
 
+void setMemProfileRate(mheap *h, int64_t rate) {
+	h->memProfRate = rate;
+	for (int32_t i = 0; i < h->nallp; i++) {
+		if (p_isAlive(h->allp[i])) {
+			h->allp[i]->mcache->nextSample = -1; // asks again at its next object
+		}
+	}
+}
+
 static __attribute__((noinline)) void profilealloc(mheap *h, mcache *c, uintptr_t x, uintptr_t size) {
 	c->memProfRate = (intptr_t)h->memProfRate;
 	c->nextSample = nextSample(h);
@@ -531,40 +540,41 @@ static __attribute__((noinline)) uintptr_t mallocgcSlow(
 	return x;
 }
 
-// ---- the way that most calls go: a P, at most smallSizeMax - 8 bytes, no header, no marking, no freegc, no sample due, a slot that allocCache knows
+// ---- the way that most calls go (p->quick): a P, memory that can be touched, no marking, no freegc; at most smallSizeMax - 8 bytes, no header,
+// no sample due, a slot that allocCache knows
 //
 // Everything that could lead elsewhere is tested before anything is written; then mallocgcSlow starts from the beginning. So there
 // is no call but the last one, and no register to save. What is decided is what mallocgcSlow would decide.
 
-// 16 bytes anywhere, so that what has 16 to 128 bytes is cleared by a few stores that may overlap.
+// 16 bytes anywhere, so that what has 16 to 64 bytes is cleared by two or four stores that may overlap.
 typedef uint64_t bytes16 __attribute__((vector_size(16), aligned(1), may_alias));
 
 static inline void zero16(uintptr_t x) { *(bytes16 *)x = (bytes16){0, 0}; }
-static inline void zero64(uintptr_t x) {
+static inline void zero32(uintptr_t x) {
 	zero16(x);
 	zero16(x + 16);
-	zero16(x + 32);
-	zero16(x + 48);
+}
+static inline void zero64(uintptr_t x) {
+	zero32(x);
+	zero32(x + 32);
 }
 
 enum { zeroInlineMax = 256 }; // above this memset is faster, for it may use wider stores
 
 // zeroSmall clears n bytes, a multiple of 8.
 static inline __attribute__((always_inline)) void zeroSmall(uintptr_t x, uintptr_t n) {
-	if (n >= 64) {
-		const uintptr_t last = x + n - 64;
-		for (; x < last; x += 64) {
+	const uintptr_t end = x + n;
+	if (n > 64) {
+		for (; x + 64 < end; x += 64) {
 			zero64(x);
 		}
-		zero64(last);
-	} else if (n >= 32) {
-		zero16(x);
-		zero16(x + 16);
-		zero16(x + n - 32);
-		zero16(x + n - 16);
+		zero64(end - 64);
+	} else if (n > 32) {
+		zero32(x);
+		zero32(end - 32);
 	} else if (n >= 16) {
 		zero16(x);
-		zero16(x + n - 16);
+		zero16(end - 16);
 	} else {
 		*(uint64_t *)x = 0;
 	}
@@ -574,7 +584,7 @@ static inline __attribute__((always_inline)) void zeroSmall(uintptr_t x, uintptr
 static inline __attribute__((always_inline)) void quickClear(const gomem_env *env, uintptr_t x, uintptr_t n) {
 	if (poisonForbids) {
 		heapMem_clear(env, x, n);
-	} else if (env->backed) {
+	} else {
 		zeroSmall(x, n);
 	}
 }
@@ -585,32 +595,48 @@ static inline void setPath(unsigned *path, unsigned value) {
 	}
 }
 
-// quickIsDue: a sample is due with these bytes, or the rate has changed.
-static inline bool quickIsDue(const mheap *h, const mcache *c, uintptr_t bytes) {
-	return c->nextSample < (int64_t)bytes || h->memProfRate != c->memProfRate;
+// quickSlot takes the next free slot of s, whose slots have elemsize bytes, as nextFreeFast and publish do where marking is off and no sample is due.
+// false: nothing was taken.
+static inline __attribute__((always_inline)) bool quickSlot(mcache *c, mspan *s, uintptr_t elemsize, uintptr_t *x) {
+	const uint64_t cache = s->allocCache;
+	if (unlikely(c->nextSample < (int64_t)elemsize || cache == 0)) {
+		return false;
+	}
+	const unsigned theBit = (unsigned)__builtin_ctzll(cache);
+	const uint32_t freeidx = s->freeindex + theBit + 1;
+	if (unlikely(freeidx > s->nelems || (freeidx % 64 == 0 && freeidx != s->nelems))) {
+		return false;
+	}
+	c->nextSample -= (int64_t)elemsize;
+	s->allocCache = cache >> 1 >> theBit;
+	s->freeindex = (uint16_t)freeidx;
+	s->freeIndexForScan = (uint16_t)freeidx;
+	s->allocCount++;
+	*x = mspan_base(s) + (freeidx - 1) * elemsize;
+	return true;
 }
 
-// quickPublish is publish where marking is off and no sample is due.
-static inline void quickPublish(mcache *c, mspan *s, uintptr_t bytes) {
-	atomic_thread_fence(memory_order_release);
-	s->freeIndexForScan = s->freeindex;
-	c->nextSample -= (int64_t)bytes;
+// quickTinyHit puts a tiny object into the block that c has. 0: it has no room there.
+static inline __attribute__((always_inline)) uintptr_t quickTinyHit(
+	mheap *h, mcache *c, uintptr_t size, unsigned *path) {
+	const gomem_layout *L = layout_get(&h->env);
+	const uintptr_t off = tinyAlign(L, c->tinyoffset, size);
+	if (off + size > L->maxTinySize || c->tiny == 0) {
+		return 0;
+	}
+	c->tinyoffset = off + size;
+	c->tinyAllocs++;
+	setPath(path, GOMEM_PATH_TINY_HIT);
+	heapMem_grant(&h->env, c->tiny + off, size, true);
+	return c->tiny + off;
 }
 
 static inline __attribute__((always_inline)) uintptr_t quickTiny(
-	mheap *h, gomem_p *p, mcache *c, uintptr_t size, bool needzero, unsigned *path) {
+	mheap *h, gomem_p *p, uintptr_t size, bool needzero, unsigned *path) {
 	const gomem_layout *L = layout_get(&h->env);
-	const uintptr_t off = tinyAlign(L, c->tinyoffset, size);
-	if (off + size <= L->maxTinySize && c->tiny != 0) {
-		c->tinyoffset = off + size;
-		c->tinyAllocs++;
-		setPath(path, GOMEM_PATH_TINY_HIT);
-		heapMem_grant(&h->env, c->tiny + off, size, true);
-		return c->tiny + off;
-	}
-	mspan *s = c->alloc[tinySpanClass(L)];
+	mcache *c = p->quick;
 	uintptr_t x;
-	if (unlikely(quickIsDue(h, c, L->maxTinySize) || (x = nextFreeFast(s)) == 0)) {
+	if (unlikely(!quickSlot(c, c->alloc[tinySpanClass(L)], L->maxTinySize, &x))) {
 		return mallocgcSlow(h, p, size, NULL, needzero, path);
 	}
 	setPath(path, GOMEM_PATH_TINY_NEW);
@@ -620,25 +646,24 @@ static inline __attribute__((always_inline)) uintptr_t quickTiny(
 		c->tiny = x;
 		c->tinyoffset = size;
 	}
-	quickPublish(c, s, L->maxTinySize);
 	return x;
 }
 
-static inline __attribute__((always_inline)) uintptr_t quickNoscan(
-	mheap *h, gomem_p *p, mcache *c, uintptr_t size, bool needzero, unsigned *path) {
+// Nobody looks for pointers in such objects, so they are zeroed last.
+static __attribute__((noinline)) uintptr_t quickNoscan(
+	mheap *h, gomem_p *p, uintptr_t size, bool needzero, unsigned *path) {
 	const gomem_layout *L = layout_get(&h->env);
+	mcache *c = p->quick;
 	const uint8_t sizeclass = layout_lookupSmall(L, (size + L->smallSizeDiv - 1) / L->smallSizeDiv);
 	mspan *s = c->alloc[makeSpanClass(sizeclass, true)];
 	const uintptr_t elemsize = layout_classSize(L, sizeclass);
 	uintptr_t x;
-	if (unlikely(quickIsDue(h, c, elemsize) || (x = nextFreeFast(s)) == 0)) {
+	if (unlikely(!quickSlot(c, s, elemsize, &x))) {
 		return mallocgcSlow(h, p, size, NULL, needzero, path);
 	}
 	setPath(path, GOMEM_PATH_NOSCAN);
-	quickPublish(c, s, elemsize);
-	// Nobody looks for pointers inside, so zeroing may come last; memset gives back x.
-	if (needzero && s->needzero != 0 && h->env.backed && !poisonForbids && elemsize > zeroInlineMax) {
-		return (uintptr_t)memset((void *)x, 0, elemsize);
+	if (needzero && s->needzero != 0 && !poisonForbids && elemsize > zeroInlineMax) {
+		return (uintptr_t)memset((void *)x, 0, elemsize); // which gives back x
 	}
 	if (needzero && s->needzero != 0) {
 		quickClear(&h->env, x, elemsize);
@@ -647,16 +672,39 @@ static inline __attribute__((always_inline)) uintptr_t quickNoscan(
 	return x;
 }
 
+// quickHeapBits does what writeHeapBitsSmall does; here for one element, or for pointers one after the other, in a span of one page.
+static inline __attribute__((always_inline)) uintptr_t quickHeapBits(
+	const gomem_env *env, mspan *s, uintptr_t x, uintptr_t elemsize, uintptr_t size, const gomem_type *typ) {
+	const gomem_layout *L = layout_get(env);
+	const uintptr_t ptrSize = L->ptrSize;
+	uint64_t src;
+	uintptr_t scan;
+	if (typ->size == ptrSize) {
+		src = lowBits64(size / ptrSize);
+		scan = ptrSize;
+	} else if (typ->size >= size) {
+		src = typeMask64(L, typ);
+		scan = typ->ptr_bytes;
+	} else {
+		return writeHeapBitsSmall(env, s, x, size, typ);
+	}
+	const uintptr_t base = mspan_base(s);
+	uintptr_t bitmapSize;
+	const uintptr_t bitmap = spanHeapBitsRange(env, base, (uintptr_t)layout_pageSize(L), elemsize, &bitmapSize);
+	writeHeapBitsAt((uint8_t *)bitmap, (x - base) / ptrSize, elemsize / ptrSize, src);
+	return scan;
+}
+
 // Not inline: the registers that a bitmap needs would have to be saved for the others too.
 static __attribute__((noinline)) uintptr_t quickScan(
 	mheap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, unsigned *path) {
 	const gomem_layout *L = layout_get(&h->env);
-	mcache *c = p->mcache;
+	mcache *c = p->quick;
 	const uint8_t sizeclass = layout_lookupSmall(L, (size + L->smallSizeDiv - 1) / L->smallSizeDiv);
 	mspan *s = c->alloc[makeSpanClass(sizeclass, false)];
 	const uintptr_t elemsize = layout_classSize(L, sizeclass);
 	uintptr_t x;
-	if (unlikely(quickIsDue(h, c, elemsize) || (x = nextFreeFast(s)) == 0)) {
+	if (unlikely(!quickSlot(c, s, elemsize, &x))) {
 		return mallocgcSlow(h, p, size, typ, true, path);
 	}
 	setPath(path, GOMEM_PATH_SCAN);
@@ -668,8 +716,8 @@ static __attribute__((noinline)) uintptr_t quickScan(
 		}
 	}
 	heapMem_grant(&h->env, x, size, true);
-	c->scanAlloc += L->ptrSize == 8 && sizeclass == 1 ? 8 : writeHeapBitsSmall(&h->env, s, x, size, typ);
-	quickPublish(c, s, elemsize);
+	c->scanAlloc += L->ptrSize == 8 && sizeclass == 1 ? 8 : quickHeapBits(&h->env, s, x, elemsize, size, typ);
+	atomic_thread_fence(memory_order_release); // before the caller lets others see x
 	return x;
 }
 
@@ -677,14 +725,16 @@ static inline __attribute__((always_inline)) uintptr_t mallocgcQuick(
 	mheap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, bool needzero, unsigned *path) {
 	const gomem_layout *L = layout_get(&h->env);
 	mcache *c;
-	if (unlikely(size - 1 >= L->smallSizeMax - 8 || p == NULL || (c = p->mcache) == NULL ||
-			atomic_load_explicit(&h->gcphase, memory_order_relaxed) != gcOff || h->runtimeFreegc ||
+	if (unlikely(size - 1 >= L->smallSizeMax - 8 || p == NULL || (c = p->quick) == NULL ||
 			(guardsBuilt && h->guard != NULL))) {
 		return mallocgcSlow(h, p, size, typ, needzero, path);
 	}
 	if (typ == NULL || typ->ptr_bytes == 0) {
-		return size < L->maxTinySize ? quickTiny(h, p, c, size, needzero, path)
-									 : quickNoscan(h, p, c, size, needzero, path);
+		if (size >= L->maxTinySize) {
+			return quickNoscan(h, p, size, needzero, path);
+		}
+		const uintptr_t x = quickTinyHit(h, c, size, path);
+		return x != 0 ? x : quickTiny(h, p, size, needzero, path);
 	}
 	if (heapBitsInSpan(L, size)) {
 		return quickScan(h, p, size, typ, path);

@@ -71,6 +71,8 @@ static inline uint8_t sizeToClass(const gomem_layout *L, uintptr_t size) {
 uintptr_t roundupsize(mheap *h, uintptr_t size, bool noscan);
 // nextSample draws how many bytes may be allocated until the next sample.
 int64_t nextSample(mheap *h);
+// setMemProfileRate: so many bytes on average from one sample to the next (Go: MemProfileRate). World stopped.
+void setMemProfileRate(mheap *h, int64_t rate);
 int32_t fastexprand(mheap *h, int64_t mean);
 
 // ---- mgcmark.c: the world is stopped. Heap memory must be backed.

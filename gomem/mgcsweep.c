@@ -373,4 +373,9 @@ void gcSweep(mheap *h) {
 void setGCPhase(mheap *h, uint32_t phase) {
 	atomic_store(&h->gcphase, phase);
 	h->gcBlackenEnabled = phase == gcMark;
+	for (int32_t i = 0; i < h->nallp; i++) {
+		if (h->allp[i] != NULL) {
+			p_setQuick(h, h->allp[i]);
+		}
+	}
 }

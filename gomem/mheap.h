@@ -194,6 +194,7 @@ struct gomem_p {
 	uint64_t gcMarkedBytes;  // of slots that were taken on this P since marking began
 	_Atomic(uintptr_t) user; // of a guarded heap: the thread that uses it; 0: none
 	const char *userCall;    // and the call that it is in
+	mcache *quick;           // its mcache while mallocgc may take its short way (malloc.c), else NULL
 };
 
 // ---- work of the mark phase (layer 5, mgcmark.c)
@@ -290,6 +291,13 @@ struct gomem_heap {
 	gomem_guard *guard; // layer 5, guard.h; NULL: not guarded
 	void (*guardSweep)(mheap *h, const mspan *s);
 };
+
+// p_setQuick: the phase of the collector, or pp's mcache, has changed. World stopped.
+static inline void p_setQuick(const gomem_heap *h, gomem_p *pp) {
+	const bool quick =
+		atomic_load_explicit(&h->gcphase, memory_order_relaxed) == gcOff && !h->runtimeFreegc && h->env.backed;
+	pp->quick = quick ? pp->mcache : NULL;
+}
 
 // heapStats_of gives the accumulator of p, or the heap's own for callers without a P.
 static inline heapStatsDelta *heapStats_of(mheap *h, gomem_p *p) { return p != NULL ? &p->stats : &h->stats.heapStats; }

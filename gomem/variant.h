@@ -324,6 +324,7 @@
 #define scavenger_run GOMEM_VARIANT_NAME(scavenger_run)
 #define scavenger_sleep GOMEM_VARIANT_NAME(scavenger_sleep)
 #define setGCPhase GOMEM_VARIANT_NAME(setGCPhase)
+#define setMemProfileRate GOMEM_VARIANT_NAME(setMemProfileRate)
 #define shade GOMEM_VARIANT_NAME(shade)
 #define sizeClassOptions_go GOMEM_VARIANT_NAME(sizeClassOptions_go)
 #define sizeClasses_check GOMEM_VARIANT_NAME(sizeClasses_check)

@@ -355,7 +355,7 @@ static void test_fastexprand(void **state) {
 	assert_int_equal(fastexprand(f.h, 2), 3);
 	assert_int_equal(fastexprand(f.h, 0), 0);
 	assert_true(nextSample(f.h) == INT64_MAX);
-	f.h->memProfRate = 1;
+	setMemProfileRate(f.h, 1);
 	assert_int_equal(nextSample(f.h), 0);
 	heapFix_done(&f);
 }
