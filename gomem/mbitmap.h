@@ -30,22 +30,34 @@ static inline uintptr_t spanHeapBitsRange(
 	return gcUsesSpanInlineMarkBits(env, elemsize) ? base - (uintptr_t)L->spanInlineMarkBitsSize : base;
 }
 
+// Bit i of a bitmap is bit i % 8 of byte i / 8. Words of it are read as such, least significant byte first, on any machine.
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+static inline uint16_t littleEndian16(uint16_t v) { return __builtin_bswap16(v); }
+static inline uint32_t littleEndian32(uint32_t v) { return __builtin_bswap32(v); }
+static inline uint64_t littleEndian64(uint64_t v) { return __builtin_bswap64(v); }
+#else
+static inline uint16_t littleEndian16(uint16_t v) { return v; }
+static inline uint32_t littleEndian32(uint32_t v) { return v; }
+static inline uint64_t littleEndian64(uint64_t v) { return v; }
+#endif
+
 // These reach bitmaps inside the heap too. A collector that marks while the world runs reads what others write beside it.
 GOMEM_UNCHECKED static inline uint8_t loadBits8(const uint8_t *p) {
 	return atomic_load_explicit((const _Atomic(uint8_t) *)p, memory_order_relaxed);
 }
 GOMEM_UNCHECKED static inline uint64_t loadBits64(const uint8_t *p) {
-	return atomic_load_explicit((const _Atomic(uint64_t) *)(const void *)p, memory_order_acquire);
+	return littleEndian64(atomic_load_explicit((const _Atomic(uint64_t) *)(const void *)p, memory_order_acquire));
 }
 GOMEM_UNCHECKED static inline void storeBits64(uint8_t *p, uint64_t v) {
-	atomic_store_explicit((_Atomic(uint64_t) *)(void *)p, v, memory_order_relaxed);
+	atomic_store_explicit((_Atomic(uint64_t) *)(void *)p, littleEndian64(v), memory_order_relaxed);
 }
 
 GOMEM_UNCHECKED static inline void orBits8(uint8_t *p, uint8_t bits) {
 	atomic_fetch_or_explicit((_Atomic(uint8_t) *)p, bits, memory_order_acq_rel);
 }
 GOMEM_UNCHECKED static inline uint64_t orBits64(uint8_t *p, uint64_t bits) {
-	return atomic_fetch_or_explicit((_Atomic(uint64_t) *)(void *)p, bits, memory_order_acq_rel);
+	return littleEndian64(
+		atomic_fetch_or_explicit((_Atomic(uint64_t) *)(void *)p, littleEndian64(bits), memory_order_acq_rel));
 }
 
 static inline uint64_t lowBits64(uintptr_t n) { return n >= 64 ? ~(uint64_t)0 : ((uint64_t)1 << n) - 1; }
@@ -62,12 +74,12 @@ static inline uint64_t typeMask64(const gomem_layout *L, const gomem_type *typ) 
 		uint16_t low, high;
 		memcpy(&low, mask, sizeof(low));
 		memcpy(&high, mask + n - 2, sizeof(high));
-		return (low | (uint64_t)high << (8 * (n - 2))) & lowBits64(words);
+		return (littleEndian16(low) | (uint64_t)littleEndian16(high) << (8 * (n - 2))) & lowBits64(words);
 	}
 	uint32_t low, high;
 	memcpy(&low, mask, sizeof(low));
 	memcpy(&high, mask + n - 4, sizeof(high));
-	return (low | (uint64_t)high << (8 * (n - 4))) & lowBits64(words);
+	return (littleEndian32(low) | (uint64_t)littleEndian32(high) << (8 * (n - 4))) & lowBits64(words);
 }
 
 // writeHeapBitsAt puts the low n bits of src, all others zero, at bit o of the bitmap.
