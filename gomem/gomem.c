@@ -447,8 +447,9 @@ void gomem_readmemstats(gomem_heap *h, gomem_memstats *out) {
 static const char *checkCaches(gomem_heap *h) {
 	const char *bad = h->mcache0 != NULL ? mcache_check(h, h->mcache0) : NULL;
 	for (int32_t i = 0; i < h->nallp && bad == NULL; i++) {
-		if (p_isAlive(h->allp[i])) {
-			bad = mcache_check(h, h->allp[i]->mcache);
+		const gomem_p *p = h->allp[i];
+		if (p_isAlive(p)) {
+			bad = p->sized == p_wantedSized(h, p) ? mcache_check(h, p->mcache) : "P: sized does not follow the phase";
 		}
 	}
 	return bad;

@@ -1,4 +1,5 @@
-// malloc.c (layer 5): objects. Ports malloc.go (mallocinit, mallocgc and its five paths, the sampling countdown), msize.go and fastlog2.go.
+// malloc.c (layer 5): objects. Ports malloc.go (mallocinit, mallocgc's five paths, the sampling countdown), msize.go and fastlog2.go.
+// Most calls do not come here: mallocsized.c serves them by what their size class is.
 //
 //   tiny            noscan, < 16 bytes: objects share a 16-byte block
 //   small noscan    a slot of a noscan span
@@ -14,8 +15,6 @@
 #include "gomem/guard.h"
 #include "gomem/mbitmap.h"
 #include "gomem/mcache.h"
-
-static inline bool unlikely(bool x) { return __builtin_expect(x, false); }
 
 // ---- start
 
@@ -306,19 +305,6 @@ static __attribute__((noinline)) void deductAssistCredit(mheap *h, gomem_p *p, u
 
 // ---- the five paths. *elemsize: bytes taken from the heap
 
-static inline uintptr_t tinyAlign(const gomem_layout *L, uintptr_t off, uintptr_t size) {
-	if ((size & 7) == 0) {
-		return (uintptr_t)alignUp(off, 8);
-	}
-	if (L->ptrSize == 4 && size == 12) {
-		return (uintptr_t)alignUp(off, 8); // it may hold a 64-bit integer
-	}
-	if ((size & 3) == 0) {
-		return (uintptr_t)alignUp(off, 4);
-	}
-	return (size & 1) == 0 ? (uintptr_t)alignUp(off, 2) : off;
-}
-
 static inline uintptr_t mallocgcTiny(
 	mheap *h, gomem_p *p, mcache *c, uintptr_t size, uintptr_t *elemsize, unsigned *path) {
 	const gomem_layout *L = layout_get(&h->env);
@@ -529,238 +515,13 @@ static inline uintptr_t mallocgcInline(
 	return x;
 }
 
-// mallocgcSlow is mallocgc in full. path may be NULL.
-static __attribute__((noinline)) uintptr_t mallocgcSlow(
-	mheap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, bool needzero, unsigned *path) {
+uintptr_t mallocgcFull(mheap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, bool needzero, unsigned *path) {
 	unsigned unused;
 	const uintptr_t x = mallocgcInline(h, p, size, typ, needzero, path != NULL ? path : &unused);
 	if (unlikely(x == 0)) {
 		errno = ENOMEM;
 	}
 	return x;
-}
-
-// ---- the way that most calls go (p->quick): a P, memory that can be touched, no marking, no freegc; at most smallSizeMax - 8 bytes, no header,
-// no sample due, a slot that allocCache knows
-//
-// Everything that could lead elsewhere is tested before anything is written; then mallocgcSlow starts from the beginning. So there
-// is no call but the last one, and no register to save. What is decided is what mallocgcSlow would decide.
-
-// 16 bytes anywhere, so that what has 16 to 64 bytes is cleared by two or four stores that may overlap.
-typedef uint64_t bytes16 __attribute__((vector_size(16), aligned(1), may_alias));
-
-static inline void zero16(uintptr_t x) { *(bytes16 *)x = (bytes16){0, 0}; }
-static inline void zero32(uintptr_t x) {
-	zero16(x);
-	zero16(x + 16);
-}
-static inline void zero64(uintptr_t x) {
-	zero32(x);
-	zero32(x + 32);
-}
-
-enum { zeroInlineMax = 256 }; // above this memset is faster, for it may use wider stores
-
-// zeroSmall clears n bytes, a multiple of 8.
-static inline __attribute__((always_inline)) void zeroSmall(uintptr_t x, uintptr_t n) {
-	const uintptr_t end = x + n;
-	if (n > 64) {
-		for (; x + 64 < end; x += 64) {
-			zero64(x);
-		}
-		zero64(end - 64);
-	} else if (n > 32) {
-		zero32(x);
-		zero32(end - 32);
-	} else if (n >= 16) {
-		zero16(x);
-		zero16(end - 16);
-	} else {
-		*(uint64_t *)x = 0;
-	}
-}
-
-// quickClear clears n bytes, a multiple of 8, of a slot.
-static inline __attribute__((always_inline)) void quickClear(const gomem_env *env, uintptr_t x, uintptr_t n) {
-	if (poisonForbids) {
-		heapMem_clear(env, x, n);
-	} else {
-		zeroSmall(x, n);
-	}
-}
-
-static inline void setPath(unsigned *path, unsigned value) {
-	if (path != NULL) {
-		*path = value;
-	}
-}
-
-// quickSlot takes the next free slot of s, whose slots have elemsize bytes, as nextFreeFast and publish do where marking is off and no sample is due.
-// false: nothing was taken.
-static inline __attribute__((always_inline)) bool quickSlot(mcache *c, mspan *s, uintptr_t elemsize, uintptr_t *x) {
-	const uint64_t cache = s->allocCache;
-	if (unlikely(c->nextSample < (int64_t)elemsize || cache == 0)) {
-		return false;
-	}
-	const unsigned theBit = (unsigned)__builtin_ctzll(cache);
-	const uint32_t freeidx = s->freeindex + theBit + 1;
-	if (unlikely(freeidx > s->nelems || (freeidx % 64 == 0 && freeidx != s->nelems))) {
-		return false;
-	}
-	c->nextSample -= (int64_t)elemsize;
-	s->allocCache = cache >> 1 >> theBit;
-	s->freeindex = (uint16_t)freeidx;
-	s->freeIndexForScan = (uint16_t)freeidx;
-	s->allocCount++;
-	*x = mspan_base(s) + (freeidx - 1) * elemsize;
-	return true;
-}
-
-// quickTinyHit puts a tiny object into the block that c has. 0: it has no room there.
-static inline __attribute__((always_inline)) uintptr_t quickTinyHit(
-	mheap *h, mcache *c, uintptr_t size, unsigned *path) {
-	const gomem_layout *L = layout_get(&h->env);
-	const uintptr_t off = tinyAlign(L, c->tinyoffset, size);
-	if (off + size > L->maxTinySize || c->tiny == 0) {
-		return 0;
-	}
-	c->tinyoffset = off + size;
-	c->tinyAllocs++;
-	setPath(path, GOMEM_PATH_TINY_HIT);
-	heapMem_grant(&h->env, c->tiny + off, size, true);
-	return c->tiny + off;
-}
-
-static inline __attribute__((always_inline)) uintptr_t quickTiny(
-	mheap *h, gomem_p *p, uintptr_t size, bool needzero, unsigned *path) {
-	const gomem_layout *L = layout_get(&h->env);
-	mcache *c = p->quick;
-	uintptr_t x;
-	if (unlikely(!quickSlot(c, c->alloc[tinySpanClass(L)], L->maxTinySize, &x))) {
-		return mallocgcSlow(h, p, size, NULL, needzero, path);
-	}
-	setPath(path, GOMEM_PATH_TINY_NEW);
-	quickClear(&h->env, x, L->maxTinySize);
-	heapMem_grant(&h->env, x, size, true);
-	if (size < c->tinyoffset || c->tiny == 0) {
-		c->tiny = x;
-		c->tinyoffset = size;
-	}
-	return x;
-}
-
-// Nobody looks for pointers in such objects, so they are zeroed last.
-static __attribute__((noinline)) uintptr_t quickNoscan(
-	mheap *h, gomem_p *p, uintptr_t size, bool needzero, unsigned *path) {
-	const gomem_layout *L = layout_get(&h->env);
-	mcache *c = p->quick;
-	const uint8_t sizeclass = layout_lookupSmall(L, (size + L->smallSizeDiv - 1) / L->smallSizeDiv);
-	mspan *s = c->alloc[makeSpanClass(sizeclass, true)];
-	const uintptr_t elemsize = layout_classSize(L, sizeclass);
-	uintptr_t x;
-	if (unlikely(!quickSlot(c, s, elemsize, &x))) {
-		return mallocgcSlow(h, p, size, NULL, needzero, path);
-	}
-	setPath(path, GOMEM_PATH_NOSCAN);
-	if (needzero && s->needzero != 0 && !poisonForbids && elemsize > zeroInlineMax) {
-		return (uintptr_t)memset((void *)x, 0, elemsize); // which gives back x
-	}
-	if (needzero && s->needzero != 0) {
-		quickClear(&h->env, x, elemsize);
-	}
-	heapMem_grant(&h->env, x, size, needzero);
-	return x;
-}
-
-// quickHeapBits does what writeHeapBitsSmall does; here for one element, or for pointers one after the other, in a span of one page.
-static inline __attribute__((always_inline)) uintptr_t quickHeapBits(
-	const gomem_env *env, mspan *s, uintptr_t x, uintptr_t elemsize, uintptr_t size, const gomem_type *typ) {
-	const gomem_layout *L = layout_get(env);
-	const uintptr_t ptrSize = L->ptrSize;
-	uint64_t src;
-	uintptr_t scan;
-	if (typ->size == ptrSize) {
-		src = lowBits64(size / ptrSize);
-		scan = ptrSize;
-	} else if (typ->size >= size) {
-		src = typeMask64(L, typ);
-		scan = typ->ptr_bytes;
-	} else {
-		return writeHeapBitsSmall(env, s, x, size, typ);
-	}
-	const uintptr_t base = mspan_base(s);
-	uintptr_t bitmapSize;
-	const uintptr_t bitmap = spanHeapBitsRange(env, base, (uintptr_t)layout_pageSize(L), elemsize, &bitmapSize);
-	writeHeapBitsAt((uint8_t *)bitmap, (x - base) / ptrSize, elemsize / ptrSize, src);
-	return scan;
-}
-
-// Not inline: the registers that a bitmap needs would have to be saved for the others too.
-static __attribute__((noinline)) uintptr_t quickScan(
-	mheap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, unsigned *path) {
-	const gomem_layout *L = layout_get(&h->env);
-	mcache *c = p->quick;
-	const uint8_t sizeclass = layout_lookupSmall(L, (size + L->smallSizeDiv - 1) / L->smallSizeDiv);
-	mspan *s = c->alloc[makeSpanClass(sizeclass, false)];
-	const uintptr_t elemsize = layout_classSize(L, sizeclass);
-	uintptr_t x;
-	if (unlikely(!quickSlot(c, s, elemsize, &x))) {
-		return mallocgcSlow(h, p, size, typ, true, path);
-	}
-	setPath(path, GOMEM_PATH_SCAN);
-	if (s->needzero != 0) {
-		if (unlikely(size > zeroInlineMax || size % 8 != 0)) {
-			heapMem_clear(&h->env, x, size); // not a multiple: 32-bit platforms
-		} else {
-			quickClear(&h->env, x, size);
-		}
-	}
-	heapMem_grant(&h->env, x, size, true);
-	c->scanAlloc += L->ptrSize == 8 && sizeclass == 1 ? 8 : quickHeapBits(&h->env, s, x, elemsize, size, typ);
-	atomic_thread_fence(memory_order_release); // before the caller lets others see x
-	return x;
-}
-
-static inline __attribute__((always_inline)) uintptr_t mallocgcQuick(
-	mheap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, bool needzero, unsigned *path) {
-	const gomem_layout *L = layout_get(&h->env);
-	mcache *c;
-	if (unlikely(size - 1 >= L->smallSizeMax - 8 || p == NULL || (c = p->quick) == NULL ||
-			(guardsBuilt && h->guard != NULL))) {
-		return mallocgcSlow(h, p, size, typ, needzero, path);
-	}
-	if (typ == NULL || typ->ptr_bytes == 0) {
-		if (size >= L->maxTinySize) {
-			return quickNoscan(h, p, size, needzero, path);
-		}
-		const uintptr_t x = quickTinyHit(h, c, size, path);
-		return x != 0 ? x : quickTiny(h, p, size, needzero, path);
-	}
-	if (heapBitsInSpan(L, size)) {
-		return quickScan(h, p, size, typ, path);
-	}
-	return mallocgcSlow(h, p, size, typ, needzero, path);
-}
-
-uintptr_t mallocgc(mheap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, bool needzero, unsigned *path) {
-	return mallocgcQuick(h, p, size, typ, needzero, path);
-}
-
-static __attribute__((noinline)) void *guardedMallocgc(
-	gomem_heap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, bool needzero) {
-	const bool entered = guard_enter(h, p, "gomem_mallocgc");
-	const uintptr_t x = mallocgcSlow(h, p, size, typ, needzero, NULL);
-	guard_allocated(h, p, x, size);
-	guard_leave(p, entered);
-	return (void *)x;
-}
-
-// Here and not in gomem.c, so that the small paths are one function deep.
-void *gomem_mallocgc(gomem_heap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, bool needzero) {
-	if (guardsBuilt && unlikely(h->guard != NULL)) {
-		return guardedMallocgc(h, p, size, typ, needzero);
-	}
-	return (void *)mallocgcQuick(h, p, size, typ, needzero, NULL);
 }
 
 // DEVIATION(D21): Go throws at objects with pointers, which it does not take back yet. Here the answer is no.

@@ -52,8 +52,9 @@ const char *mcache_check(mheap *h, mcache *c);
 
 // ---- malloc.c
 bool mallocinit(mheap *h);
-// mallocgc: see gomem_mallocgc. The address; 0: out of memory.
-uintptr_t mallocgc(mheap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, bool needzero, unsigned *path);
+// mallocgcFull is mallocgc with all that can happen on the way (see gomem_mallocgc). The address; 0: out of memory, and errno says so. *path: how
+// it was served (lab.h); path may be NULL.
+uintptr_t mallocgcFull(mheap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, bool needzero, unsigned *path);
 // reusableSize: objects of such sizes can be given back.
 static inline bool reusableSize(const gomem_layout *L, uintptr_t size) {
 	return size >= L->maxTinySize && size <= L->maxSmallSize - L->mallocHeaderSize;
@@ -74,6 +75,26 @@ int64_t nextSample(mheap *h);
 // setMemProfileRate: so many bytes on average from one sample to the next (Go: MemProfileRate). World stopped.
 void setMemProfileRate(mheap *h, int64_t rate);
 int32_t fastexprand(mheap *h, int64_t mean);
+
+static inline bool unlikely(bool x) { return __builtin_expect(x, false); }
+static inline bool likely(bool x) { return __builtin_expect(x, true); }
+// tinyAlign gives the offset in its block at which a tiny object may begin.
+static inline uintptr_t tinyAlign(const gomem_layout *L, uintptr_t off, uintptr_t size) {
+	if ((size & 7) == 0) {
+		return (uintptr_t)alignUp(off, 8);
+	}
+	if (L->ptrSize == 4 && size == 12) {
+		return (uintptr_t)alignUp(off, 8); // it may hold a 64-bit integer
+	}
+	if ((size & 3) == 0) {
+		return (uintptr_t)alignUp(off, 4);
+	}
+	return (size & 1) == 0 ? (uintptr_t)alignUp(off, 2) : off;
+}
+
+// ---- mallocsized.c
+// mallocgc decides what mallocgcFull would.
+uintptr_t mallocgc(mheap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, bool needzero, unsigned *path);
 
 // ---- mgcmark.c: the world is stopped. Heap memory must be backed.
 void gcWork_init(gcWork *w);

@@ -194,7 +194,7 @@ struct gomem_p {
 	uint64_t gcMarkedBytes;  // of slots that were taken on this P since marking began
 	_Atomic(uintptr_t) user; // of a guarded heap: the thread that uses it; 0: none
 	const char *userCall;    // and the call that it is in
-	mcache *quick;           // its mcache while mallocgc may take its short way (malloc.c), else NULL
+	mcache *sized;           // its mcache while mallocgc may go the ways of mallocsized.c, else NULL
 };
 
 // ---- work of the mark phase (layer 5, mgcmark.c)
@@ -292,12 +292,19 @@ struct gomem_heap {
 	void (*guardSweep)(mheap *h, const mspan *s);
 };
 
-// p_setQuick: the phase of the collector, or pp's mcache, has changed. World stopped.
-static inline void p_setQuick(const gomem_heap *h, gomem_p *pp) {
-	const bool quick =
-		atomic_load_explicit(&h->gcphase, memory_order_relaxed) == gcOff && !h->runtimeFreegc && h->env.backed;
-	pp->quick = quick ? pp->mcache : NULL;
+#if GOMEM_LAB
+enum { labBuild = 1 };
+#else
+enum { labBuild = 0 };
+#endif
+// p_wantedSized: while marking is off, nothing is given back by freegc, and heap memory can be touched. (A lab build may have another heap: the ways
+// are to be tested there.)
+static inline mcache *p_wantedSized(const gomem_heap *h, const gomem_p *pp) {
+	const bool simple = atomic_load_explicit(&h->gcphase, memory_order_relaxed) == gcOff && !h->runtimeFreegc;
+	return simple && (labBuild || h->env.backed) ? pp->mcache : NULL;
 }
+// p_setSized: the phase of the collector, or pp's mcache, has changed. World stopped.
+static inline void p_setSized(const gomem_heap *h, gomem_p *pp) { pp->sized = p_wantedSized(h, pp); }
 
 // heapStats_of gives the accumulator of p, or the heap's own for callers without a P.
 static inline heapStatsDelta *heapStats_of(mheap *h, gomem_p *p) { return p != NULL ? &p->stats : &h->stats.heapStats; }

@@ -172,6 +172,7 @@
 #define makeAddrRange GOMEM_VARIANT_NAME(makeAddrRange)
 #define makeClasses GOMEM_VARIANT_NAME(makeClasses)
 #define mallocgc GOMEM_VARIANT_NAME(mallocgc)
+#define mallocgcFull GOMEM_VARIANT_NAME(mallocgcFull)
 #define mallocinit GOMEM_VARIANT_NAME(mallocinit)
 #define mcache_addReusableNoscan GOMEM_VARIANT_NAME(mcache_addReusableNoscan)
 #define mcache_allocLarge GOMEM_VARIANT_NAME(mcache_allocLarge)

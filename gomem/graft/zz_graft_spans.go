@@ -25,7 +25,7 @@ type graftP struct {
 	graftAssist    int64
 	graftMarked    uint64
 	graftUser      [2]uintptr
-	graftQuick     uintptr
+	graftSized     uintptr
 }
 
 // graftBeside is what the C functions keep beside the fields of mheap, in the order of C's gomem_heap, and what Go keeps for them.

@@ -1,0 +1,324 @@
+// mallocsized.c (layer 5): the ways that most calls of mallocgc go, one function for each size class. Ports malloc_generated.go, whose functions
+// Go has for the same reason: what is known of a class is a constant in them.
+//
+// A way is for a P that has p->sized, at most smallSizeMax - 8 bytes, no header, no sample due, and a slot that allocCache knows. All that could
+// lead elsewhere is tested before anything is written; then mallocgcFull starts from the beginning. So there is no call but the
+// last one, and few registers to save.
+// Invariant: a way decides what mallocgcFull would decide, and leaves the same behind.
+#include "gomem/guard.h"
+#include "gomem/mbitmap.h"
+#include "gomem/mcache.h"
+
+typedef uintptr_t sizedWay(mheap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, bool needzero);
+
+static __attribute__((noinline, cold)) uintptr_t full(
+	mheap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, bool needzero) {
+	return mallocgcFull(h, p, size, typ, needzero, NULL);
+}
+
+// ---- zeroing
+
+// 16 bytes anywhere.
+typedef uint64_t bytes16 __attribute__((vector_size(16), aligned(1), may_alias));
+
+static inline void zero16(uintptr_t x) { *(bytes16 *)x = (bytes16){0, 0}; }
+static inline void zero64(uintptr_t x) {
+	zero16(x);
+	zero16(x + 16);
+	zero16(x + 32);
+	zero16(x + 48);
+}
+
+enum { zeroInlineMax = 256 }; // above this memset is faster, for it may use wider stores
+
+// zeroSmall clears n bytes, a multiple of 8. Where n is a constant, stores are all that is left of it.
+static inline __attribute__((always_inline)) void zeroSmall(uintptr_t x, uintptr_t n) {
+	for (; n >= 64; n -= 64, x += 64) {
+		zero64(x);
+	}
+	if ((n & 32) != 0) {
+		zero16(x);
+		zero16(x + 16);
+		x += 32;
+	}
+	if ((n & 16) != 0) {
+		zero16(x);
+		x += 16;
+	}
+	if ((n & 8) != 0) {
+		*(uint64_t *)x = 0;
+	}
+}
+
+// zeroLarge clears n bytes by memset, and gives back x. Of a constant gcc would make an instruction that begins slowly.
+static inline __attribute__((always_inline)) uintptr_t zeroLarge(uintptr_t x, uintptr_t n) {
+	__asm__("" : "+r"(n));
+	return (uintptr_t)memset((void *)x, 0, n);
+}
+
+// clearSlot clears n bytes of a slot and gives back x.
+static inline __attribute__((always_inline)) uintptr_t clearSlot(const gomem_env *env, uintptr_t x, uintptr_t n) {
+	if (poisonForbids || labBuild || n % 8 != 0) { // not a multiple: 32-bit platforms
+		heapMem_clear(env, x, n);
+		return x;
+	}
+	if (n > zeroInlineMax) {
+		return zeroLarge(x, n);
+	}
+	zeroSmall(x, n);
+	return x;
+}
+
+// ---- a slot
+
+// nextSlot gives the index behind the next free slot of s if nextFreeFast would take it, and no sample is due with elemsize bytes; else 0. *rest:
+// allocCache then.
+static inline __attribute__((always_inline)) uint16_t nextSlot(
+	const mcache *c, const mspan *s, uintptr_t elemsize, uint64_t *rest) {
+	const uint64_t cache = s->allocCache;
+	if (unlikely(c->nextSample < (int64_t)elemsize) || unlikely(cache == 0)) {
+		return 0;
+	}
+	const unsigned theBit = (unsigned)__builtin_ctzll(cache);
+	const uint16_t freeidx = (uint16_t)(s->freeindex + theBit + 1);
+	if (unlikely(freeidx > s->nelems) || (unlikely(freeidx % 64 == 0) && freeidx != s->nelems)) {
+		return 0;
+	}
+	*rest = cache >> 1 >> theBit;
+	return freeidx;
+}
+
+static inline __attribute__((always_inline)) uintptr_t take(
+	mspan *s, uint16_t freeidx, uint64_t rest, uintptr_t elemsize) {
+	s->allocCache = rest;
+	s->freeindex = freeidx;
+	s->allocCount++;
+	return mspan_base(s) + (uintptr_t)(freeidx - 1) * elemsize;
+}
+
+// publishSized is publish (malloc.c) where marking is off and no sample is due.
+static inline __attribute__((always_inline)) void publishSized(
+	mcache *c, mspan *s, uint16_t freeidx, uintptr_t elemsize) {
+	atomic_thread_fence(memory_order_release);
+	s->freeIndexForScan = freeidx;
+	c->nextSample -= (int64_t)elemsize;
+}
+
+// ---- the ways
+
+// newTiny takes a new block for tiny objects, and gives the beginning of it.
+static __attribute__((noinline)) uintptr_t newTiny(mheap *h, gomem_p *p, uintptr_t size, bool needzero) {
+	const gomem_layout *L = layout_get(&h->env);
+	mcache *c = p->sized;
+	mspan *s = c->alloc[tinySpanClass(L)];
+	uint64_t rest;
+	const uint16_t freeidx = nextSlot(c, s, L->maxTinySize, &rest);
+	if (unlikely(freeidx == 0)) {
+		return full(h, p, size, NULL, needzero);
+	}
+	const uintptr_t x = take(s, freeidx, rest, L->maxTinySize);
+	(void)clearSlot(&h->env, x, L->maxTinySize);
+	heapMem_grant(&h->env, x, size, true);
+	if (size < c->tinyoffset || c->tiny == 0) {
+		c->tiny = x;
+		c->tinyoffset = size;
+	}
+	publishSized(c, s, freeidx, L->maxTinySize);
+	return x;
+}
+
+static inline __attribute__((always_inline)) uintptr_t sizedTiny(mheap *h, gomem_p *p, uintptr_t size, bool needzero) {
+	const gomem_layout *L = layout_get(&h->env);
+	mcache *c = p->sized;
+	const uintptr_t off = tinyAlign(L, c->tinyoffset, size);
+	if (off + size > L->maxTinySize || c->tiny == 0) {
+		return newTiny(h, p, size, needzero);
+	}
+	c->tinyoffset = off + size;
+	c->tinyAllocs++;
+	heapMem_grant(&h->env, c->tiny + off, size, true);
+	return c->tiny + off;
+}
+
+static inline __attribute__((always_inline)) uintptr_t sizedNoscan(
+	mheap *h, gomem_p *p, uintptr_t size, bool needzero, uint8_t sizeclass) {
+	const gomem_layout *L = layout_get(&h->env);
+	if (sizeclass <= L->tinySizeClass && size < L->maxTinySize) {
+		return sizedTiny(h, p, size, needzero);
+	}
+	mcache *c = p->sized;
+	mspan *s = c->alloc[makeSpanClass(sizeclass, true)];
+	const uintptr_t elemsize = layout_classSize(L, sizeclass);
+	uint64_t rest;
+	const uint16_t freeidx = nextSlot(c, s, elemsize, &rest);
+	if (unlikely(freeidx == 0)) {
+		return full(h, p, size, NULL, needzero);
+	}
+	uintptr_t x = take(s, freeidx, rest, elemsize);
+	publishSized(c, s, freeidx, elemsize);
+	// Nobody looks for pointers inside, so zeroing may come last.
+	if (likely(needzero & (s->needzero != 0))) {
+		x = clearSlot(&h->env, x, elemsize);
+	}
+	heapMem_grant(&h->env, x, size, needzero);
+	return x;
+}
+
+// oneMask is the pointer mask of a type of at most maxWords words, and not more than 64.
+static inline __attribute__((always_inline)) uint64_t oneMask(
+	const gomem_layout *L, const gomem_type *typ, uintptr_t maxWords) {
+	if (maxWords > 16) {
+		return typeMask64(L, typ);
+	}
+	const uintptr_t words = typ->ptr_bytes / L->ptrSize;
+	uint64_t mask = typ->ptr_mask[0];
+	if (maxWords > 8) {
+		const uintptr_t last = (words - 1) / 8;
+		mask |= (uint64_t)typ->ptr_mask[last] << (8 * last); // the same again if there is but one byte
+	}
+	return mask << (64 - words) >> (64 - words);
+}
+
+// writeOne writes the bitmap of slot index, which holds one object of typ; returns what is to be scanned of it.
+static inline __attribute__((always_inline)) uintptr_t writeOne(
+	const gomem_env *env, const mspan *s, uintptr_t index, uintptr_t elemsize, const gomem_type *typ) {
+	const gomem_layout *L = layout_get(env);
+	const uintptr_t words = elemsize / L->ptrSize;
+	uintptr_t size;
+	uint8_t *bitmap = (uint8_t *)spanHeapBitsRange(env, mspan_base(s), (uintptr_t)layout_pageSize(L), elemsize, &size);
+	if ((words & (words - 1)) == 0) { // no object lies in two words of the bitmap
+		const unsigned j = (unsigned)(index * words % 64);
+		uint8_t *dst = bitmap + index * words / 64 * 8;
+		storeBits64(dst, (loadBits64(dst) & ~(lowBits64(words) << j)) | oneMask(L, typ, words) << j);
+	} else {
+		writeHeapBitsAt(bitmap, index * words, words, oneMask(L, typ, words));
+	}
+	return typ->ptr_bytes;
+}
+
+// scanArray finishes sizedScan where the slot holds several elements of typ, or where heap memory may not be touched.
+static __attribute__((noinline)) uintptr_t scanArray(
+	mheap *h, mcache *c, mspan *s, uintptr_t x, uintptr_t size, const gomem_type *typ) {
+	c->scanAlloc += heapSetTypeNoHeader(h, x, size, typ, s);
+	publishSized(c, s, s->freeindex, s->elemsize);
+	return x;
+}
+
+static inline __attribute__((always_inline)) uintptr_t sizedScan(
+	mheap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, uint8_t sizeclass) {
+	const gomem_layout *L = layout_get(&h->env);
+	mcache *c = p->sized;
+	mspan *s = c->alloc[makeSpanClass(sizeclass, false)];
+	const uintptr_t elemsize = layout_classSize(L, sizeclass);
+	uint64_t rest;
+	const uint16_t freeidx = nextSlot(c, s, elemsize, &rest);
+	if (unlikely(freeidx == 0)) {
+		return full(h, p, size, typ, true);
+	}
+	const uintptr_t x = take(s, freeidx, rest, elemsize);
+	if (likely(s->needzero != 0)) {
+		(void)clearSlot(&h->env, x, poisonForbids || labBuild ? size : elemsize);
+	}
+	heapMem_grant(&h->env, x, size, true);
+	if (L->ptrSize == 8 && sizeclass == 1) {
+		c->scanAlloc += 8; // the bitmap was written when the span was made
+	} else if (likely(typ->size == size) && (!labBuild || h->env.backed)) {
+		c->scanAlloc += writeOne(&h->env, s, (uintptr_t)(freeidx - 1), elemsize, typ);
+	} else {
+		return scanArray(h, c, s, x, size, typ);
+	}
+	publishSized(c, s, freeidx, elemsize);
+	return x;
+}
+
+#ifdef GOMEM_RUNTIME_LAYOUT
+// Classes are known at run time: one function for all.
+static uintptr_t goNoscan(mheap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, bool needzero) {
+	(void)typ;
+	return sizedNoscan(h, p, size, needzero, sizeToClass(layout_get(&h->env), size));
+}
+static uintptr_t goScan(mheap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, bool needzero) {
+	(void)needzero;
+	return sizedScan(h, p, size, typ, sizeToClass(layout_get(&h->env), size));
+}
+#else
+#define NOSCAN_WAY(class)                                                                                              \
+	static uintptr_t noscan##class(mheap * h, gomem_p * p, uintptr_t size, const gomem_type *typ, bool needzero) {     \
+		(void)typ;                                                                                                     \
+		return sizedNoscan(h, p, size, needzero, class);                                                               \
+	}
+#define SCAN_WAY(class)                                                                                                \
+	static uintptr_t scan##class(mheap * h, gomem_p * p, uintptr_t size, const gomem_type *typ, bool needzero) {       \
+		(void)needzero;                                                                                                \
+		return sizedScan(h, p, size, typ, class);                                                                      \
+	}
+#define NOSCAN_ENTRY(class) noscan##class,
+#define SCAN_ENTRY(class) scan##class,
+NOSCAN_CLASSES(NOSCAN_WAY)
+SCAN_CLASSES(SCAN_WAY)
+static sizedWay *const noscanWays[] = {NOSCAN_SIZES8(NOSCAN_ENTRY)};
+static sizedWay *const scanWays[] = {SCAN_SIZES8(SCAN_ENTRY)};
+
+static inline uintptr_t goNoscan(mheap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, bool needzero) {
+	return noscanWays[(size - 1) / 8](h, p, size, typ, needzero);
+}
+static inline uintptr_t goScan(mheap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, bool needzero) {
+	return scanWays[(size - 1) / 8](h, p, size, typ, needzero);
+}
+#endif
+
+// hasWay: there is a way for p and such objects. noscan: they have no pointers.
+static inline __attribute__((always_inline)) bool hasWay(
+	const gomem_layout *L, const gomem_p *p, uintptr_t size, bool noscan) {
+	if (unlikely(size - 1 >= L->smallSizeMax - 8) || unlikely(p == NULL) || unlikely(p->sized == NULL)) {
+		return false;
+	}
+	return noscan || heapBitsInSpan(L, size);
+}
+
+static inline __attribute__((always_inline)) uintptr_t mallocgcSized(
+	mheap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, bool needzero) {
+	const bool noscan = typ == NULL || typ->ptr_bytes == 0;
+	if (unlikely(!hasWay(layout_get(&h->env), p, size, noscan))) {
+		return full(h, p, size, typ, needzero);
+	}
+	return noscan ? goNoscan(h, p, size, typ, needzero) : goScan(h, p, size, typ, needzero);
+}
+
+uintptr_t mallocgc(mheap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, bool needzero, unsigned *path) {
+	const gomem_layout *L = layout_get(&h->env);
+	const bool noscan = typ == NULL || typ->ptr_bytes == 0;
+	if (!hasWay(L, p, size, noscan) || (guardsBuilt && h->guard != NULL)) {
+		return mallocgcFull(h, p, size, typ, needzero, path);
+	}
+	const bool hit = p->sized->tiny != 0 && tinyAlign(L, p->sized->tinyoffset, size) + size <= L->maxTinySize;
+	const uintptr_t x = mallocgcSized(h, p, size, typ, needzero);
+	if (path == NULL) {
+		return x;
+	}
+	if (!noscan) {
+		*path = GOMEM_PATH_SCAN;
+	} else if (size >= L->maxTinySize) {
+		*path = GOMEM_PATH_NOSCAN;
+	} else {
+		*path = hit ? GOMEM_PATH_TINY_HIT : GOMEM_PATH_TINY_NEW;
+	}
+	return x;
+}
+
+static __attribute__((noinline)) void *guardedMallocgc(
+	gomem_heap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, bool needzero) {
+	const bool entered = guard_enter(h, p, "gomem_mallocgc");
+	const uintptr_t x = mallocgcFull(h, p, size, typ, needzero, NULL);
+	guard_allocated(h, p, x, size);
+	guard_leave(p, entered);
+	return (void *)x;
+}
+
+// Here and not in gomem.c, so that the small paths are one function deep.
+void *gomem_mallocgc(gomem_heap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, bool needzero) {
+	if (guardsBuilt && unlikely(h->guard != NULL)) {
+		return guardedMallocgc(h, p, size, typ, needzero);
+	}
+	return (void *)mallocgcSized(h, p, size, typ, needzero);
+}
