@@ -4,6 +4,7 @@
 // Each runs in a child of its own. What this machine does not allow is said, and counted as skipped.
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,7 @@
 #include <unistd.h>
 
 #include "gomem/mcache.h"
+#include "gomem/world.h"
 
 enum { SKIPPED = 77, KEPT = 200 };
 
@@ -138,41 +140,173 @@ static int mapCount(void) {
 	return 0;
 }
 
-// A process beyond its cgroup's limit is killed: the kernel tells nobody before. So what is tested is that a heap of which the limit is not
-// exceeded lives in it, given back by scavenging.
-static int cgroup(void) {
-	char dir[64];
-	(void)snprintf(dir, sizeof dir, "/sys/fs/cgroup/gomem-test-%d", (int)getpid());
-	if (mkdir(dir, 0700) != 0) {
-		printf("  skipped: no memory cgroup can be made here (%s)\n", strerror(errno));
-		return SKIPPED;
-	}
-	char path[100];
-	(void)snprintf(path, sizeof path, "%s/memory.max", dir);
+// ---- a memory cgroup. A process beyond its limit is killed: the kernel tells nobody before. So a world with a memory limit below that must live in
+// it, though it allocates many times as much; and one that keeps what it makes must be killed, else there was no limit.
+
+enum { CGROUP_BYTES = 64 << 20, WORLD_LIMIT = 32 << 20 };
+
+static bool writeTo(const char *dir, const char *file, long number) {
+	char path[128], text[24];
+	(void)snprintf(path, sizeof path, "%s/%s", dir, file);
+	const int n = snprintf(text, sizeof text, "%ld", number);
 	const int fd = open(path, O_WRONLY | O_CLOEXEC);
-	const bool limited = fd >= 0 && write(fd, "67108864", 8) == 8;
+	const bool ok = fd >= 0 && write(fd, text, (size_t)n) == n;
 	if (fd >= 0) {
 		close(fd);
 	}
-	rmdir(dir);
-	puts(limited ? "  skipped: a limit can be set, but to exceed it ends the process"
-				 : "  skipped: the cgroup has no memory.max");
-	return SKIPPED;
+	return ok;
 }
 
-static int overcommit(void) {
-	const long mode = readNumber("/proc/sys/vm/overcommit_memory");
-	if (mode != 2) {
-		printf("  skipped: vm.overcommit_memory is %ld, and is everybody's: set it to 2 for this test\n", mode);
+// makeCgroup: version 2, or 1. false: none can be made, or has no limit.
+static bool makeCgroup(char *dir, size_t room) {
+	static const char *const at[] = {"/sys/fs/cgroup", "/sys/fs/cgroup/memory", "/sys/fs/cgroup/unified"};
+	for (int i = 0; i < 3; i++) {
+		(void)snprintf(dir, room, "%s/gomem-test-%d", at[i], (int)getpid());
+		if (mkdir(dir, 0700) != 0) {
+			continue;
+		}
+		if (writeTo(dir, i == 1 ? "memory.limit_in_bytes" : "memory.max", CGROUP_BYTES)) {
+			return true;
+		}
+		rmdir(dir);
+	}
+	return false;
+}
+
+static _Noreturn void allocateInCgroup(const char *dir, bool keeps) {
+	if (!writeTo(dir, "cgroup.procs", (long)getpid())) {
+		_exit(SKIPPED);
+	}
+	enum { SIZE = 32 << 10, N = 32000 };
+	gomem_world *w =
+		gomem_world_new(&(gomem_world_config){.procs = 1, .memory_limit = keeps ? 0 : WORLD_LIMIT, .gogc = -1});
+	gomem_thread *t = gomem_world_enter(w);
+	static void *slots[N];
+	static uint8_t all[N / 8];
+	memset(all, 0xff, sizeof all);
+	const gomem_root root = {slots, sizeof slots, all};
+	gomem_thread_roots(t, &root, 1);
+	for (int i = 0; i < N; i++) {
+		char *x = gomem_world_malloc(t, SIZE, NULL, true);
+		if (x == NULL) {
+			_exit(2);
+		}
+		memset(x, 1, SIZE);
+		slots[keeps ? i : i % 300] = x;
+	}
+	gomem_world_leave(t);
+	gomem_world_destroy(w);
+	_exit(0);
+}
+
+static int statusInCgroup(const char *dir, bool keeps) {
+	const pid_t pid = fork();
+	if (pid == 0) {
+		allocateInCgroup(dir, keeps);
+	}
+	int status = 0;
+	waitpid(pid, &status, 0);
+	return status;
+}
+
+static int cgroup(void) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+	puts("  skipped: sanitizers need more memory");
+	return SKIPPED;
+#endif
+	char dir[64];
+	if (!makeCgroup(dir, sizeof dir)) {
+		puts("  skipped: no memory cgroup can be made here");
 		return SKIPPED;
 	}
+	const int limited = statusInCgroup(dir, false), killed = statusInCgroup(dir, true);
+	rmdir(dir);
+	if (WIFEXITED(limited) && WEXITSTATUS(limited) == SKIPPED) {
+		puts("  skipped: no process can be put into the cgroup");
+		return SKIPPED;
+	}
+	if (!WIFSIGNALED(killed) || WTERMSIG(killed) != SIGKILL) {
+		bad("a program beyond the limit was not killed");
+	}
+	if (limited != 0) {
+		bad("a world with a memory limit did not live within the cgroup's");
+	}
+	printf("  %s: 1000 MiB in all with a memory limit of %d MiB in a cgroup of %d; without it killed\n", dir,
+		WORLD_LIMIT >> 20, CGROUP_BYTES >> 20);
+	return 0;
+}
+
+// ---- no overcommit
+
+static const char overcommitFile[] = "/proc/sys/vm/overcommit_memory";
+static volatile long overcommitWas = -1;
+
+static void restoreOvercommit(int sig) {
+	const char digit = (char)('0' + overcommitWas);
+	const int fd = open(overcommitFile, O_WRONLY | O_CLOEXEC);
+	if (fd < 0 || write(fd, &digit, 1) != 1) {
+		_exit(1);
+	}
+	close(fd);
+	if (sig != 0) {
+		_exit(1);
+	}
+}
+
+static int useUpCommitted(void) {
 	gomem_heap *h = gomem_heap_new(NULL);
 	gomem_p *p = gomem_heap_p(h, 0);
 	kept k;
 	keep(h, p, &k);
 	const unsigned refused = useUp(h, p, &k);
+	if (refused == 0) {
+		bad("nothing was refused");
+	}
+	gomem_heap_destroy(h); // a sweep needs memory: only another heap can have what this one had
+	h = gomem_heap_new(NULL);
+	if (h == NULL || gomem_mallocgc(h, gomem_heap_p(h, 0), 64 << 20, NULL, false) == NULL) {
+		bad("the next heap does not work");
+	}
 	gomem_heap_destroy(h);
-	return refused > 0 ? 0 : 1;
+	printf("  %u sizes refused; another heap is served\n", refused);
+	return 0;
+}
+
+// The setting is everybody's: it is changed for a moment only where that is asked for, and put back whatever happens to this process.
+static int overcommit(void) {
+	overcommitWas = readNumber(overcommitFile);
+	if (overcommitWas == 2) {
+		return useUpCommitted();
+	}
+	if (getenv("GOMEM_TEST_OVERCOMMIT") == NULL) {
+		printf(
+			"  skipped: vm.overcommit_memory is %ld, and is everybody's: with GOMEM_TEST_OVERCOMMIT=1 it is 2 for a moment\n",
+			overcommitWas);
+		return SKIPPED;
+	}
+	signal(SIGINT, restoreOvercommit);
+	signal(SIGTERM, restoreOvercommit);
+	signal(SIGHUP, restoreOvercommit);
+	if (!writeTo("/proc/sys/vm", "overcommit_memory", 2)) {
+		puts("  skipped: vm.overcommit_memory cannot be set");
+		return SKIPPED;
+	}
+	const pid_t pid = fork();
+	if (pid == 0) {
+		alarm(60);
+		const int r = useUpCommitted();
+		(void)fflush(stdout);
+		_exit(r);
+	}
+	int status = 1;
+	if (pid > 0) {
+		waitpid(pid, &status, 0);
+	}
+	restoreOvercommit(0);
+	if (readNumber(overcommitFile) != overcommitWas) {
+		bad("vm.overcommit_memory was not put back");
+	}
+	return status == 0 ? 0 : 1;
 }
 
 // Physical pages of other sizes, on a simulated system, until its heap is refused more.
