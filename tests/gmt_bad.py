@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """gmt_bad.py: recordings made to do harm, whose hashes are right: each is refused with its reason and offset, exit code 2, by each command that reads
 recordings, in memory and processor time that are measured and bounded. Numbers in header, index, end record and blocks that are too large,
-overflow, or contradict each other; blocks that become more than they say; and raw logs of the recorder, damaged.
+overflow, or contradict each other; blocks that become more than they say. Raw logs of the recorder: test_import.c.
 
 usage: gmt_bad.py     needs $GOMEM and the zstd command"""
 import ctypes

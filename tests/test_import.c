@@ -10,7 +10,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "traces/gmt_format.h"
@@ -538,6 +540,47 @@ static void test_scribbled_log(void **state) {
 	free_log(&l);
 }
 
+// One damaged log, by a process of its own: cut, bits turned, words that are huge. It ends by itself; what it took is told.
+static long memory_of_damaged(log *l, size_t all, unsigned how) {
+	const pid_t pid = fork();
+	if (pid == 0) {
+		const struct rlimit seconds = {20, 20};
+		setrlimit(RLIMIT_CPU, &seconds); // it needs some milliseconds: this is for who does not come to an end
+		const size_t n = how % 3 == 0 ? next_random() % all : all;
+		for (unsigned k = 0; how % 3 != 0 && k < 1 + how % 5; k++) {
+			const size_t at = (k % 2 == 0 ? next_random() % 64 : next_random() % (all / 8)) * 8;
+			const uint64_t old = gmt_get64(l->p + at);
+			put(l, at, how % 3 == 1 ? old ^ (uint64_t)1 << next_random() % 64 : ~(uint64_t)0 >> next_random() % 40);
+		}
+		(void)import(l, n);
+		_exit(0);
+	}
+	(void)next_random();
+	int status = 0;
+	struct rusage used;
+	assert_int_equal(wait4(pid, &status, 0, &used), pid);
+	assert_int_equal(status, 0);
+	return used.ru_maxrss;
+}
+
+static void test_damage_is_bounded(void **state) {
+	(void)state;
+	log l = sample();
+	const size_t all = log_size(&l);
+	struct rusage before;
+	getrusage(RUSAGE_SELF, &before);
+	long most = 0;
+	for (unsigned i = 0; i < 300; i++) {
+		const long now = memory_of_damaged(&l, all, i);
+		most = now > most ? now : most;
+	}
+	printf("300 damaged raw logs: at most %ld KiB more than the test itself has\n", most - before.ru_maxrss);
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+	assert_true(most < before.ru_maxrss + (48 << 10));
+#endif
+	free_log(&l);
+}
+
 static void test_header_errors(void **state) {
 	(void)state;
 	static const struct {
@@ -664,6 +707,7 @@ int main(void) {
 		cmocka_unit_test(test_unwritten_record),
 		cmocka_unit_test(test_truncated_file),
 		cmocka_unit_test(test_scribbled_log),
+		cmocka_unit_test(test_damage_is_bounded),
 		cmocka_unit_test(test_header_errors),
 		cmocka_unit_test(test_record_errors),
 		cmocka_unit_test(test_record_over_chunk_end),
