@@ -30,6 +30,7 @@ int world_step_of(gomem_ev k) {
 	switch (k) {
 	case EV_MSPANALLOC:
 	case EV_MCACHEALLOC: // structures of spans and of caches are no decisions: the oracle has none
+	case EV_MARKTURN:    // nor has it an order of marking
 		return -1;
 	case EV_PUSH:
 		return ORACLE_STEP_PUSH;
@@ -922,7 +923,7 @@ static void collect_by_steps(world *w, const graph *g, const gomem_root roots[2]
 	}
 	if (!world_lost(w)) {
 		oracle_reach(w->o, g->reaching, g->nreaching, g->words, g->nwords);
-		fuzz_equal("bytes that live", w->h->gcw.bytesMarked, oracle_marked_bytes(w->o));
+		fuzz_equal("bytes that live", atomic_load(&w->h->work.bytesMarked), oracle_marked_bytes(w->o));
 	}
 	restore_links(w, g);
 	for (size_t i = w->nobjects; i-- > 0;) {

@@ -66,7 +66,7 @@ static bool envInit(gomem_heap *h, const gomem_config *cfg) {
 	env->greenTea = L->greenTea && !cfg->no_greentea;
 	h->runtimeFreegc = cfg->runtime_freegc;
 	h->invalidptr = !cfg->no_invalidptr;
-	gcWork_init(&h->gcw);
+	work_init(&h->work);
 	h->ownsOS = cfg->os == NULL;
 	env->os = h->ownsOS ? mem_linux_new() : cfg->os;
 	if (env->os == NULL) {
@@ -183,7 +183,7 @@ void gomem_heap_destroy(gomem_heap *h) {
 		free(h->allp[i]);
 	}
 	free(h->allp);
-	gcWork_destroy(&h->gcw);
+	work_free(&h->work);
 	if (h->guard != NULL) {
 		guard_retireHeap(h);
 		return;

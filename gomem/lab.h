@@ -76,7 +76,9 @@ typedef enum gomem_ev {
 	EV_SLARGEPUSH, // turn: a=log2 class b=address
 	EV_HINT, // a=list (0 heap, 1 user arenas) b=address; one for each hint after mallocinit, first to be tried first
 	EV_MCACHEALLOC, // turn: an mcache was taken (inside EV_PINIT; at start for mcache0)
-	EV_MAX
+	EV_MAX,
+	EV_MARKTURN =
+		EV_MAX // turn: a step of marking. No recording has it: which objects are marked does not depend on the order
 } gomem_ev;
 
 // How mallocgc served a request: EV_MALLOC.c and EV_MALLOCEND.a.

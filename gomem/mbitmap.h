@@ -52,8 +52,8 @@ GOMEM_UNCHECKED static inline void storeBits64(uint8_t *p, uint64_t v) {
 	atomic_store_explicit((_Atomic(uint64_t) *)(void *)p, littleEndian64(v), memory_order_relaxed);
 }
 
-GOMEM_UNCHECKED static inline void orBits8(uint8_t *p, uint8_t bits) {
-	atomic_fetch_or_explicit((_Atomic(uint8_t) *)p, bits, memory_order_acq_rel);
+GOMEM_UNCHECKED static inline uint8_t orBits8(uint8_t *p, uint8_t bits) {
+	return atomic_fetch_or_explicit((_Atomic(uint8_t) *)p, bits, memory_order_acq_rel);
 }
 GOMEM_UNCHECKED static inline uint64_t orBits64(uint8_t *p, uint64_t bits) {
 	return littleEndian64(
@@ -148,14 +148,18 @@ enum { spanScanUnowned = 0, spanScanOneMark = 1, spanScanManyMark = 2 };
 static inline uint8_t *inlineOwned(const gomem_layout *L, uintptr_t base) {
 	return inlineScans(L, base) + L->spanInlineMarkBitsSize / 2 - 1;
 }
+GOMEM_UNCHECKED static inline uint8_t inlineOwned_load(const mheap *h, const mspan *s) {
+	return atomic_load_explicit(
+		(_Atomic(uint8_t) *)inlineOwned(layout_get(&h->env), mspan_base(s)), memory_order_acquire);
+}
 // inlineOwned_or gives what stood there before.
 GOMEM_UNCHECKED static inline uint8_t inlineOwned_or(const mheap *h, const mspan *s, uint8_t bits) {
 	return atomic_fetch_or_explicit(
-		(_Atomic(uint8_t) *)inlineOwned(layout_get(&h->env), mspan_base(s)), bits, memory_order_relaxed);
+		(_Atomic(uint8_t) *)inlineOwned(layout_get(&h->env), mspan_base(s)), bits, memory_order_acq_rel);
 }
 GOMEM_UNCHECKED static inline uint8_t inlineOwned_release(const mheap *h, const mspan *s) {
 	return atomic_exchange_explicit(
-		(_Atomic(uint8_t) *)inlineOwned(layout_get(&h->env), mspan_base(s)), spanScanUnowned, memory_order_relaxed);
+		(_Atomic(uint8_t) *)inlineOwned(layout_get(&h->env), mspan_base(s)), spanScanUnowned, memory_order_acq_rel);
 }
 // inlineScans_set says of the 64 objects from first on which are marked and were not scanned; now they count as scanned (Go: spanSetScans).
 static inline uint64_t inlineScans_set(const mheap *h, const mspan *s, uintptr_t first) {

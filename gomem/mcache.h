@@ -96,20 +96,17 @@ static inline uintptr_t tinyAlign(const gomem_layout *L, uintptr_t off, uintptr_
 // mallocgc decides what mallocgcFull would.
 uintptr_t mallocgc(mheap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, bool needzero, unsigned *path);
 
-// ---- mgcmark.c: the world is stopped. Heap memory must be backed.
-void gcWork_init(gcWork *w);
-void gcWork_destroy(gcWork *w);
-void shade(mheap *h, uintptr_t b); // makes the object that b points into grey
+// ---- mgcmark.c. Heap memory must be backed. w is the queue of the caller's P; of who has none, &h->work.gcw
+void shade(mheap *h, gcWork *w, uintptr_t b); // makes the object that b points into grey
 // scanblock: the words of [b, b + n) that ptrmask names are pointers. scanConservative: each word may be one.
-void scanblock(mheap *h, uintptr_t b, uintptr_t n, const uint8_t *ptrmask);
-void scanConservative(mheap *h, uintptr_t b, uintptr_t n);
-void gcDrain(mheap *h);     // scans until nothing is grey
+void scanblock(mheap *h, gcWork *w, uintptr_t b, uintptr_t n, const uint8_t *ptrmask);
+void scanConservative(mheap *h, gcWork *w, uintptr_t b, uintptr_t n);
 void gcMarkStart(mheap *h); // the mark phase begins: with the blocks that tiny objects will be put into
-// Marking while the world runs: the caller sees to it that one thread at a time calls these.
-int64_t gcDrainN(mheap *h, int64_t scanWork); // scans about so many bytes; returns how many, 0: nothing is grey
-bool gcHasWork(const mheap *h);
-void gcGreyRoots(mheap *h, const gomem_root *roots, size_t n);
-void gcMarkRoots(mheap *h, const gomem_root *roots, size_t n);                // see gomem_markroots
+void gcGreyRoots(mheap *h, gcWork *w, const gomem_root *roots, size_t n);
+// gcDrainN scans about so many bytes, from w, then from what others gave away; returns how many, -1: there was nothing to be found.
+int64_t gcDrainN(mheap *h, gcWork *w, int64_t scanWork);
+void gcDrain(mheap *h);                                        // scans until nothing is grey. World stopped
+void gcMarkRoots(mheap *h, const gomem_root *roots, size_t n); // see gomem_markroots
 void collectGarbage(mheap *h, gomem_p *p, const gomem_root *roots, size_t n); // see gomem_gc
 // mgcmark_check tests the invariants at the head of mgcmark.c, after gcDrain and before a sweep. Slow. NULL if all hold.
 const char *mgcmark_check(mheap *h);

@@ -5,83 +5,30 @@
 // made grey, and what is grey is scanned until nothing is. Which words are pointers say the heap bits at the end of a span (objects of up
 // to 512 bytes), a header before the object, or its span (large objects).
 //
-//   objs   objects of spans without inline mark bits, the last one first
-//   spans  Green Tea: a span stands here once, and while it does, others of its objects are marked; then all are scanned together.
-//          The object in its name is the one that brought it here. FIFO, so that many are marked by then
+// Several Ps mark at once, each with a queue of its own (mgcwork.h): objects without inline mark bits, the last one first; and spans (Green Tea): a span
+// stands there once, and while it does, others of its objects are marked; then all are scanned together. The object in its name is the one that
+// brought it here. Which objects are marked does not depend on who marks them, and in which order; an object is scanned by more than one at worst.
 //
 // Invariants:
-//   a grey object is in objs, or its span is in spans and inline `owned` says so, or `overflowed` says that grey ones must be looked for
+//   a grey object is in a queue, or its span is and inline `owned` says so, or `overflowed` says that grey ones must be looked for
 //   inline scans <= inline marks: objects that were scanned, or never need be
 //   when gcDrain returns (mgcmark_check): no object is grey, so each pointer in a marked object names a marked one, or nothing in the heap
 //   marks <= allocated slots. A tiny block is one object: what lives in it keeps the rest
 //
-// The world is stopped. There is no memory that marking cannot do without: a queue that cannot grow overflows.
+// There is no memory that marking cannot do without: a queue that cannot grow overflows.
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "gomem/mbitmap.h"
 #include "gomem/mcache.h"
-
-// ---- queues
-
-static bool gcQueue_grow(gcQueue *q) {
-	const uintptr_t cap = q->cap * 2;
-	uintptr_t *v = malloc(cap * sizeof(*v));
-	if (v == NULL) {
-		return false;
-	}
-	for (uintptr_t i = 0; i < q->n; i++) {
-		v[i] = q->v[(q->head + i) % q->cap];
-	}
-	if (q->v != q->own) {
-		free(q->v);
-	}
-	q->v = v;
-	q->cap = cap;
-	q->head = 0;
-	return true;
-}
-
-static bool gcQueue_put(gcQueue *q, uintptr_t x) {
-	if (q->n == q->cap && !gcQueue_grow(q)) {
-		return false;
-	}
-	q->v[(q->head + q->n++) % q->cap] = x;
-	return true;
-}
-
-static uintptr_t gcQueue_getLast(gcQueue *q) { return q->v[(q->head + --q->n) % q->cap]; }
-
-static uintptr_t gcQueue_getFirst(gcQueue *q) {
-	const uintptr_t x = q->v[q->head];
-	q->head = (q->head + 1) % q->cap;
-	q->n--;
-	return x;
-}
-
-static void gcQueue_reset(gcQueue *q) {
-	if (q->v != q->own) {
-		free(q->v);
-	}
-	*q = (gcQueue){.v = q->own, .cap = gcQueueOwn};
-}
-
-// DEVIATION(D22): the queues stand outside of the heap; Go's work buffers are manual spans in it, and so take part in what is allocated where.
-void gcWork_init(gcWork *w) {
-	gcQueue_reset(&w->objs);
-	gcQueue_reset(&w->spans);
-}
-
-void gcWork_destroy(gcWork *w) { gcWork_init(w); }
 
 // ---- which object
 
 // badPointer: the pointer at *(refBase + refOff) names what is no object.
 static _Noreturn void badPointer(
 	mheap *h, mspan *s, uintptr_t p, uintptr_t refBase, uintptr_t refOff, const char *what) {
-	char *text = h->gcw.text;
-	const size_t room = sizeof(h->gcw.text);
+	char *text = h->work.text;
+	const size_t room = sizeof(h->work.text);
 	size_t n = (size_t)snprintf(text, room,
 		"found bad pointer in Go heap (incorrect use of unsafe or cgo?): %#" PRIxPTR " to %s, span.base()=%#" PRIxPTR
 		" span.limit=%#" PRIxPTR " span.state=%u",
@@ -108,7 +55,7 @@ static mspan *findObject(mheap *h, uintptr_t p, uintptr_t refBase, uintptr_t ref
 	}
 	*objIndex = mspan_objIndex(s, p);
 	// Go's gccheckmark=1. Without it the sweep finds the mark of a free slot.
-	if (h->env.states != NULL && !h->gcw.concurrent && mspan_isFree(s, *objIndex)) {
+	if (h->env.states != NULL && !h->work.concurrent && mspan_isFree(s, *objIndex)) {
 		badPointer(h, s, p, refBase, refOff, "free object");
 	}
 	return s;
@@ -116,60 +63,73 @@ static mspan *findObject(mheap *h, uintptr_t p, uintptr_t refBase, uintptr_t ref
 
 // ---- grey
 
-// spanQueue_put queues a span with inline mark bits, for its object objIndex. Where there is no room it stays unowned, with marks that were
+// spanTryAcquire: the caller, who marked an object of s, is to queue it. Of two who come at once, and one who takes it out of his queue between
+// the two steps, one is: whoever finds it unowned.
+static bool spanTryAcquire(const mheap *h, const mspan *s) {
+	const uint8_t owned = inlineOwned_load(h, s);
+	if (owned == spanScanUnowned && inlineOwned_or(h, s, spanScanOneMark) == spanScanUnowned) {
+		return true;
+	}
+	lab_turn(&h->env, EV_MARKTURN);
+	return (owned & spanScanManyMark) == 0 && inlineOwned_or(h, s, spanScanManyMark) == spanScanUnowned;
+}
+
+// putSpan queues a span with inline mark bits, for its object objIndex. Where there is no room it stays unowned, with marks that were
 // not scanned.
-static void spanQueue_put(mheap *h, const mspan *s, uintptr_t objIndex) {
-	const uint8_t had = inlineOwned_or(h, s, spanScanOneMark);
-	if (had != spanScanUnowned) {
-		(void)inlineOwned_or(h, s, spanScanManyMark);
+static void putSpan(mheap *h, gcWork *w, const mspan *s, uintptr_t objIndex) {
+	lab_turn(&h->env, EV_MARKTURN);
+	if (!spanTryAcquire(h, s)) {
 		return;
 	}
 	// makeObjPtr: spans with inline mark bits are one page, aligned to its size.
-	if (!gcQueue_put(&h->gcw.spans, mspan_base(s) | objIndex)) {
+	if (!spanQueue_put(&h->env, &h->work, w, mspan_base(s) | objIndex)) {
 		(void)inlineOwned_release(h, s);
-		h->gcw.overflowed = true;
+		atomic_store(&h->work.overflowed, true);
 	}
 }
 
 // greyobject marks an object, and queues it if there may be pointers in it.
 // DEVIATION(D23): the span is noted in pageMarks whatever it holds and however many of it are marked.
 // DEVIATION(D24): Go's tryDeferToSpanScan does this for spans with inline mark bits by the page alone, without findObject.
-static void greyobject(mheap *h, mspan *s, uintptr_t objIndex) {
+static void greyobject(mheap *h, gcWork *w, mspan *s, uintptr_t objIndex) {
 	if (mspan_isMarked(h, s, objIndex)) {
 		return;
 	}
-	mspan_setMarked(h, s, objIndex);
-	h->gcw.bytesMarked += s->elemsize;
+	lab_turn(&h->env, EV_MARKTURN);
+	if (!mspan_setMarked(h, s, objIndex)) {
+		return; // somebody else has, meanwhile. Go's would scan it twice
+	}
+	w->bytesMarked += s->elemsize;
 	if (spanClass_noscan(s->spanclass)) {
 		return;
 	}
 	if (gcUsesSpanInlineMarkBits(&h->env, s->elemsize)) {
-		spanQueue_put(h, s, objIndex);
+		putSpan(h, w, s, objIndex);
 		return;
 	}
-	if (!gcQueue_put(&h->gcw.objs, mspan_base(s) + objIndex * s->elemsize)) {
-		h->gcw.overflowed = true;
+	if (!gcWork_putObj(&h->env, &h->work, w, mspan_base(s) + objIndex * s->elemsize)) {
+		atomic_store(&h->work.overflowed, true);
 	}
 }
 
 // greyPointer: p was found at *(base + off).
-static inline void greyPointer(mheap *h, uintptr_t p, uintptr_t base, uintptr_t off) {
+static inline void greyPointer(mheap *h, gcWork *w, uintptr_t p, uintptr_t base, uintptr_t off) {
 	if (p == 0) {
 		return;
 	}
 	uintptr_t objIndex;
 	mspan *s = findObject(h, p, base, off, &objIndex);
 	if (s != NULL) {
-		greyobject(h, s, objIndex);
+		greyobject(h, w, s, objIndex);
 	}
 }
 
-void shade(mheap *h, uintptr_t b) { greyPointer(h, b, 0, 0); }
+void shade(mheap *h, gcWork *w, uintptr_t b) { greyPointer(h, w, b, 0, 0); }
 
 // ---- scanning
 
 // scanMasked scans the words of [b, b + n) that ptrmask names. base is what holds them, for messages.
-static void scanMasked(mheap *h, uintptr_t b, uintptr_t n, const uint8_t *ptrmask, uintptr_t base) {
+static void scanMasked(mheap *h, gcWork *w, uintptr_t b, uintptr_t n, const uint8_t *ptrmask, uintptr_t base) {
 	const uintptr_t ptrSize = layout_get(&h->env)->ptrSize;
 	for (uintptr_t i = 0; i + ptrSize <= n;) {
 		unsigned bits = ptrmask[i / (ptrSize * 8)];
@@ -179,17 +139,19 @@ static void scanMasked(mheap *h, uintptr_t b, uintptr_t n, const uint8_t *ptrmas
 		}
 		for (unsigned j = 0; j < 8 && i + ptrSize <= n; j++, bits >>= 1, i += ptrSize) {
 			if ((bits & 1) != 0) {
-				greyPointer(h, heapMem_loadPointer(b + i), base, b + i - base);
+				greyPointer(h, w, heapMem_loadPointer(b + i), base, b + i - base);
 			}
 		}
 	}
 }
 
-void scanblock(mheap *h, uintptr_t b, uintptr_t n, const uint8_t *ptrmask) { scanMasked(h, b, n, ptrmask, b); }
+void scanblock(mheap *h, gcWork *w, uintptr_t b, uintptr_t n, const uint8_t *ptrmask) {
+	scanMasked(h, w, b, n, ptrmask, b);
+}
 
 // scanConservative: any word may be a pointer, and may be none: free slots, and what lies outside of objects, is passed over. Objects that
 // were made since marking began count as free here: they are marked, and may be half made.
-void scanConservative(mheap *h, uintptr_t b, uintptr_t n) {
+void scanConservative(mheap *h, gcWork *w, uintptr_t b, uintptr_t n) {
 	const uintptr_t ptrSize = layout_get(&h->env)->ptrSize;
 	for (uintptr_t i = 0; i + ptrSize <= n; i += ptrSize) {
 		uintptr_t val = heapMem_getWord(b + i);
@@ -200,134 +162,139 @@ void scanConservative(mheap *h, uintptr_t b, uintptr_t n) {
 		}
 		const uintptr_t objIndex = mspan_objIndex(s, val);
 		if (!mspan_isFreeOrNewlyAllocated(s, objIndex)) {
-			greyobject(h, s, objIndex);
+			greyobject(h, w, s, objIndex);
 		}
 	}
 }
 
 // scanTyped scans [b, b + n), an array of typ; the last element may be cut off.
-static void scanTyped(mheap *h, uintptr_t b, uintptr_t n, const gomem_type *typ, uintptr_t obj) {
+static void scanTyped(mheap *h, gcWork *w, uintptr_t b, uintptr_t n, const gomem_type *typ, uintptr_t obj) {
 	if (typ == NULL) {
 		return; // the object is not zero yet
 	}
 	for (uintptr_t at = 0; at < n; at += typ->size) {
 		const uintptr_t left = n - at;
-		scanMasked(h, b + at, left < typ->ptr_bytes ? left : typ->ptr_bytes, typ->ptr_mask, obj);
-		h->gcw.heapScanWork += typ->ptr_bytes;
+		scanMasked(h, w, b + at, left < typ->ptr_bytes ? left : typ->ptr_bytes, typ->ptr_mask, obj);
+		w->heapScanWork += (int64_t)typ->ptr_bytes;
 	}
 }
 
-static void scanObjectSmall(mheap *h, const mspan *s, uintptr_t b) {
+static void scanObjectSmall(mheap *h, gcWork *w, const mspan *s, uintptr_t b) {
 	const uintptr_t ptrSize = layout_get(&h->env)->ptrSize;
 	uint64_t bits = heapBitsSmallForAddr(&h->env, s, b);
-	h->gcw.heapScanWork += bitLen64(bits) * ptrSize;
+	w->heapScanWork += (int64_t)(bitLen64(bits) * ptrSize);
 	for (; bits != 0; bits &= bits - 1) {
 		const uintptr_t off = ctz64(bits) * ptrSize;
-		greyPointer(h, heapMem_loadPointer(b + off), b, off);
+		greyPointer(h, w, heapMem_loadPointer(b + off), b, off);
 	}
 }
 
 // scanObject scans the object at b. Large ones are not cut into oblets: there is nobody to share them with.
-static void scanObject(mheap *h, uintptr_t b) {
+static void scanObject(mheap *h, gcWork *w, uintptr_t b) {
 	const gomem_layout *L = layout_get(&h->env);
 	mspan *s = spanOfUnchecked(h, b);
 	if (spanClass_noscan(s->spanclass)) {
 		gomem_throw(&h->env, "scanObject of a noscan object");
 	}
 	if (heapBitsInSpan(L, s->elemsize)) {
-		scanObjectSmall(h, s, b);
+		scanObjectSmall(h, w, s, b);
 		return;
 	}
 	if (spanClass_sizeclass(s->spanclass) == 0) {
-		scanTyped(h, b, s->elemsize, mspan_loadLargeType(s), b);
+		scanTyped(h, w, b, s->elemsize, mspan_loadLargeType(s), b);
 		return;
 	}
 	const uintptr_t header = (uintptr_t)L->mallocHeaderSize;
-	scanTyped(h, b + header, s->elemsize - header, (const gomem_type *)heapMem_getWord(b), b);
+	scanTyped(h, w, b + header, s->elemsize - header, (const gomem_type *)heapMem_getWord(b), b);
 }
 
 // scanMarked scans the objects of s, a span with inline mark bits, that are marked and were not scanned.
-static void scanMarked(mheap *h, const mspan *s) {
+static void scanMarked(mheap *h, gcWork *w, const mspan *s) {
 	for (uintptr_t i = 0; i < s->nelems; i += 64) {
 		for (uint64_t toGrey = inlineScans_set(h, s, i); toGrey != 0; toGrey &= toGrey - 1) {
-			scanObjectSmall(h, s, mspan_base(s) + (i + ctz64(toGrey)) * s->elemsize);
+			scanObjectSmall(h, w, s, mspan_base(s) + (i + ctz64(toGrey)) * s->elemsize);
 		}
 	}
 }
 
 // scanSpan scans a span that was queued as p. If nobody else was marked meanwhile, it is the one object that p names.
-static void scanSpan(mheap *h, uintptr_t p) {
+static void scanSpan(mheap *h, gcWork *w, uintptr_t p) {
 	const uintptr_t pageMask = (uintptr_t)layout_pageSize(layout_get(&h->env)) - 1;
 	const mspan *s = spanOfUnchecked(h, p & ~pageMask);
 	if (inlineOwned_release(h, s) != spanScanOneMark) {
-		scanMarked(h, s);
+		scanMarked(h, w, s);
 		return;
 	}
 	const uintptr_t objIndex = p & pageMask;
 	if (!mspan_isScanned(&h->env, s, objIndex)) {
 		mspan_setScanned(&h->env, s, objIndex);
-		scanObjectSmall(h, s, mspan_base(s) + objIndex * s->elemsize);
+		scanObjectSmall(h, w, s, mspan_base(s) + objIndex * s->elemsize);
 	}
 }
 
 // scanAgain scans all that is marked, grey or black: a queue overflowed.
-static void scanAgain(mheap *h) {
+static void scanAgain(mheap *h, gcWork *w) {
 	for (intptr_t i = 0; i < h->allspans.len; i++) {
 		mspan *s = h->allspans.p[i];
 		if (mspan_state(s) != mSpanInUse || spanClass_noscan(s->spanclass)) {
 			continue;
 		}
 		if (gcUsesSpanInlineMarkBits(&h->env, s->elemsize)) {
-			scanMarked(h, s);
+			scanMarked(h, w, s);
 			continue;
 		}
 		for (uintptr_t n = 0; n < s->nelems; n++) {
 			if (mspan_isMarked(h, s, n)) {
-				scanObject(h, mspan_base(s) + n * s->elemsize);
+				scanObject(h, w, mspan_base(s) + n * s->elemsize);
 			}
 		}
 	}
 }
 
-// drainOne scans an object or a span of the queues. false: they are empty.
-static bool drainOne(mheap *h) {
-	gcWork *w = &h->gcw;
-	if (w->objs.n > 0) {
-		scanObject(h, gcQueue_getLast(&w->objs));
-	} else if (w->spans.n > 0) {
-		scanSpan(h, gcQueue_getFirst(&w->spans));
-	} else {
-		return false;
+// drainOne scans an object or a span. false: nothing is to be found.
+static bool drainOne(mheap *h, gcWork *w) {
+	gomem_env *env = &h->env;
+	gcWork_balance(env, &h->work, w);
+	const uintptr_t b = gcWork_tryGetObj(env, &h->work, w);
+	if (b != 0) {
+		scanObject(h, w, b);
+		return true;
 	}
-	return true;
+	uintptr_t s = gcWork_tryGetSpan(env, w);
+	s = s != 0 ? s : gcWork_tryStealSpan(env, &h->work, w);
+	if (s != 0) {
+		scanSpan(h, w, s);
+	}
+	return s != 0;
 }
 
-static void drainQueues(mheap *h) {
-	while (drainOne(h)) {
-	}
-}
-
-int64_t gcDrainN(mheap *h, int64_t scanWork) {
-	const uint64_t before = h->gcw.heapScanWork;
-	int64_t done = 0;
+int64_t gcDrainN(mheap *h, gcWork *w, int64_t scanWork) {
+	const int64_t before = w->heapScanWork;
+	int64_t done = 0, n = 0;
 	// An object counts a byte at least, so that one without pointers cannot hold the caller up.
-	for (int64_t n = 0; done + n < scanWork && drainOne(h); n++) {
-		done = (int64_t)(h->gcw.heapScanWork - before);
+	for (; done + n < scanWork && drainOne(h, w); n++) {
+		done = w->heapScanWork - before;
 	}
-	return done;
+	gcWork_tell(&h->work, w);
+	return n == 0 ? -1 : done;
 }
 
-bool gcHasWork(const mheap *h) { return h->gcw.objs.n > 0 || h->gcw.spans.n > 0; }
+static void drainAll(mheap *h) {
+	for (int32_t i = -1; i < h->work.ngcws; i++) {
+		gcWork *w = i < 0 ? &h->work.gcw : h->work.gcws[i];
+		while (drainOne(h, w)) {
+		}
+		gcWork_tell(&h->work, w);
+	}
+}
 
 void gcDrain(mheap *h) {
-	gcWork *w = &h->gcw;
-	drainQueues(h);
-	while (w->overflowed) {
-		w->overflowed = false;
-		scanAgain(h);
-		drainQueues(h);
+	drainAll(h);
+	while (atomic_exchange(&h->work.overflowed, false)) {
+		scanAgain(h, &h->work.gcw);
+		drainAll(h);
 	}
-	gcWork_init(w);
+	work_free(&h->work);
 }
 
 // ---- roots
@@ -337,20 +304,21 @@ static void gcMarkTinyAllocs(mheap *h) {
 	for (int32_t i = 0; i < h->nallp; i++) {
 		const mcache *c = p_isAlive(h->allp[i]) ? h->allp[i]->mcache : NULL;
 		if (c != NULL && c->tiny != 0) {
-			shade(h, c->tiny);
+			shade(h, &h->work.gcw, c->tiny);
 		}
 	}
 }
 
 void gcMarkStart(mheap *h) {
-	h->gcw.bytesMarked = 0;
-	h->gcw.heapScanWork = 0;
+	gcWork_tell(&h->work, &h->work.gcw); // of a phase that ended without gcDrain: somebody else said what lives
+	atomic_store(&h->work.bytesMarked, 0);
+	atomic_store(&h->work.heapScanWork, 0);
 	setGCPhase(h, gcMark);
 	gcMarkTinyAllocs(h);
 }
 
 // markrootSpans scans objects with specials without marking them: one that is brought back needs what it points to.
-static void markrootSpans(mheap *h) {
+static void markrootSpans(mheap *h, gcWork *w) {
 	for (intptr_t i = 0; i < h->allspans.len; i++) {
 		mspan *s = h->allspans.p[i];
 		if (mspan_state(s) != mSpanInUse || s->specials == NULL || spanClass_noscan(s->spanclass)) {
@@ -361,22 +329,22 @@ static void markrootSpans(mheap *h) {
 			gomem_throw(&h->env, "gc: unswept span");
 		}
 		for (const special *sp = s->specials; sp != NULL; sp = sp->next) {
-			scanObject(h, mspan_base(s) + sp->offset / s->elemsize * s->elemsize);
+			scanObject(h, w, mspan_base(s) + sp->offset / s->elemsize * s->elemsize);
 		}
 	}
 }
 
-static void markroot(mheap *h, const gomem_root *r) {
+static void markroot(mheap *h, gcWork *w, const gomem_root *r) {
 	if (r->ptr_mask != NULL) {
-		scanblock(h, (uintptr_t)r->base, r->size, r->ptr_mask);
+		scanblock(h, w, (uintptr_t)r->base, r->size, r->ptr_mask);
 	} else {
-		scanConservative(h, (uintptr_t)r->base, r->size);
+		scanConservative(h, w, (uintptr_t)r->base, r->size);
 	}
 }
 
-void gcGreyRoots(mheap *h, const gomem_root *roots, size_t n) {
+void gcGreyRoots(mheap *h, gcWork *w, const gomem_root *roots, size_t n) {
 	for (size_t i = 0; i < n; i++) {
-		markroot(h, &roots[i]);
+		markroot(h, w, &roots[i]);
 	}
 }
 
@@ -388,9 +356,9 @@ void gcMarkRoots(mheap *h, const gomem_root *roots, size_t n) {
 		gomem_throw(&h->env, "gcMarkRoots: not in the mark phase");
 	}
 	if (h->policy.reviveSpecial != NULL) {
-		markrootSpans(h);
+		markrootSpans(h, &h->work.gcw);
 	}
-	gcGreyRoots(h, roots, n);
+	gcGreyRoots(h, &h->work.gcw, roots, n);
 	gcDrain(h);
 }
 
@@ -399,8 +367,8 @@ void gcMarkRoots(mheap *h, const gomem_root *roots, size_t n) {
 // gcMarkTermination: what lives is what was marked (Go: gcMarkTermination, gcController.resetLive).
 static void gcMarkTerminated(mheap *h) {
 	setGCPhase(h, gcMarkTermination);
-	atomic_store(&h->stats.heapLive, h->gcw.bytesMarked);
-	atomic_store(&h->stats.heapScan, h->gcw.heapScanWork);
+	atomic_store(&h->stats.heapLive, atomic_load(&h->work.bytesMarked));
+	atomic_store(&h->stats.heapScan, (uint64_t)atomic_load(&h->work.heapScanWork));
 	setGCPhase(h, gcOff);
 	gcSweep(h);
 	scavengeIndex_nextGen(&h->env, &h->pages.scav.index);
@@ -446,10 +414,7 @@ static const char *checkMarked(mheap *h, mspan *s, uintptr_t objIndex) {
 }
 
 const char *mgcmark_check(mheap *h) {
-	if (h->gcw.objs.n != 0 || h->gcw.spans.n != 0 || h->gcw.overflowed) {
-		return "mark: there is work left";
-	}
-	const char *bad = NULL;
+	const char *bad = work_check(&h->env, &h->work);
 	for (intptr_t i = 0; i < h->allspans.len && bad == NULL; i++) {
 		mspan *s = h->allspans.p[i];
 		for (uintptr_t n = 0; mspan_state(s) == mSpanInUse && n < s->nelems && bad == NULL; n++) {

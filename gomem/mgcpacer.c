@@ -1,7 +1,7 @@
 // mgcpacer.c (layer 6): the pacer: heap goal, trigger, and the ratio of marking to allocation. Ports mgcpacer.go.
 //
-// Go runs marking on a quarter of the processors, and begins a cycle so early that it ends when the heap reaches its goal. What is not here: which P runs
-// a mark worker, which is the scheduler's. Invariants: mgcpacer.h.
+// Go runs marking on a quarter of the processors, and begins a cycle so early that it ends when the heap reaches its goal. Which P runs a
+// mark worker is decided in mgc.c. Invariants: mgcpacer.h.
 #include "gomem/mgcpacer.h"
 
 static const double gcBackgroundUtilization = 0.25;
@@ -40,6 +40,9 @@ static int64_t planWorkers(gcControllerState *c, int32_t procs) {
 	const double error = (double)dedicated / goal - 1;
 	const double maxError = 0.3;
 	c->fractionalUtilizationGoal = 0;
+	if (c->stopTheWorld) {
+		return procs;
+	}
 	if (error < -maxError || error > maxError) {
 		dedicated -= (double)dedicated > goal ? 1 : 0;
 		c->fractionalUtilizationGoal = (goal - (double)dedicated) / (double)procs;

@@ -57,6 +57,7 @@ typedef struct gcControllerState {
 	_Atomic(uint64_t) idleMarkWorkers; // now: low half, at most: high half
 	_Atomic(double) assistWorkPerByte, assistBytesPerWork;
 	double fractionalUtilizationGoal;
+	bool stopTheWorld; // GODEBUG=gcstoptheworld=1: all Ps mark
 } gcControllerState;
 
 // gcController_init: no cycle has run. stats is the heap's, and outlives c. gcPercent < 0: never, but for the memory limit.

@@ -20,6 +20,7 @@
 #include "gomem/heapmem.h"
 #include "gomem/mem.h"
 #include "gomem/mfixalloc.h"
+#include "gomem/mgcwork.h"
 #include "gomem/mpagealloc.h"
 #include "gomem/mspanset.h"
 #include "gomem/persistentalloc.h"
@@ -197,22 +198,6 @@ struct gomem_p {
 	mcache *sized;           // its mcache while mallocgc may go the ways of mallocsized.c, else NULL
 };
 
-// ---- work of the mark phase (layer 5, mgcmark.c)
-enum { gcQueueOwn = 128 };
-typedef struct gcQueue {
-	uintptr_t *v; // a ring
-	uintptr_t head, n, cap;
-	uintptr_t own[gcQueueOwn]; // v until there are more, and if there is no memory for more
-} gcQueue;
-typedef struct gcWork {
-	gcQueue objs, spans;
-	bool overflowed;       // something is grey and in no queue
-	bool concurrent;       // the world runs while marking is on
-	uint64_t bytesMarked;  // by slots
-	uint64_t heapScanWork; // bytes that were looked at
-	char text[256];        // of a throw
-} gcWork;
-
 enum { gcOff = 0, gcMark = 1, gcMarkTermination = 2 };
 enum {
 #ifdef GOMEM_RUNTIME_LAYOUT
@@ -287,7 +272,7 @@ struct gomem_heap {
 	bool ownsOS;
 	bool runtimeFreegc; // GOEXPERIMENT=runtimefreegc
 	bool invalidptr;    // GODEBUG=invalidptr=1
-	gcWork gcw;
+	workType work;      // of the mark phase (layer 5, mgcmark.c)
 	gomem_guard *guard; // layer 5, guard.h; NULL: not guarded
 	void (*guardSweep)(mheap *h, const mspan *s);
 };
@@ -390,7 +375,7 @@ unsigned mspan_countAlloc(const mspan *s); // set bits of gcmarkBits
 // isFreeOrNewlyAllocated: free slots, and slots taken since marking began. The latter were marked when they were taken.
 bool mspan_isFreeOrNewlyAllocated(const mspan *s, uintptr_t index);
 bool mspan_isMarked(mheap *h, mspan *s, uintptr_t objIndex);
-void mspan_setMarked(mheap *h, mspan *s, uintptr_t objIndex); // atomic; also pageMarks
+bool mspan_setMarked(mheap *h, mspan *s, uintptr_t objIndex); // atomic; also pageMarks. true: it was not marked before
 void mspan_moveInlineMarks(mheap *h, mspan *s);               // into gcmarkBits
 // heapSetType*: write the pointer bitmap or header of a new object; return bytes that a scan has to look at.
 uintptr_t heapSetTypeNoHeader(mheap *h, uintptr_t x, uintptr_t dataSize, const gomem_type *typ, mspan *s);

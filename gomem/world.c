@@ -1,147 +1,120 @@
-// world.c (layer 6): see world.h. Ports what surrounds the allocator in mgc.go (the order of a cycle), mwbbuf.go, bgsweep and bgscavenge of
-// mgcsweep.go and mgcscavenge.go, stopTheWorld of proc.go, and the end of allocSpan (scavenging where a limit is near).
+// world.c (layer 6): see world.h. Ports stopTheWorld of proc.go, mwbbuf.go, bgsweep and bgscavenge of mgcsweep.go and mgcscavenge.go, and the end of
+// allocSpan (scavenging where a limit is near). The mark phase is in mgc.c.
 //
-// One thread marks. Others help where they allocate faster than it marks (gcAssistAlloc), and bring what their barriers saw.
-// Locks: mu before markMu; neither is taken while a lock of the heap is held.
-//   mu      who runs, which Ps are idle, requests
-//   markMu  the queues of the mark phase
-#include "gomem/world.h"
-
+// Who waits for a P gets one when somebody parks, the longest first; after 10 ms somebody who runs gives his away.
+// Locks: mu says who runs and which Ps are idle; no lock of the heap is held when it is taken.
 #include <errno.h>
-#include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <time.h>
 
-#include "gomem/bgscavenge.h"
-#include "gomem/mcache.h"
-#include "gomem/mgcpacer.h"
+#include "gomem/mgc.h"
 
-enum {
-	wbBufEntries = 512,
-	drainSlice = 64 << 10, // bytes scanned while others wait for the queues
-	sweepBatch = 10,
-	idleMarkWait = 200000, // ns, while threads are on their way to a safepoint
-};
-static const int64_t second = 1000000000;
-static const int64_t forcegcperiod = 120 * second;
+enum { sweepBatch = 10 };
+static const int64_t forcePreemptNS = 10000000;
 
-struct gomem_thread {
-	gomem_world *w;
-	gomem_thread *next;
-	gomem_p *p; // NULL: it does not run
-	const gomem_root *roots;
-	size_t nroots;
-	bool scanned; // its roots are black; under markMu
-	size_t wbN;
-	uintptr_t wbBuf[wbBufEntries];
-};
-
-struct gomem_world {
-	gomem_heap *h;
-	gomem_world_config cfg;
-	gcControllerState gc;
-	scavengeGoals goals;
-	scavengerState scav;
-	uint64_t lastHeapInUse;
-	pthread_mutex_t mu, markMu;
-	pthread_cond_t cond; // any change under mu
-	gomem_thread *threads;
-	gomem_p **idle;
-	int nidle, procs;
-	int running; // threads with a P, and background workers that are not at a safepoint
-	bool stopping, cycleRunning, done, sweepWanted, scavengeWanted;
-	_Atomic(uint32_t) attention; // reasons to stop at a safepoint
-	_Atomic(uint32_t) markWaiters;
-	_Atomic(bool) gcRequested;
-	uint64_t forced; // requests by gomem_world_gc
-	uint64_t cyclesStarted, cycles, cyclesForced;
-	uint64_t swept; // cycles whose sweep is over
-	int64_t lastGC;
-	uint64_t released; // by the background scavenger
-	pthread_t gcThread, sweepThread, scavThread;
-	bool hasGC, hasSweep, hasScav;
-};
-
-enum { wantStop = 1, wantRoots = 2 };
-
-static int64_t now(void) {
+int64_t world_now(void) {
 	struct timespec t;
 	clock_gettime(CLOCK_MONOTONIC, &t);
 	return t.tv_sec * second + t.tv_nsec;
 }
 
-static void want(gomem_world *w, uint32_t why) { atomic_fetch_or(&w->attention, why); }
-static void wantNot(gomem_world *w, uint32_t why) { atomic_fetch_and(&w->attention, ~why); }
-
-// waitUntil waits for a change, or until a time of now().
-static void waitUntil(gomem_world *w, int64_t when) {
+void world_waitUntil(gomem_world *w, int64_t when) {
 	const struct timespec t = {.tv_sec = when / second, .tv_nsec = when % second};
 	pthread_cond_timedwait(&w->cond, &w->mu, &t);
 }
 
-// ---- the queues of the mark phase
+// ---- what makes grey
 
-// lockMark: others than the mark worker, which lets them pass.
-static void lockMark(gomem_world *w) {
-	atomic_fetch_add(&w->markWaiters, 1);
-	pthread_mutex_lock(&w->markMu);
-	atomic_fetch_sub(&w->markWaiters, 1);
-}
-
-static void unlockMark(gomem_world *w) { pthread_mutex_unlock(&w->markMu); }
-
-static void wbBufFlush1(gomem_world *w, gomem_thread *t) {
+void wbBufFlush1(gomem_world *w, gomem_thread *t, gcWork *gcw) {
 	for (size_t i = 0; i < t->wbN; i++) {
-		shade(w->h, t->wbBuf[i]);
+		shade(w->h, gcw, t->wbBuf[i]);
 	}
 	t->wbN = 0;
 }
 
+// wbBufFlush: t has a P, or the caller mu.
 static void wbBufFlush(gomem_thread *t) {
 	if (t->wbN > 0) {
-		lockMark(t->w);
-		wbBufFlush1(t->w, t);
-		unlockMark(t->w);
+		wbBufFlush1(t->w, t, t->p != NULL ? gcWork_of(t->w, t->p) : &t->w->h->work.gcw);
 	}
 }
 
-// scanThread makes the roots of t black. It is at a safepoint.
-static void scanThread(gomem_world *w, gomem_thread *t) {
-	lockMark(w);
-	if (!t->scanned) {
-		t->scanned = true;
-		gcGreyRoots(w->h, t->roots, t->nroots);
+void world_scanThread(gomem_world *w, gomem_thread *t, gcWork *gcw) {
+	if (!atomic_load(&t->scanned) && !atomic_exchange(&t->scanned, true)) {
+		gcGreyRoots(w->h, gcw, t->roots, t->nroots);
 	}
-	unlockMark(w);
 }
 
 // ---- who runs. Under mu
 
-static bool tryRun(gomem_world *w, gomem_thread *t) {
-	if (w->stopping || w->nidle == 0) {
-		return false;
+static void updateLimiter(gomem_world *w, int64_t now) {
+	if (gcCPULimiter_needUpdate(&w->limiter, now)) {
+		gcCPULimiter_update(&w->limiter, now);
 	}
-	t->p = w->idle[--w->nidle];
+}
+
+gomem_p *world_takeP(gomem_world *w) {
+	gomem_p *p = w->idle[--w->nidle];
+	const int64_t now = world_now();
+	limiterEvent_stop(&w->limiter, &worldP_of(w, p)->event, limiterEventIdle, now);
+	updateLimiter(w, now);
 	w->running++;
-	return true;
+	return p;
 }
 
-static void run(gomem_world *w, gomem_thread *t) {
-	while (!tryRun(w, t)) {
-		pthread_cond_wait(&w->cond, &w->mu);
-	}
-}
-
-static void park(gomem_world *w, gomem_thread *t) {
-	wbBufFlush(t);
-	w->idle[w->nidle++] = t->p;
-	t->p = NULL;
+void world_giveP(gomem_world *w, gomem_p *p) {
+	const int64_t now = world_now();
+	(void)limiterEvent_start(&worldP_of(w, p)->event, limiterEventIdle, now);
+	updateLimiter(w, now);
+	w->idle[w->nidle++] = p;
 	w->running--;
 	pthread_cond_broadcast(&w->cond);
 }
 
-static void stopLocked(gomem_world *w) {
+static bool tryRun(gomem_world *w, gomem_thread *t) {
+	if (w->stopping || w->nidle <= w->workersWaiting || (w->waiting != NULL && w->waiting != t)) {
+		return false;
+	}
+	t->p = world_takeP(w);
+	t->p->gcAssistBytes = t->gcAssistBytes;
+	return true;
+}
+
+void world_run(gomem_world *w, gomem_thread *t) {
+	if (tryRun(w, t)) {
+		return;
+	}
+	gomem_thread **at = &w->waiting;
+	while (*at != NULL) {
+		at = &(*at)->waitNext;
+	}
+	*at = t;
+	t->waitNext = NULL;
+	atomic_fetch_add(&w->nwaiting, 1);
+	int64_t due = world_now() + forcePreemptNS;
+	while (!tryRun(w, t)) {
+		world_waitUntil(w, due);
+		if (world_now() >= due) {
+			want(w, wantP);
+			due += forcePreemptNS;
+		}
+	}
+	w->waiting = t->waitNext;
+	atomic_fetch_sub(&w->nwaiting, 1);
+	pthread_cond_broadcast(&w->cond);
+}
+
+void world_park(gomem_world *w, gomem_thread *t) {
+	wbBufFlush(t);
+	t->gcAssistBytes = t->p->gcAssistBytes;
+	t->p->gcAssistBytes = 0;
+	gomem_p *p = t->p;
+	t->p = NULL;
+	world_giveP(w, p);
+}
+
+void world_stopLocked(gomem_world *w) {
 	while (w->stopping) {
 		pthread_cond_wait(&w->cond, &w->mu);
 	}
@@ -152,14 +125,13 @@ static void stopLocked(gomem_world *w) {
 	}
 }
 
-static void startLocked(gomem_world *w) {
+void world_startLocked(gomem_world *w) {
 	w->stopping = false;
 	wantNot(w, wantStop);
 	pthread_cond_broadcast(&w->cond);
 }
 
-// Background workers run without a P.
-static void workerRun(gomem_world *w) {
+void world_workerRun(gomem_world *w) {
 	pthread_mutex_lock(&w->mu);
 	while (w->stopping) {
 		pthread_cond_wait(&w->cond, &w->mu);
@@ -168,30 +140,18 @@ static void workerRun(gomem_world *w) {
 	pthread_mutex_unlock(&w->mu);
 }
 
-static void workerPark(gomem_world *w) {
+void world_workerPark(gomem_world *w) {
 	pthread_mutex_lock(&w->mu);
 	w->running--;
 	pthread_cond_broadcast(&w->cond);
 	pthread_mutex_unlock(&w->mu);
 }
 
-static void workerSafepoint(gomem_world *w) {
+void world_workerSafepoint(gomem_world *w) {
 	if ((atomic_load(&w->attention) & wantStop) != 0) {
-		workerPark(w);
-		workerRun(w);
+		world_workerPark(w);
+		world_workerRun(w);
 	}
-}
-
-static void stopForWorker(gomem_world *w) {
-	pthread_mutex_lock(&w->mu);
-	stopLocked(w);
-	pthread_mutex_unlock(&w->mu);
-}
-
-static void startForWorker(gomem_world *w) {
-	pthread_mutex_lock(&w->mu);
-	startLocked(w);
-	pthread_mutex_unlock(&w->mu);
 }
 
 // ---- threads
@@ -203,7 +163,7 @@ gomem_thread *gomem_world_enter(gomem_world *w) {
 	}
 	t->w = w;
 	pthread_mutex_lock(&w->mu);
-	run(w, t);
+	world_run(w, t);
 	t->next = w->threads;
 	w->threads = t;
 	pthread_mutex_unlock(&w->mu);
@@ -213,7 +173,7 @@ gomem_thread *gomem_world_enter(gomem_world *w) {
 void gomem_world_leave(gomem_thread *t) {
 	gomem_world *w = t->w;
 	pthread_mutex_lock(&w->mu);
-	park(w, t);
+	world_park(w, t);
 	gomem_thread **at = &w->threads;
 	while (*at != t) {
 		at = &(*at)->next;
@@ -232,17 +192,40 @@ void gomem_thread_roots(gomem_thread *t, const gomem_root *roots, size_t n) {
 	pthread_mutex_unlock(&t->w->mu);
 }
 
+// giveAway: what others want of a thread that runs. Under mu.
+static void giveAway(gomem_world *w, gomem_thread *t) {
+	if ((wanted(w) & wantFlush) != 0) {
+		wbBufFlush(t);
+		flushP(w, t->p);
+		pthread_cond_broadcast(&w->cond);
+	}
+	const bool shared = (wanted(w) & wantP) != 0 && (w->nidle < w->workersWaiting || w->waiting != NULL);
+	const bool yields = w->stopping || shared;
+	if (yields) {
+		world_park(w, t);
+	}
+	if (w->nidle >= w->workersWaiting) {
+		wantNot(w, wantP);
+	}
+	if (yields) {
+		world_run(w, t);
+	}
+}
+
 static void safepointSlow(gomem_thread *t) {
 	gomem_world *w = t->w;
-	if ((atomic_load(&w->attention) & wantRoots) != 0) {
-		scanThread(w, t);
+	const uint32_t why = wanted(w);
+	if ((why & wantRoots) != 0) {
+		world_scanThread(w, t, gcWork_of(w, t->p));
 	}
-	if ((atomic_load(&w->attention) & wantStop) == 0) {
+	if ((why & wantFraction) != 0) {
+		gcMarkFraction(t);
+	}
+	if ((wanted(w) & (wantStop | wantP | wantFlush)) == 0) {
 		return;
 	}
 	pthread_mutex_lock(&w->mu);
-	park(w, t);
-	run(w, t);
+	giveAway(w, t);
 	pthread_mutex_unlock(&w->mu);
 }
 
@@ -254,18 +237,21 @@ void gomem_safepoint(gomem_thread *t) {
 
 void gomem_blocking_begin(gomem_thread *t) {
 	pthread_mutex_lock(&t->w->mu);
-	park(t->w, t);
+	world_park(t->w, t);
 	pthread_mutex_unlock(&t->w->mu);
 }
 
 void gomem_blocking_end(gomem_thread *t) {
 	pthread_mutex_lock(&t->w->mu);
-	run(t->w, t);
+	world_run(t->w, t);
 	pthread_mutex_unlock(&t->w->mu);
 }
 
 void *gomem_world_malloc(gomem_thread *t, size_t size, const gomem_type *typ, bool needzero) {
 	gomem_safepoint(t);
+	if (__builtin_expect(t->w->h->gcBlackenEnabled && t->p->gcAssistBytes < 0, false)) {
+		gcAssistAlloc(t);
+	}
 	return gomem_mallocgc(t->w->h, t->p, size, typ, needzero);
 }
 
@@ -273,11 +259,22 @@ void *gomem_read(void *const *slot) {
 	return (void *)atomic_load_explicit((const _Atomic(uintptr_t) *)(const void *)slot, memory_order_acquire);
 }
 
+static void barrierFull(gomem_thread *t) {
+	if (t->p != NULL) {
+		wbBufFlush(t);
+		enlistWorker(t->w, gcWork_of(t->w, t->p));
+		return;
+	}
+	pthread_mutex_lock(&t->w->mu); // t has stopped the world
+	wbBufFlush(t);
+	pthread_mutex_unlock(&t->w->mu);
+}
+
 void gomem_write_barrier(gomem_thread *t, void **slot, void *ptr) {
 	_Atomic(uintptr_t) *at = (_Atomic(uintptr_t) *)(void *)slot;
 	if (__builtin_expect(t->w->h->gcBlackenEnabled && !t->w->cfg.no_barrier, false)) {
 		if (t->wbN + 2 > wbBufEntries) {
-			wbBufFlush(t);
+			barrierFull(t);
 		}
 		t->wbBuf[t->wbN++] = atomic_load_explicit(at, memory_order_acquire);
 		t->wbBuf[t->wbN++] = (uintptr_t)ptr;
@@ -287,15 +284,15 @@ void gomem_write_barrier(gomem_thread *t, void **slot, void *ptr) {
 
 void gomem_stopTheWorld(gomem_thread *t) {
 	pthread_mutex_lock(&t->w->mu);
-	park(t->w, t);
-	stopLocked(t->w);
+	world_park(t->w, t);
+	world_stopLocked(t->w);
 	pthread_mutex_unlock(&t->w->mu);
 }
 
 void gomem_startTheWorld(gomem_thread *t) {
 	pthread_mutex_lock(&t->w->mu);
-	startLocked(t->w);
-	run(t->w, t);
+	world_startLocked(t->w);
+	world_run(t->w, t);
 	pthread_mutex_unlock(&t->w->mu);
 }
 
@@ -303,179 +300,23 @@ void gomem_startTheWorld(gomem_thread *t) {
 static void stopOutsideCycle(gomem_thread *t) {
 	gomem_world *w = t->w;
 	pthread_mutex_lock(&w->mu);
-	park(w, t);
+	world_park(w, t);
 	for (;;) {
 		while (w->cycleRunning) {
 			pthread_cond_wait(&w->cond, &w->mu);
 		}
-		stopLocked(w);
+		world_stopLocked(w);
 		if (!w->cycleRunning) {
 			break;
 		}
-		startLocked(w); // one began meanwhile
+		world_startLocked(w); // one began meanwhile
 	}
 	pthread_mutex_unlock(&w->mu);
 }
 
-// ---- a cycle
-
-static void startMarking(gomem_world *w, bool periodic) {
-	gomem_heap *h = w->h;
-	finishsweep_m(h, NULL);
-	gcResetMarkState(h);
-	gcController_startCycle(&w->gc, now(), w->procs, periodic);
-	for (int i = 0; i < w->procs; i++) {
-		h->allp[i]->gcAssistBytes = 0;
-		h->allp[i]->gcMarkedBytes = 0;
-	}
-	for (gomem_thread *t = w->threads; t != NULL; t = t->next) {
-		t->scanned = false;
-	}
-	h->gcw.concurrent = !w->cfg.gcstoptheworld;
-	gcMarkStart(h);
-	gcGreyRoots(h, w->cfg.globals, w->cfg.nglobals);
-	want(w, wantRoots);
-}
-
-// scanParked makes the roots of threads that stand still black; false: some still run with white ones. Takes mu.
-static bool scanParked(gomem_world *w) {
-	bool all = true;
-	pthread_mutex_lock(&w->mu);
-	for (gomem_thread *t = w->threads; t != NULL; t = t->next) {
-		if (t->p == NULL) {
-			scanThread(w, t);
-		}
-		lockMark(w);
-		all = all && t->scanned;
-		unlockMark(w);
-	}
-	pthread_mutex_unlock(&w->mu);
-	return all;
-}
-
-// drainSome returns bytes scanned.
-static int64_t drainSome(gomem_world *w) {
-	pthread_mutex_lock(&w->markMu);
-	const int64_t done = gcDrainN(w->h, drainSlice);
-	const bool more = done > 0 || gcHasWork(w->h);
-	atomic_store(&w->gc.heapScanWork, (int64_t)w->h->gcw.heapScanWork);
-	atomic_fetch_add(&w->gc.bgScanCredit, done);
-	gcController_revise(&w->gc);
-	pthread_mutex_unlock(&w->markMu);
-	while (atomic_load(&w->markWaiters) > 0 && more) {
-		sched_yield();
-	}
-	return more ? done + 1 : 0;
-}
-
-// markConcurrently returns when nothing is grey and all roots are black; what barriers saw meanwhile is in their buffers.
-static void markConcurrently(gomem_world *w) {
-	bool all = false;
-	while (!all || drainSome(w) > 0) {
-		while (drainSome(w) > 0) {
-			workerSafepoint(w);
-		}
-		all = scanParked(w);
-		if (!all) {
-			workerPark(w);
-			pthread_mutex_lock(&w->mu);
-			waitUntil(w, now() + idleMarkWait);
-			pthread_mutex_unlock(&w->mu);
-			workerRun(w);
-		}
-	}
-}
-
-// markTermination: the world is stopped, so all buffers are empty.
-static void markTermination(gomem_world *w) {
-	gomem_heap *h = w->h;
-	for (gomem_thread *t = w->threads; t != NULL; t = t->next) {
-		wbBufFlush(t);
-		scanThread(w, t);
-	}
-	gcDrain(h);
-	wantNot(w, wantRoots);
-	atomic_store(&w->gc.heapScanWork, (int64_t)h->gcw.heapScanWork);
-	gcController_endCycle(&w->gc, now(), w->procs);
-	setGCPhase(h, gcMarkTermination);
-	uint64_t marked = h->gcw.bytesMarked;
-	for (int i = 0; i < w->procs; i++) {
-		marked += h->allp[i]->gcMarkedBytes;
-	}
-	gcController_resetLive(&w->gc, marked);
-	setGCPhase(h, gcOff);
-	h->gcw.concurrent = false;
-}
-
-static void paceScavenger(gomem_world *w) {
+void world_paceScavenger(gomem_world *w) {
 	gcPaceScavenger(&w->goals, &w->h->stats, w->h->env.physPageSize, atomic_load(&w->gc.memoryLimit),
 		gcController_heapGoal(&w->gc), w->gc.lastHeapGoal, w->lastHeapInUse);
-}
-
-static void startSweeping(gomem_world *w) {
-	gomem_heap *h = w->h;
-	w->lastHeapInUse = sysMemStat_load(&h->stats.heapInUse);
-	gcSweep(h);
-	scavengeIndex_nextGen(&h->env, &h->pages.scav.index);
-	(void)gcControllerCommit(h, &w->gc);
-	paceScavenger(w);
-	freeStackSpans(h, NULL);
-	mcache_prepareAll(w->h, NULL);
-	atomic_store(&w->gcRequested, false);
-}
-
-static void sweepRest(gomem_world *w) {
-	workerRun(w);
-	while (sweepone(w->h, NULL) != ~(uintptr_t)0) {
-		workerSafepoint(w);
-	}
-	workerPark(w);
-}
-
-// gcCycle runs on the thread of the collector. Under mu; it lets it go meanwhile.
-static void gcCycle(gomem_world *w, bool periodic) {
-	w->cyclesStarted = w->forced; // those who ask from now on want another one
-	const uint64_t wanted = w->forced;
-	pthread_mutex_unlock(&w->mu);
-	sweepRest(w);
-	pthread_mutex_lock(&w->mu);
-	stopLocked(w);
-	w->cycleRunning = true;
-	pthread_mutex_unlock(&w->mu);
-	startMarking(w, periodic);
-	if (!w->cfg.gcstoptheworld) {
-		startForWorker(w);
-		workerRun(w);
-		markConcurrently(w);
-		workerPark(w);
-		stopForWorker(w);
-	}
-	markTermination(w);
-	startSweeping(w);
-	pthread_mutex_lock(&w->mu);
-	w->lastGC = now();
-	w->cycles++;
-	w->cyclesForced += wanted > w->swept ? 1 : 0;
-	w->swept = wanted;
-	w->cycleRunning = false;
-	w->sweepWanted = true;
-	startLocked(w);
-}
-
-static void *gcMain(void *arg) {
-	gomem_world *w = arg;
-	pthread_mutex_lock(&w->mu);
-	while (!w->done) {
-		const int64_t due = w->lastGC + forcegcperiod;
-		const bool periodic = now() >= due && atomic_load(&w->gc.gcPercent) >= 0;
-		if (w->forced > w->cyclesStarted || atomic_load(&w->gcRequested) || periodic) {
-			gcCycle(w, periodic);
-			continue;
-		}
-		waitUntil(w, due > now() ? due : now() + forcegcperiod);
-	}
-	pthread_mutex_unlock(&w->mu);
-	return NULL;
 }
 
 // ---- background workers
@@ -490,14 +331,14 @@ static void *bgsweep(void *arg) {
 		}
 		w->sweepWanted = false;
 		pthread_mutex_unlock(&w->mu);
-		workerRun(w);
+		world_workerRun(w);
 		for (int n = 1; sweepone(w->h, NULL) != ~(uintptr_t)0; n++) {
-			workerSafepoint(w);
+			world_workerSafepoint(w);
 			if (n % sweepBatch == 0) {
 				sched_yield();
 			}
 		}
-		workerPark(w);
+		world_workerPark(w);
 		pthread_mutex_lock(&w->mu);
 		w->scavengeWanted = true;
 		pthread_cond_broadcast(&w->cond);
@@ -508,22 +349,22 @@ static void *bgsweep(void *arg) {
 
 static int64_t scavSleep(void *ctx, int64_t ns) {
 	gomem_world *w = ctx;
-	const int64_t begin = now();
+	const int64_t begin = world_now();
 	pthread_mutex_lock(&w->mu);
-	while (!w->done && now() < begin + ns) {
-		waitUntil(w, begin + ns);
+	while (!w->done && world_now() < begin + ns) {
+		world_waitUntil(w, begin + ns);
 	}
 	pthread_mutex_unlock(&w->mu);
-	return now() - begin;
+	return world_now() - begin;
 }
 
 static uintptr_t scavScavenge(void *ctx, uintptr_t nbytes, int64_t *ns) {
 	gomem_world *w = ctx;
-	workerRun(w);
-	const int64_t begin = now();
+	world_workerRun(w);
+	const int64_t begin = world_now();
 	const uintptr_t r = pageAlloc_scavenge(&w->h->env, &w->h->pages, nbytes, NULL, NULL, false, &w->h->stats.heapStats);
-	*ns = now() - begin;
-	workerPark(w);
+	*ns = world_now() - begin;
+	world_workerPark(w);
 	return r;
 }
 
@@ -581,38 +422,9 @@ static void onTrigger(void *ctx, gomem_heap *h, gomem_p *p) {
 	pthread_mutex_unlock(&w->mu);
 }
 
-// stealCredit takes up to work of what the mark worker did in advance.
-static int64_t stealCredit(gcControllerState *c, int64_t work) {
-	const int64_t credit = atomic_load(&c->bgScanCredit);
-	const int64_t stolen = credit <= 0 ? 0 : credit < work ? credit : work;
-	atomic_fetch_sub(&c->bgScanCredit, stolen);
-	return stolen;
-}
-
-// gcAssistAlloc: who allocates in debt marks. Where there is nothing to mark he goes on: Go parks him until there is.
-static void gcAssistAlloc(void *ctx, gomem_heap *h, gomem_p *p, uintptr_t size) {
-	(void)size;
-	gomem_world *w = ctx;
-	if (p == NULL || p->gcAssistBytes >= 0) {
-		return;
-	}
-	int64_t debt = -p->gcAssistBytes;
-	int64_t work = (int64_t)(atomic_load(&w->gc.assistWorkPerByte) * (double)debt);
-	if (work < gcOverAssistWork) {
-		work = gcOverAssistWork;
-		const double paid = atomic_load(&w->gc.assistBytesPerWork) * (double)work;
-		debt = paid < 0x1p62 ? (int64_t)paid : (int64_t)1 << 62; // with GOGC=off the goal is as far as numbers go
-	}
-	p->gcAssistBytes += debt + 1;
-	work -= stealCredit(&w->gc, work);
-	if (work <= 0) {
-		return;
-	}
-	const int64_t begin = now();
-	lockMark(w);
-	(void)gcDrainN(h, work);
-	unlockMark(w);
-	atomic_fetch_add(&w->gc.assistTime, now() - begin);
+static bool limiting(void *arg) {
+	gomem_world *w = arg;
+	return gcCPULimiter_limiting(&w->limiter);
 }
 
 // scavengeAssist: what is given back at once, where the heap grew beyond its goal, or memory beyond its limit.
@@ -621,7 +433,7 @@ static void scavengeAssist(void *ctx, gomem_heap *h, gomem_p *p, uintptr_t scav,
 	uint64_t bytesToScavenge = 0;
 	const uint64_t limit = (uint64_t)atomic_load(&w->gc.memoryLimit);
 	const uint64_t inuse = (uint64_t)atomic_load_explicit(&h->stats.mappedReady, memory_order_relaxed);
-	if (inuse + scav > limit) {
+	if (!gcCPULimiter_limiting(&w->limiter) && inuse + scav > limit) {
 		bytesToScavenge = inuse + scav - limit;
 	}
 	const uint64_t goal = atomic_load(&w->goals.gcPercentGoal);
@@ -631,53 +443,100 @@ static void scavengeAssist(void *ctx, gomem_heap *h, gomem_p *p, uintptr_t scav,
 		const uint64_t wanted = growth < overage ? growth : overage;
 		bytesToScavenge = wanted > bytesToScavenge ? wanted : bytesToScavenge;
 	}
-	if (bytesToScavenge > 0) {
-		pageAlloc_scavenge(&h->env, &h->pages, (uintptr_t)bytesToScavenge, NULL, NULL, true, heapStats_of(h, p));
+	if (p == NULL || bytesToScavenge == 0) {
+		return; // as in Go, somebody else will
+	}
+	limiterEvent *event = &worldP_of(w, p)->event;
+	const bool track = limiterEvent_start(event, limiterEventScavengeAssist, world_now());
+	pageAlloc_scavenge(&h->env, &h->pages, (uintptr_t)bytesToScavenge, limiting, w, true, heapStats_of(h, p));
+	if (track) {
+		limiterEvent_stop(&w->limiter, event, limiterEventScavengeAssist, world_now());
 	}
 }
 
 // ---- a world
 
+// collectIdle: all Ps are idle, and no others are.
 static void collectIdle(gomem_world *w) {
 	w->nidle = 0;
 	for (int i = w->procs; i-- > 0;) {
 		w->idle[w->nidle++] = w->h->allp[i];
+		(void)limiterEvent_start(&w->ps[i]->event, limiterEventIdle, world_now());
+	}
+	for (int i = w->procs; i < w->nps; i++) {
+		atomic_store(&w->ps[i]->event.stamp, 0);
 	}
 }
 
+static bool grow(void *array, int n) {
+	void **at = array;
+	void *v = realloc(*at, (size_t)n * sizeof(void *));
+	*at = v != NULL ? v : *at;
+	return v != NULL;
+}
+
+// growPs makes room for n Ps, none of which marks.
+static bool growPs(gomem_world *w, int n) {
+	n = n > w->nps ? n : w->nps;
+	if (!grow(&w->idle, n) || !grow(&w->ps, n) || !grow(&w->gcws, n) || !grow(&w->events, n)) {
+		return false;
+	}
+	w->h->work.gcws = w->gcws;
+	w->limiter.events = w->events;
+	while (w->nps < n) {
+		worldP *p = calloc(1, sizeof(*p));
+		if (p == NULL) {
+			return false;
+		}
+		p->gcw.id = w->nps;
+		w->ps[w->nps] = p;
+		w->gcws[w->nps] = &p->gcw;
+		w->events[w->nps] = &p->event;
+		w->h->work.ngcws = ++w->nps;
+	}
+	return true;
+}
+
 static bool setProcs(gomem_world *w, int n) {
-	gomem_p **idle = realloc(w->idle, (size_t)(n > w->procs ? n : w->procs) * sizeof(*idle));
-	if (idle == NULL) {
+	if (!growPs(w, n) || !gomem_procresize(w->h, n)) {
 		return false;
 	}
-	w->idle = idle;
-	if (!gomem_procresize(w->h, n)) {
-		return false;
-	}
+	pthread_mutex_lock(&w->mu); // the collector is no thread of the world, and reads procs
 	w->procs = n;
 	collectIdle(w);
+	pthread_mutex_unlock(&w->mu);
+	gcCPULimiter_resetCapacity(&w->limiter, world_now(), n);
 	return true;
 }
 
 static bool makeHeap(gomem_world *w) {
 	const gomem_policy policy = {
-		.ctx = w, .gcTrigger = onTrigger, .assist = gcAssistAlloc, .scavengeAssist = scavengeAssist};
+		.ctx = w, .gcTrigger = onTrigger, .assist = gcAssistHook, .scavengeAssist = scavengeAssist};
 	w->cfg.heap.policy = &policy;
 	w->h = gomem_heap_new(&w->cfg.heap);
 	w->cfg.heap.policy = NULL;
-	if (w->h == NULL || !setProcs(w, w->cfg.procs > 0 ? w->cfg.procs : 1)) {
+	if (w->h == NULL) {
+		return false;
+	}
+	w->limiter.env = &w->h->env;
+	atomic_store(&w->limiter.lastUpdate, world_now());
+	if (!setProcs(w, w->cfg.procs > 0 ? w->cfg.procs : 1)) {
 		return false;
 	}
 	const int32_t gogc = w->cfg.gogc == 0 ? 100 : w->cfg.gogc;
 	gcController_init(
 		&w->gc, &w->h->env, &w->h->stats, gogc, w->cfg.memory_limit > 0 ? w->cfg.memory_limit : INT64_MAX);
-	paceScavenger(w);
+	w->gc.stopTheWorld = w->cfg.gcstoptheworld;
+	world_paceScavenger(w);
 	const scavengerHooks hooks = {w, scavSleep, scavScavenge, scavShouldStop, scavProcs};
 	scavenger_init(&w->scav, &w->h->env, w->h->env.physPageSize, hooks);
 	return true;
 }
 
 static bool startWorkers(gomem_world *w) {
+	if (!gcBgMarkStartWorkers(w, 1)) { // the others when there is a cycle
+		return false;
+	}
 	w->hasGC = pthread_create(&w->gcThread, NULL, gcMain, w) == 0;
 	if (w->cfg.no_background) {
 		return w->hasGC;
@@ -694,7 +553,6 @@ static void initLocks(gomem_world *w) {
 	pthread_cond_init(&w->cond, &attr);
 	pthread_condattr_destroy(&attr);
 	pthread_mutex_init(&w->mu, NULL);
-	pthread_mutex_init(&w->markMu, NULL);
 }
 
 gomem_world *gomem_world_new(const gomem_world_config *cfg) {
@@ -703,7 +561,7 @@ gomem_world *gomem_world_new(const gomem_world_config *cfg) {
 		return NULL;
 	}
 	w->cfg = *cfg;
-	w->lastGC = now();
+	w->lastGC = world_now();
 	initLocks(w);
 	if (!makeHeap(w) || !startWorkers(w)) {
 		gomem_world_destroy(w);
@@ -711,6 +569,17 @@ gomem_world *gomem_world_new(const gomem_world_config *cfg) {
 		return NULL;
 	}
 	return w;
+}
+
+// joinMarkWorkers: a cycle that was under way has ended with the thread of the collector.
+static void joinMarkWorkers(gomem_world *w) {
+	pthread_mutex_lock(&w->mu);
+	w->workersDone = true;
+	pthread_cond_broadcast(&w->cond);
+	pthread_mutex_unlock(&w->mu);
+	for (int i = 0; i < w->nworkers; i++) {
+		pthread_join(w->workers[i], NULL);
+	}
 }
 
 void gomem_world_destroy(gomem_world *w) {
@@ -724,6 +593,7 @@ void gomem_world_destroy(gomem_world *w) {
 	if (w->hasGC) {
 		pthread_join(w->gcThread, NULL);
 	}
+	joinMarkWorkers(w);
 	if (w->hasSweep) {
 		pthread_join(w->sweepThread, NULL);
 	}
@@ -731,9 +601,15 @@ void gomem_world_destroy(gomem_world *w) {
 		pthread_join(w->scavThread, NULL);
 	}
 	gomem_heap_destroy(w->h);
+	for (int i = 0; i < w->nps; i++) {
+		free(w->ps[i]);
+	}
+	free(w->ps);
+	free(w->gcws);
+	free(w->events);
+	free(w->workers);
 	pthread_cond_destroy(&w->cond);
 	pthread_mutex_destroy(&w->mu);
-	pthread_mutex_destroy(&w->markMu);
 	free(w->idle);
 	free(w);
 }
@@ -746,11 +622,11 @@ void gomem_world_gc(gomem_thread *t) {
 	gomem_world *w = t->w;
 	pthread_mutex_lock(&w->mu);
 	const uint64_t mine = ++w->forced;
-	park(w, t);
+	world_park(w, t);
 	while (w->swept < mine) {
 		pthread_cond_wait(&w->cond, &w->mu);
 	}
-	run(w, t);
+	world_run(w, t);
 	pthread_mutex_unlock(&w->mu);
 	while (gomem_sweepone(w->h, t->p) != ~(uintptr_t)0) {
 		gomem_safepoint(t);
@@ -783,7 +659,7 @@ int gomem_setGCPercent(gomem_thread *t, int gogc) {
 	gomem_stopTheWorld(t);
 	const int old = gcController_setGCPercent(&t->w->gc, gogc);
 	(void)gcControllerCommit(t->w->h, &t->w->gc);
-	paceScavenger(t->w);
+	world_paceScavenger(t->w);
 	gomem_startTheWorld(t);
 	return old;
 }
@@ -792,7 +668,7 @@ int64_t gomem_setMemoryLimit(gomem_thread *t, int64_t bytes) {
 	gomem_stopTheWorld(t);
 	const int64_t old = gcController_setMemoryLimit(&t->w->gc, bytes);
 	(void)gcControllerCommit(t->w->h, &t->w->gc);
-	paceScavenger(t->w);
+	world_paceScavenger(t->w);
 	gomem_startTheWorld(t);
 	return old;
 }
@@ -823,6 +699,7 @@ static uint64_t mHeapObjects(const metricCtx *m) { return m->s.total_alloc - m->
 static uint64_t mHeapReleased(const metricCtx *m) { return m->s.heap_released; }
 static uint64_t mHeapUnused(const metricCtx *m) { return m->s.heap_in_use - mHeapObjects(m); }
 static uint64_t mStacks(const metricCtx *m) { return m->s.stacks_in_use; }
+static uint64_t mLimited(const metricCtx *m) { return atomic_load(&m->w->limiter.lastEnabledCycle); }
 static uint64_t mProcs(const metricCtx *m) { return (uint64_t)m->w->procs; }
 static uint64_t mTotal(const metricCtx *m) {
 	return m->s.heap_in_use + m->s.heap_free + m->s.heap_released + m->s.stacks_in_use + m->s.work_bufs +
@@ -846,6 +723,7 @@ static const struct {
 	{"/gc/heap/live:bytes", mLive},
 	{"/gc/heap/objects:objects", mObjects},
 	{"/gc/heap/tiny/allocs:objects", mTiny},
+	{"/gc/limiter/last-enabled:gc-cycle", mLimited},
 	{"/gc/scan/heap:bytes", mScanHeap},
 	{"/memory/classes/heap/free:bytes", mHeapFree},
 	{"/memory/classes/heap/objects:bytes", mHeapObjects},
@@ -877,5 +755,6 @@ const char *gomem_world_check(gomem_world *w) {
 		return "world: a thread runs, or has a P";
 	}
 	const char *bad = gcController_check(&w->gc);
+	bad = bad != NULL ? bad : gcCPULimiter_check(&w->limiter);
 	return bad != NULL ? bad : gomem_heap_check(w->h);
 }

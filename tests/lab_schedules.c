@@ -24,6 +24,7 @@ typedef struct explorer explorer;
 typedef struct scene {
 	const char *name;
 	int lanes;
+	bool backed; // heap memory is real
 	void (*prepare)(explorer *e);
 	void (*lane)(explorer *e, int i);
 	const char *(*check)(explorer *e); // NULL: good
@@ -48,6 +49,10 @@ struct explorer {
 	int n[LANES];
 	mspan spans[12], *unswept[4];
 	uintptr_t kept[4]; // objects that are marked
+	gcWork gcws[LANES], *gcwList[LANES];
+	void *roots[LANES], *live[OBJECTS];
+	int nlive;
+	uint64_t bytes; // of what is live
 };
 
 static _Noreturn void finding(explorer *e, const char *what) {
@@ -149,7 +154,7 @@ static void lane_main(void *arg) {
 static gomem_p *p_of(explorer *e, int i) { return gomem_heap_p(e->h, i); }
 
 static void run_once(explorer *e) {
-	e->os = mem_sim_new(&(memSimConfig){.backed = false});
+	e->os = mem_sim_new(&(memSimConfig){.backed = e->scene->backed});
 	e->lab = (gomem_lab){e, on_turn, on_event, on_busy, NULL};
 	e->h = e->os == NULL
 		? NULL
@@ -323,13 +328,111 @@ static void pages_lane(explorer *e, int i) {
 	}
 }
 
+// Ps that mark one graph, each from a root of its own. All that is live is marked, once, and nothing is grey at the end.
+enum { SMALL_WORDS = 2, BIG_BYTES = 600, FAN = 6 };
+static const uint8_t allWords[16] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+static void **mark_object(explorer *e, uintptr_t words) {
+	const gomem_type type = {words * sizeof(void *), words * sizeof(void *), allWords};
+	static gomem_type kept[2]; // objects with a header name their type
+	gomem_type *t = &kept[words > SMALL_WORDS];
+	*t = type;
+	void **x = gomem_mallocgc(e->h, p_of(e, 0), words * sizeof(void *), t, true);
+	mspan *s = spanOfHeap(e->h, (uintptr_t)x);
+	e->live[e->nlive++] = x;
+	e->bytes += s->elemsize;
+	return x;
+}
+static void mark_begin(explorer *e) {
+	for (int i = 0; i < e->scene->lanes; i++) {
+		gomem_prepareForSweep(e->h, p_of(e, i));
+		memset(&e->gcws[i], 0, sizeof(e->gcws[i]));
+		e->gcws[i].id = i;
+		e->gcwList[i] = &e->gcws[i];
+	}
+	e->h->work.gcws = e->gcwList;
+	e->h->work.ngcws = e->scene->lanes;
+	gomem_setGCPhase(e->h, gcMark);
+}
+// Small objects, of spans that are queued whole: each lane's root points to two in the same span, which point to one that all share.
+static void mark_small(explorer *e) {
+	e->nlive = 0;
+	e->bytes = 0;
+	void **shared = mark_object(e, SMALL_WORDS);
+	for (int i = 0; i < e->scene->lanes; i++) {
+		void **root = mark_object(e, SMALL_WORDS);
+		root[0] = mark_object(e, SMALL_WORDS);
+		((void **)root[0])[1] = shared;
+		root[1] = shared;
+		e->roots[i] = root;
+	}
+	mark_begin(e);
+}
+// Larger ones, queued one by one: a fan that one lane finds, and gives others half of.
+static void mark_fan(explorer *e) {
+	e->nlive = 0;
+	e->bytes = 0;
+	void **fan = mark_object(e, BIG_BYTES / sizeof(void *));
+	for (int i = 0; i < FAN; i++) {
+		void **x = mark_object(e, BIG_BYTES / sizeof(void *));
+		fan[i] = x;
+		x[0] = fan;
+	}
+	for (int i = 0; i < e->scene->lanes; i++) {
+		e->roots[i] = i == 0 ? fan : fan[FAN - 1];
+	}
+	mark_begin(e);
+}
+static void mark_lane(explorer *e, int i) {
+	static const uint8_t one[] = {1};
+	const gomem_root root = {&e->roots[i], sizeof(e->roots[i]), one};
+	gcGreyRoots(e->h, &e->gcws[i], &root, 1);
+	while (gcDrainN(e->h, &e->gcws[i], 64) >= 0) {
+	}
+	gcWork_dispose(&e->h->env, &e->h->work, &e->gcws[i]);
+}
+// The same where what is found is given away at once, so that all is stolen.
+static void mark_stealing(explorer *e, int i) {
+	static const uint8_t one[] = {1};
+	const gomem_root root = {&e->roots[i], sizeof(e->roots[i]), one};
+	gcGreyRoots(e->h, &e->gcws[i], &root, 1);
+	do {
+		gcWork_dispose(&e->h->env, &e->h->work, &e->gcws[i]);
+	} while (gcDrainN(e->h, &e->gcws[i], 1) >= 0);
+}
+static const char *mark_check(explorer *e) {
+	if (gcMarkWorkAvailable(&e->h->work)) {
+		return "all went home, and there is work left";
+	}
+	const char *bad = mgcmark_check(e->h);
+	for (int i = 0; i < e->nlive && bad == NULL; i++) {
+		bad = gomem_isMarked(e->h, e->live[i]) ? NULL : "a live object is not marked";
+	}
+	gcDrain(e->h);
+	if (bad == NULL && atomic_load(&e->h->work.bytesMarked) != e->bytes) {
+		bad = "bytes were counted twice, or not";
+	}
+	e->h->work.ngcws = 0;
+	gomem_setGCPhase(e->h, gcMarkTermination);
+	gomem_setGCPhase(e->h, gcOff);
+	gomem_startsweep(e->h);
+	for (int i = 0; i < e->scene->lanes; i++) {
+		gomem_prepareForSweep(e->h, p_of(e, i));
+	}
+	return bad;
+}
+
 static const scene scenes[] = {
-	{"spanSet push and pop", 2, set_prepare, set_lane, set_check},
-	{"spanSet push and pop", 3, set_prepare, set_lane, set_check},
-	{"sweepone, cacheSpan and reclaim", 2, sweep_prepare, sweep_lane, sweep_check},
-	{"sweepone, cacheSpan and reclaim", 3, sweep_prepare, sweep_lane, sweep_check},
-	{"page caches filled and flushed", 2, pages_prepare, pages_lane, different},
-	{"page caches filled and flushed", 3, pages_prepare, pages_lane, different},
+	{"spanSet push and pop", 2, false, set_prepare, set_lane, set_check},
+	{"spanSet push and pop", 3, false, set_prepare, set_lane, set_check},
+	{"sweepone, cacheSpan and reclaim", 2, false, sweep_prepare, sweep_lane, sweep_check},
+	{"sweepone, cacheSpan and reclaim", 3, false, sweep_prepare, sweep_lane, sweep_check},
+	{"page caches filled and flushed", 2, false, pages_prepare, pages_lane, different},
+	{"page caches filled and flushed", 3, false, pages_prepare, pages_lane, different},
+	{"marking, spans", 2, true, mark_small, mark_lane, mark_check},
+	{"marking, spans", 3, true, mark_small, mark_lane, mark_check},
+	{"marking, spans that are stolen", 2, true, mark_small, mark_stealing, mark_check},
+	{"marking, objects", 2, true, mark_fan, mark_lane, mark_check},
+	{"marking, objects", 3, true, mark_fan, mark_lane, mark_check},
 };
 
 int main(int argc, char **argv) {

@@ -4,7 +4,7 @@
 #include <sched.h>
 #include <unistd.h>
 
-#include "gomem/world.h"
+#include "gomem/mgc.h"
 #include "tests/heaptest.h"
 
 enum { TRIES = 400, CHAIN = 20000 };
@@ -221,6 +221,111 @@ static void test_procs(void **state) {
 	scene_end(&s);
 }
 
+typedef struct busy {
+	scene *s;
+	_Atomic(bool) *stop;
+	void *local[2];
+} busy;
+
+// keepBusy: a thread that makes garbage, and part of a tree that lives.
+static void *keepBusy(void *arg) {
+	busy *b = arg;
+	static const uint8_t mask[] = {3};
+	const gomem_root roots[] = {{b->local, sizeof(b->local), mask}};
+	gomem_thread *t = gomem_world_enter(b->s->w);
+	gomem_thread_roots(t, roots, 1);
+	for (uint64_t i = 0; !atomic_load(b->stop); i++) {
+		pair *x = gomem_world_malloc(t, sizeof(pair), &pairType, true);
+		b->local[1] = x;
+		gomem_write_barrier(t, &x->a, i % 50000 == 0 ? NULL : b->local[0]);
+		b->local[0] = i % 2 == 0 ? x : b->local[0];
+	}
+	gomem_world_leave(t);
+	return NULL;
+}
+
+enum { BUSY = 8 };
+
+// With 8 Ps that are all wanted two dedicated workers mark at once, and threads in debt do; all Ps mark where the world is stopped.
+static void marks_on(bool stopped, int markers) {
+	scene s;
+	static busy threads[BUSY];
+	_Atomic(bool) stop = false;
+	pthread_t ids[BUSY];
+	scene_begin(&s, (gomem_world_config){.procs = 8, .gogc = 100, .gcstoptheworld = stopped});
+	make_chain(&s);
+	for (int i = 0; i < BUSY; i++) {
+		threads[i] = (busy){.s = &s, .stop = &stop};
+		assert_int_equal(pthread_create(&ids[i], NULL, keepBusy, &threads[i]), 0);
+	}
+	gomem_world *w = s.w;
+	for (bool enough = false; !enough;) {
+		gomem_stopTheWorld(s.t);
+		const bool waited = stopped || atomic_load(&w->gc.assistTime) > 0;
+		enough = w->cycles >= 5 && waited && w->mostMarkers >= markers && atomic_load(&w->gc.dedicatedMarkTime) > 0;
+		assert_null(gomem_world_check(w));
+		gomem_startTheWorld(s.t);
+		gomem_blocking_begin(s.t);
+		usleep(1000);
+		gomem_blocking_end(s.t);
+	}
+	atomic_store(&stop, true);
+	gomem_blocking_begin(s.t);
+	for (int i = 0; i < BUSY; i++) {
+		pthread_join(ids[i], NULL);
+	}
+	gomem_blocking_end(s.t);
+	scene_end(&s);
+}
+static void test_markers(void **state) {
+	(void)state;
+	marks_on(false, 2);
+	marks_on(true, 2);
+}
+
+// One P: nobody but a thread at its safepoints can mark, a quarter of the time; and idle workers while it waits.
+static void test_fraction(void **state) {
+	(void)state;
+	scene s;
+	scene_begin(&s, (gomem_world_config){.procs = 1, .gogc = 100});
+	make_chain(&s);
+	do {
+		s.local[0] = gomem_world_malloc(s.t, sizeof(pair), &pairType, true);
+		assert_non_null(s.local[0]);
+		gomem_write_barrier(s.t, &((pair *)s.local[0])->a, s.local[1]);
+		s.local[1] = s.w->cycles % 2 == 0 ? s.local[0] : NULL;
+	} while (s.w->gc.fractionalMarkTime == 0 || s.w->cycles < 6);
+	assert_int_equal(s.w->gc.dedicatedMarkTime, 0);
+	const uint64_t before = s.w->cycles;
+	gomem_world_gc(s.t);
+	assert_true(s.w->gc.idleMarkTime > 0);
+	assert_true(s.w->cycles > before);
+	scene_end(&s);
+}
+
+// When collections have taken more than half of the processors, the limiter says so: nobody assists then, whatever the debt.
+static void test_limiter(void **state) {
+	(void)state;
+	scene s;
+	scene_begin(&s, (gomem_world_config){.procs = 2, .memory_limit = 1 << 20});
+	gomem_metric m[] = {{.name = "/gc/limiter/last-enabled:gc-cycle"}, {.name = "/gc/cycles/total:gc-cycles"}};
+	gomem_world_metrics(s.t, m, 1);
+	assert_true(m[0].known && m[0].value == 0);
+	gomem_world_gc(s.t);
+	gcCPULimiter_addAssistTime(&s.w->limiter, 3600 * second);
+	gcCPULimiter_update(&s.w->limiter, world_now());
+	assert_true(gcCPULimiter_limiting(&s.w->limiter));
+	gomem_p *p = gomem_thread_p(s.t);
+	p->gcAssistBytes = -1000000;
+	gcAssistHook(s.w, s.w->h, p, 0);
+	assert_int_equal(p->gcAssistBytes, -1000000);
+	gomem_world_metrics(s.t, m, 2);
+	assert_int_equal(m[0].value, m[1].value + 1);
+	p = gomem_thread_p(s.t);
+	p->gcAssistBytes = 0;
+	scene_end(&s);
+}
+
 static void test_limits(void **state) {
 	(void)state;
 	scene s;
@@ -264,6 +369,9 @@ int main(void) {
 		cmocka_unit_test(test_pacer),
 		cmocka_unit_test(test_freeOSMemory),
 		cmocka_unit_test(test_procs),
+		cmocka_unit_test(test_markers),
+		cmocka_unit_test(test_fraction),
+		cmocka_unit_test(test_limiter),
 		cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_lock_order),
 	};

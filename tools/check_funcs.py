@@ -20,7 +20,7 @@ import goroot  # noqa: E402
 
 FILES = [
     "malloc", "mheap", "mcentral", "mcache", "mgcsweep", "mpagealloc", "mpagealloc_64bit", "mpallocbits", "mpagecache",
-    "mgcscavenge", "mgcpacer", "mspanset", "mfixalloc", "mranges", "mem", "mem_linux", "mem_sbrk", "mem_wasm",
+    "mgcscavenge", "mgcpacer", "mgclimit", "mgcwork", "mspanset", "mfixalloc", "mranges", "mem", "mem_linux", "mem_sbrk", "mem_wasm",
     "mem_plan9", "lfstack", "stack", "msize", "mbitmap", "mgcmark",
     "mgcmark_greenteagc", "_mkmalloc/mksizeclasses",
 ]
