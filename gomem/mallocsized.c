@@ -58,7 +58,7 @@ static inline __attribute__((always_inline)) uintptr_t zeroLarge(uintptr_t x, ui
 
 // clearSlot clears n bytes of a slot and gives back x.
 static inline __attribute__((always_inline)) uintptr_t clearSlot(const gomem_env *env, uintptr_t x, uintptr_t n) {
-	if (poisonForbids || labBuild || n % 8 != 0) { // not a multiple: 32-bit platforms
+	if (poisonForbids || GOMEM_LAB || n % 8 != 0) { // not a multiple: 32-bit platforms
 		heapMem_clear(env, x, n);
 		return x;
 	}
@@ -217,12 +217,12 @@ static inline __attribute__((always_inline)) uintptr_t sizedScan(
 	}
 	const uintptr_t x = take(s, freeidx, rest, elemsize);
 	if (likely(s->needzero != 0)) {
-		(void)clearSlot(&h->env, x, poisonForbids || labBuild ? size : elemsize);
+		(void)clearSlot(&h->env, x, poisonForbids || GOMEM_LAB ? size : elemsize);
 	}
 	heapMem_grant(&h->env, x, size, true);
 	if (L->ptrSize == 8 && sizeclass == 1) {
 		c->scanAlloc += 8; // the bitmap was written when the span was made
-	} else if (likely(typ->size == size) && (!labBuild || h->env.backed)) {
+	} else if (likely(typ->size == size) && (!GOMEM_LAB || h->env.backed)) {
 		c->scanAlloc += writeOne(&h->env, s, (uintptr_t)(freeidx - 1), elemsize, typ);
 	} else {
 		return scanArray(h, c, s, x, size, typ);

@@ -277,16 +277,11 @@ struct gomem_heap {
 	void (*guardSweep)(mheap *h, const mspan *s);
 };
 
-#if GOMEM_LAB
-enum { labBuild = 1 };
-#else
-enum { labBuild = 0 };
-#endif
 // p_wantedSized: while marking is off, nothing is given back by freegc, and heap memory can be touched. (A lab build may have another heap: the ways
 // are to be tested there.)
 static inline mcache *p_wantedSized(const gomem_heap *h, const gomem_p *pp) {
 	const bool simple = atomic_load_explicit(&h->gcphase, memory_order_relaxed) == gcOff && !h->runtimeFreegc;
-	return simple && (labBuild || h->env.backed) ? pp->mcache : NULL;
+	return simple && (GOMEM_LAB || h->env.backed) ? pp->mcache : NULL;
 }
 // p_setSized: the phase of the collector, or pp's mcache, has changed. World stopped.
 static inline void p_setSized(const gomem_heap *h, gomem_p *pp) { pp->sized = p_wantedSized(h, pp); }
