@@ -127,22 +127,6 @@ static void tellSyscall(const explainLog *log, const item *t) {
 
 // ---- memory
 
-static const char *const stateNames[MEM_NSTATES] = {"None", "Reserved", "Prepared", "Ready"};
-static const char *const callNames[MEM_NCALLS] = {
-	[MEM_SYSALLOC] = "sysAlloc",
-	[MEM_SYSFREE] = "sysFree",
-	[MEM_SYSRESERVE] = "sysReserve",
-	[MEM_SYSUNRESERVE] = "sysUnreserve",
-	[MEM_SYSMAP] = "sysMap",
-	[MEM_SYSUSED] = "sysUsed",
-	[MEM_SYSUNUSED] = "sysUnused",
-	[MEM_SYSFAULT] = "sysFault",
-	[MEM_SYSHUGEPAGE] = "sysHugePage",
-	[MEM_SYSNOHUGEPAGE] = "sysNoHugePage",
-	[MEM_SYSHUGEPAGECOLLAPSE] = "sysHugePageCollapse",
-	[MEM_SYSUNMAP] = "sysUnmap",
-};
-
 static bool holds(const item *t, const void *p) {
 	return p != NULL && (uintptr_t)p >= t->at && (uintptr_t)p - t->at < t->n;
 }
@@ -187,17 +171,18 @@ static const char *purpose(const explainLog *log, const item *t) {
 
 static void tellOS(const explainLog *log, const item *t) {
 	if (!t->ok) {
-		say("      %s(%s, %s): refused", callNames[t->call], addrText(log, t->at), bytesText(t->n));
+		say("      %s(%s, %s): refused", memCallNames[t->call], addrText(log, t->at), bytesText(t->n));
 		return;
 	}
 	char states[64];
 	if (t->before == t->then) {
-		(void)snprintf(states, sizeof states, "stays %s", stateNames[t->then]);
+		(void)snprintf(states, sizeof states, "stays %s", memStateNames[t->then]);
 	} else {
-		(void)snprintf(states, sizeof states, "%s%s -> %s", stateNames[t->before], t->mixed ? " and others" : "",
-			stateNames[t->then]);
+		(void)snprintf(states, sizeof states, "%s%s -> %s", memStateNames[t->before], t->mixed ? " and others" : "",
+			memStateNames[t->then]);
 	}
-	say("      %s(%s, %s)  %s%s", callNames[t->call], addrText(log, t->at), bytesText(t->n), states, purpose(log, t));
+	say("      %s(%s, %s)  %s%s", memCallNames[t->call], addrText(log, t->at), bytesText(t->n), states,
+		purpose(log, t));
 }
 
 // ---- decisions

@@ -47,29 +47,13 @@ typedef struct told {
 
 // ---- the table
 
-static const char *const stateWords[MEM_NSTATES] = {"None", "Reserved", "Prepared", "Ready"};
-
 static int print_table(void) {
-	static const char *const calls[MEM_NCALLS] = {
-		[MEM_SYSALLOC] = "sysAlloc",
-		[MEM_SYSFREE] = "sysFree",
-		[MEM_SYSRESERVE] = "sysReserve",
-		[MEM_SYSUNRESERVE] = "sysUnreserve",
-		[MEM_SYSMAP] = "sysMap",
-		[MEM_SYSUSED] = "sysUsed",
-		[MEM_SYSUNUSED] = "sysUnused",
-		[MEM_SYSFAULT] = "sysFault",
-		[MEM_SYSHUGEPAGE] = "sysHugePage",
-		[MEM_SYSNOHUGEPAGE] = "sysNoHugePage",
-		[MEM_SYSHUGEPAGECOLLAPSE] = "sysHugePageCollapse",
-		[MEM_SYSUNMAP] = "sysUnmap",
-	};
 	printf("| call | from None | from Reserved | from Prepared | from Ready |\n|---|---|---|---|---|\n");
 	for (unsigned c = 0; c < MEM_NCALLS; c++) {
-		printf("| %s |", calls[c]);
+		printf("| %s |", memCallNames[c]);
 		for (unsigned s = 0; s < MEM_NSTATES; s++) {
 			const unsigned to = memTransition[c][s];
-			printf(" %s |", to == MEM_NSTATES ? "-" : to == s ? "stays" : stateWords[to]);
+			printf(" %s |", to == MEM_NSTATES ? "-" : to == s ? "stays" : memStateNames[to]);
 		}
 		printf("\n");
 	}
@@ -107,9 +91,9 @@ static void tell_state(actor *a) {
 			end += a->env.physPageSize;
 		}
 		const bool whole = at == 0 && end == a->n;
-		len += (size_t)(whole ? snprintf(out + len, size - len, "%s", stateWords[s])
-							  : snprintf(out + len, size - len, "%s%s %zu kB", at > 0 ? ", then " : "", stateWords[s],
-									(size_t)(end - at) / KIB));
+		len += (size_t)(whole ? snprintf(out + len, size - len, "%s", memStateNames[s])
+							  : snprintf(out + len, size - len, "%s%s %zu kB", at > 0 ? ", then " : "",
+									memStateNames[s], (size_t)(end - at) / KIB));
 		at = end;
 	}
 	if (a->n == 0) {

@@ -34,7 +34,7 @@ const uint8_t memTransition[MEM_NCALLS][MEM_NSTATES] = {
 	[MEM_SYSUNMAP] = {X, X, MEM_RESERVED, X},
 };
 
-static const char *const callNames[MEM_NCALLS] = {
+const char *const memCallNames[MEM_NCALLS] = {
 	"sysAlloc",
 	"sysFree",
 	"sysReserve",
@@ -48,7 +48,7 @@ static const char *const callNames[MEM_NCALLS] = {
 	"sysHugePageCollapse",
 	"sysUnmap",
 };
-static const char *const stateNames[MEM_NSTATES] = {"None", "Reserved", "Prepared", "Ready"};
+const char *const memStateNames[MEM_NSTATES] = {"None", "Reserved", "Prepared", "Ready"};
 
 struct gomem_state_map {
 	pthread_mutex_t mu;
@@ -88,8 +88,8 @@ memState memStates_get(const gomem_state_map *m, uintptr_t addr) {
 
 static void throwIllegal(gomem_env *env, memCall call, memState s, uint64_t addr, const void *v, uintptr_t n) {
 	char msg[160];
-	snprintf(msg, sizeof msg, "%s(0x%llx, %llu): memory at 0x%llx is %s", callNames[call],
-		(unsigned long long)(uintptr_t)v, (unsigned long long)n, (unsigned long long)addr, stateNames[s]);
+	snprintf(msg, sizeof msg, "%s(0x%llx, %llu): memory at 0x%llx is %s", memCallNames[call],
+		(unsigned long long)(uintptr_t)v, (unsigned long long)n, (unsigned long long)addr, memStateNames[s]);
 	gomem_throw(env, msg);
 }
 

@@ -34,6 +34,8 @@ typedef enum memCall {
 } memCall;
 // memTransition[call][state]: the state after the call, or MEM_NSTATES where the call is illegal.
 extern const uint8_t memTransition[MEM_NCALLS][MEM_NSTATES];
+extern const char *const memCallNames[MEM_NCALLS];
+extern const char *const memStateNames[MEM_NSTATES];
 
 // What a range of address space is for: simulated systems back metadata with real memory, but not the heap.
 typedef enum memUse { MEM_HEAP, MEM_META } memUse;

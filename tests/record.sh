@@ -134,6 +134,7 @@ want 0 "the program exited with code 0" . exit 0
 good prog.gmt
 want 2 "prog.gmt exists" . exit 0
 want 0 "exited with code 0" -f -v . exit 0
+grep -q "go build" "$work/log" || fail "-v prints no commands"
 # A link is not followed, neither to a file nor to where none is.
 echo keep >target
 ln -s target link.gmt
@@ -143,7 +144,6 @@ want 2 "link.gmt is not a regular file" -f -o link.gmt . exit 0
 want 2 "dangling.gmt exists" -o dangling.gmt . exit 0
 want 2 "dangling.gmt is not a regular file" -f -o dangling.gmt . exit 0
 [ "$(cat target)" = keep ] && [ ! -e nowhere ] || fail "a link was followed"
-grep -q "go build" "$work/log" || fail "-v prints no commands"
 want 5 "exited with code 5" -o five.gmt -- . exit 5
 good five.gmt
 want 2 "exited with code 2" -o panic.gmt . panic
