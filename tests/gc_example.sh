@@ -11,6 +11,7 @@ while IFS= read -r line; do
 	lines=$((lines + 1))
 done <<<"$output"
 [ "$lines" = 4 ] || { echo "$lines lines of output, 4 were expected"; exit 1; }
+# shellcheck disable=SC2016
 code=$(sed -n '/^```c$/,/^```$/p' "$page" | sed '1d;/^```$/,$d')
 [ "$code" = "$(tail -n +2 "$source")" ] || { echo "docs/GC.md shows another program than tests/gc_example.c"; exit 1; }
 echo "the program and $lines lines of output are as docs/GC.md has them"

@@ -42,6 +42,7 @@ found 0 ', 0 changed, 0 new, 0 gone, 0 moved$'
 change runtime/stack.go 's|^func stacklog2(.*|&\n\tn++|'
 found 1 '^changed func  stack.go stacklog2 -> stacklog2$'
 found 1 '^    +	n++$'
+# shellcheck disable=SC2016
 change runtime/mcache.go '$a func newcomer() {}'
 found 1 '^new     func  mcache.go newcomer$'
 change runtime/mgcscavenge.go 's|scavChunkHiOccFrac *= .*|scavChunkHiOccFrac = 0.5|'

@@ -13,6 +13,7 @@ esac
 
 work=$(mktemp -d)
 mounted=""
+# shellcheck disable=SC2317
 cleanup() {
 	[ -z "$mounted" ] || umount "$mounted"
 	rm -rf "$work"
@@ -143,7 +144,9 @@ want 2 "link.gmt exists" -o link.gmt . exit 0
 want 2 "link.gmt is not a regular file" -f -o link.gmt . exit 0
 want 2 "dangling.gmt exists" -o dangling.gmt . exit 0
 want 2 "dangling.gmt is not a regular file" -f -o dangling.gmt . exit 0
-[ "$(cat target)" = keep ] && [ ! -e nowhere ] || fail "a link was followed"
+if [ "$(cat target)" != keep ] || [ -e nowhere ]; then
+	fail "a link was followed"
+fi
 want 5 "exited with code 5" -o five.gmt -- . exit 5
 good five.gmt
 want 2 "exited with code 2" -o panic.gmt . panic
@@ -196,6 +199,7 @@ GOEXPERIMENT=arenas want 2 "GOEXPERIMENT=arenas" -o no.gmt .
 GOEXPERIMENT=nogreenteagc,runtimesecret want 2 "GOEXPERIMENT=runtimesecret" -o no.gmt .
 run_path=/nonexistent want 2 "no go command" -o no.gmt .
 mkdir "$work/bin"
+# shellcheck disable=SC2016
 printf '#!/bin/sh\nprintf "$GOMEM_TEST_VERSION\\nlinux\\namd64\\n\\n\\n/x\\n/y\\n"\n' >"$work/bin/go"
 chmod +x "$work/bin/go"
 for version in go1.23.4 go1.28 go1.240.1; do
@@ -227,7 +231,7 @@ if mount -t tmpfs -o size=24m none small 2>/dev/null; then
 fi
 
 [ ! -e no.gmt ] || fail "a refused program has a recording"
-[ -z "$(ls -A "$TMPDIR" | grep -v '^go-build')" ] || fail "temporary files stay: $(ls -A "$TMPDIR")"
+[ -z "$(find "$TMPDIR" -mindepth 1 -maxdepth 1 ! -name 'go-build*')" ] || fail "temporary files stay: $(ls -A "$TMPDIR")"
 left=$(find . -name '*.raw.*')
 [ -z "$left" ] || fail "raw logs stay: $left"
 [ $failed = 0 ] && echo "all as expected"

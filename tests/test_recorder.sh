@@ -5,7 +5,7 @@
 set -eu
 GO=${GO:-go}
 recorder=$(cd "$(dirname "$0")/../traces/recorder" && pwd)
-export GOTOOLCHAIN=local GOFLAGS= GOWORK=off GOEXPERIMENT=
+export GOTOOLCHAIN=local GOFLAGS="" GOWORK=off GOEXPERIMENT=""
 
 version=$("$GO" env GOVERSION 2> /dev/null) || version="no Go"
 if [[ $version != go1.26* || $("$GO" env GOOS) != linux ]]; then
@@ -22,6 +22,7 @@ fail() {
 }
 
 # refuses COMMAND... : it fails, and its message has the text in $want.
+# shellcheck disable=SC2154 # callers set it before the command
 refuses() {
 	if "$@" > "$dir/out" 2>&1; then
 		fail "$* was expected to fail with: $want"

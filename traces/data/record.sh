@@ -45,6 +45,7 @@ with_go() {
 record() {
 	local procs=$1 dir=$2
 	shift 2
+	# shellcheck disable=SC2086
 	(cd "$dir" && GOMAXPROCS=$procs "$gomem" record $go_option -f -o "$work/new.gmt" -- "$@" </dev/null >"$work/stdout") || {
 		tail -n 20 "$work/stdout" >&2
 		echo "record.sh: $name failed" >&2
@@ -122,6 +123,7 @@ appends() {
 	sed 's/= false/= true/; s/= 0/= 1/' "$off" >"$dir/on.go"
 	echo "{\"Replace\": {\"$off\": \"$dir/on.go\"}}" >"$dir/overlay.json"
 	(cd "$goroot/src" && go build -overlay "$dir/overlay.json" -o "$dir/compile" cmd/compile)
+	# shellcheck disable=SC2016
 	printf '#!/bin/sh\ncase $1 in */compile) shift; exec "%s" "$@" ;; esac\nexec "$@"\n' "$dir/compile" >"$dir/tool"
 	chmod +x "$dir/tool"
 	# Go's own compiler has the same name and version: what is built with this one must not stay in the user's cache.
