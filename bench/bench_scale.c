@@ -99,7 +99,7 @@ static double runs(scale *s, uintptr_t npages) {
 		for (int i = 0; i < RUNS; i++) {
 			run[i] = gomem_allocManual(s->h, s->p, npages);
 		}
-		ns = least(ns, (now() - begin) / RUNS);
+		ns = least(ns, (now() - begin) / (double)RUNS);
 		for (int i = 0; i < RUNS; i++) {
 			gomem_freeManual(s->h, s->p, run[i]);
 		}

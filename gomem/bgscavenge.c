@@ -2,13 +2,13 @@
 #include "gomem/bgscavenge.h"
 
 enum {
-	scavengePercent = 1,             // of one P's time
 	retainExtraPercent = 10,         // of the heap, kept beyond what the next cycle needs
-	reduceExtraPercent = 5,          // of the memory limit, given back below it
-	minScavWorkTime = 1000000,       // ns
 	scavengeQuantum = 64 << 10,      // bytes
 	approxWorkedPerPhysPage = 10000, // ns, where the clock does not tell
 };
+static const double scavengePercent = 1;       // of one P's time
+static const double reduceExtraPercent = 5;    // of the memory limit, given back below it
+static const double minScavWorkTime = 1000000; // ns
 static const double startingScavSleepRatio = 0.001;
 static const double scavengeCostRatio = 0; // Go: more on Darwin, where page faults that follow cost more
 static const int64_t cooldownAfterReset = 5000000000;

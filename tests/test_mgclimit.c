@@ -17,7 +17,7 @@ static void update(fix *f, int64_t ns) {
 }
 // assist: a fraction of all processors for ns, on top of the quarter that workers have.
 static void assist(fix *f, int64_t ns, double fraction) {
-	gcCPULimiter_addAssistTime(&f->l, (int64_t)(fraction * (double)ns * PROCS));
+	gcCPULimiter_addAssistTime(&f->l, (int64_t)(fraction * (double)(ns * PROCS)));
 	update(f, ns);
 }
 static void expect(fix *f, uint64_t fill, bool limiting, uint64_t overflow) {
@@ -62,7 +62,7 @@ static void fills_and_drains(fix *f, uint64_t before) {
 	const uint64_t half = full / 2;
 	expect(f, full, true, before + half);
 
-	gcCPULimiter_addAssistTime(l, (int64_t)(0.75 * (double)ms * PROCS));
+	gcCPULimiter_addAssistTime(l, (int64_t)(0.75 * (double)(ms * PROCS)));
 	gcCPULimiter_startGCTransition(l, false, advance(f, ms));
 	expect(f, full, true, before + half + (uint64_t)ms * PROCS);
 	gcCPULimiter_finishGCTransition(l, advance(f, 5 * ms));

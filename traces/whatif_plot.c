@@ -32,7 +32,7 @@ typedef struct scale {
 	double maxX, maxY;
 } scale;
 
-static double at_x(const scale *s, double x) { return LEFT + x / s->maxX * (WIDTH - LEFT - RIGHT); }
+static double at_x(const scale *s, double x) { return (double)LEFT + x / s->maxX * (WIDTH - LEFT - RIGHT); }
 static double at_y(const scale *s, double y) { return HEIGHT - BOTTOM - y / s->maxY * (HEIGHT - TOP - BOTTOM); }
 
 static scale scale_of(const whatif_plot *p) {
@@ -50,7 +50,7 @@ static scale scale_of(const whatif_plot *p) {
 static void put_axes(FILE *f, const whatif_plot *p, const scale *s) {
 	char text[64];
 	for (unsigned i = 0; i <= TICKS; i++) {
-		const double v = s->maxY * i / TICKS;
+		const double v = s->maxY * i / (double)TICKS;
 		(void)fprintf(f, "<line x1=\"%d\" y1=\"%.1f\" x2=\"%d\" y2=\"%.1f\" stroke=\"#ddd\"/>\n", LEFT, at_y(s, v),
 			WIDTH - RIGHT, at_y(s, v));
 		snprintf(text, sizeof(text), "%.1f MiB", v / (1 << 20));
@@ -64,7 +64,7 @@ static void put_axes(FILE *f, const whatif_plot *p, const scale *s) {
 							 : "middle",
 			p->names[i]);
 	}
-	put_label(f, WIDTH / 2.0, HEIGHT - 12, "middle", p->x);
+	put_label(f, (double)WIDTH / 2, HEIGHT - 12, "middle", p->x);
 	put_label(f, LEFT, 20, "start", p->title);
 }
 
