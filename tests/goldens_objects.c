@@ -143,7 +143,9 @@ static void heapbits_type(void *state, goldensCall *c) {
 	t->typ = (gomem_type){.size = c->a[1], .ptr_bytes = c->a[2], .ptr_mask = t->mask};
 	memset(t->mask, 0, sizeof t->mask);
 	for (unsigned i = 0; i < c->n - 3 && i < maxMaskWords; i++) {
-		memcpy(&t->mask[8 * i], &c->a[3 + i], 8);
+		for (unsigned b = 0; b < 8; b++) {
+			t->mask[8 * i + b] = (uint8_t)(c->a[3 + i] >> 8 * b);
+		}
 	}
 }
 

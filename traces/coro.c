@@ -110,8 +110,9 @@ __asm__(
 #endif
 
 #ifndef CORO_UCONTEXT
-void gomem_coro_swap(void **save, void *load);
-void gomem_coro_start(void);
+// Hidden: else aarch64 takes the address of gomem_coro_start from the global offset table, where the assembler makes it the start of the section.
+__attribute__((visibility("hidden"))) void gomem_coro_swap(void **save, void *load);
+__attribute__((visibility("hidden"))) void gomem_coro_start(void);
 
 static void coro_prepare(coro *c, char *top) {
 	void **sp = (void **)(void *)top;

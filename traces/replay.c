@@ -19,6 +19,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "gomem/mbitmap.h"
 #include "gomem/mcache.h"
 #include "traces/coro.h"
 
@@ -582,12 +583,11 @@ static void policy_loadMarks(void *ctx, gomem_heap *h, gomem_p *p, mspan *s) {
 	}
 	const gmt_event *e = rp->cur;
 	unsigned words = (s->nelems + 63u) / 64;
-	uint64_t *bits = (uint64_t *)(void *)s->gcmarkBits;
 	bool all = e->nmarks == 0 && e->d >> 32 != 0;
 	for (unsigned i = 0; i < words; i++) {
 		uint64_t w = all ? ~(uint64_t)0 : i < e->nmarks ? rp->block.marks[e->mark_index + i] : 0;
 		unsigned left = s->nelems - i * 64u;
-		bits[i] = left >= 64 ? w : w & (((uint64_t)1 << left) - 1);
+		storeBits64(s->gcmarkBits + 8 * i, left >= 64 ? w : w & lowBits64(left));
 	}
 	rp->out->given_marks += e->nmarks != 0;
 #if !GOMEM_LAB
