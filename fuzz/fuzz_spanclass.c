@@ -26,7 +26,7 @@ typedef struct state {
 	const mspan *span; // of the class last looked at
 	uint64_t slots;
 	mspan copy;
-	uint64_t bits[maxSlots / 64];
+	_Alignas(8) uint8_t bits[maxSlots / 8];
 	bool taken[maxSlots];
 } state;
 
@@ -101,7 +101,7 @@ static void search(void *v, const uint64_t *a) {
 	mspan *c = &s->copy;
 	memset(s->bits, 0, sizeof s->bits);
 	for (unsigned i = 0; i < maxSlots; i++) {
-		s->bits[i / 64] |= (uint64_t)s->taken[i] << i % 64;
+		s->bits[i / 8] |= (uint8_t)(s->taken[i] << i % 8);
 	}
 	memcpy(c, s->span, sizeof *c);
 	c->allocBits = (gcBits *)s->bits;
@@ -128,7 +128,7 @@ static void count(void *v, const uint64_t *a) {
 	uint64_t marked = 0;
 	memset(s->bits, 0, sizeof s->bits);
 	for (unsigned i = 0; i < s->slots; i++) {
-		s->bits[i / 64] |= (uint64_t)s->taken[i] << i % 64;
+		s->bits[i / 8] |= (uint8_t)(s->taken[i] << i % 8);
 		marked += s->taken[i];
 	}
 	memcpy(&s->copy, s->span, sizeof s->copy);
