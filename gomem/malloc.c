@@ -198,25 +198,11 @@ static __attribute__((noinline)) void profilealloc(mheap *h, mcache *c, uintptr_
 
 // ---- a slot
 
-// nextFreeFast takes the next free slot if it is among the 64 that allocCache knows. 0: ask nextFree.
+// nextFreeFast takes the next free slot if allocCache knows it. 0: ask nextFree.
 static inline __attribute__((always_inline)) uintptr_t nextFreeFast(mspan *s) {
-	const uint64_t cache = s->allocCache;
-	if (cache == 0) {
-		return 0;
-	}
-	const unsigned theBit = (unsigned)__builtin_ctzll(cache);
-	const uint32_t result = s->freeindex + theBit;
-	if (result >= s->nelems) {
-		return 0;
-	}
-	const uint32_t freeidx = result + 1;
-	if (freeidx % 64 == 0 && freeidx != s->nelems) {
-		return 0;
-	}
-	s->allocCache = cache >> theBit >> 1;
-	s->freeindex = (uint16_t)freeidx;
-	s->allocCount++;
-	return mspan_base(s) + result * s->elemsize;
+	uint64_t rest;
+	const uint16_t freeidx = nextSlot(s, &rest);
+	return freeidx != 0 ? takeNextSlot(s, freeidx, rest, s->elemsize) : 0;
 }
 
 // nextFree takes the next free slot of class spc, from a fresh span if need be; then *refilled is set. 0: out of memory.
@@ -252,7 +238,7 @@ typedef struct slot {
 	bool refilled; // then a GC cycle may be due
 } slot;
 
-static inline slot takeSlot(mheap *h, gomem_p *p, mcache *c, spanClass spc) {
+static inline slot nextObject(mheap *h, gomem_p *p, mcache *c, spanClass spc) {
 	slot t = {.span = c->alloc[spc], .refilled = false};
 	t.addr = nextFreeFast(t.span);
 	if (unlikely(t.addr == 0)) {
@@ -318,7 +304,7 @@ static inline uintptr_t mallocgcTiny(
 		return c->tiny + off;
 	}
 	*path = GOMEM_PATH_TINY_NEW;
-	const slot t = takeSlot(h, p, c, tinySpanClass(L));
+	const slot t = nextObject(h, p, c, tinySpanClass(L));
 	if (unlikely(t.addr == 0)) {
 		return 0;
 	}
@@ -385,7 +371,7 @@ static inline uintptr_t mallocgcSmallNoscan(
 		*elemsize = layout_classSize(L, sizeclass);
 		return mallocgcSmallNoscanReuse(h, p, c, spc, size, *elemsize, needzero);
 	}
-	const slot t = takeSlot(h, p, c, spc);
+	const slot t = nextObject(h, p, c, spc);
 	if (unlikely(t.addr == 0)) {
 		return 0;
 	}
@@ -405,7 +391,7 @@ static inline uintptr_t mallocgcSmallScanNoHeader(
 	mheap *h, gomem_p *p, mcache *c, uintptr_t size, const gomem_type *typ, uintptr_t *elemsize) {
 	const gomem_layout *L = layout_get(&h->env);
 	const uint8_t sizeclass = layout_lookupSmall(L, (size + L->smallSizeDiv - 1) / L->smallSizeDiv);
-	const slot t = takeSlot(h, p, c, makeSpanClass(sizeclass, false));
+	const slot t = nextObject(h, p, c, makeSpanClass(sizeclass, false));
 	if (unlikely(t.addr == 0)) {
 		return 0;
 	}
@@ -427,7 +413,7 @@ static inline uintptr_t mallocgcSmallScanHeader(
 	mheap *h, gomem_p *p, mcache *c, uintptr_t size, const gomem_type *typ, uintptr_t *elemsize) {
 	const gomem_layout *L = layout_get(&h->env);
 	const uint8_t sizeclass = sizeToClass(L, size + (uintptr_t)L->mallocHeaderSize);
-	const slot t = takeSlot(h, p, c, makeSpanClass(sizeclass, false));
+	const slot t = nextObject(h, p, c, makeSpanClass(sizeclass, false));
 	if (unlikely(t.addr == 0)) {
 		return 0;
 	}

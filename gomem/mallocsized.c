@@ -71,30 +71,8 @@ static inline __attribute__((always_inline)) uintptr_t clearSlot(const gomem_env
 
 // ---- a slot
 
-// nextSlot gives the index behind the next free slot of s if nextFreeFast would take it, and no sample is due with elemsize bytes; else 0. *rest:
-// allocCache then.
-static inline __attribute__((always_inline)) uint16_t nextSlot(
-	const mcache *c, const mspan *s, uintptr_t elemsize, uint64_t *rest) {
-	const uint64_t cache = s->allocCache;
-	if (unlikely(c->nextSample < (int64_t)elemsize) || unlikely(cache == 0)) {
-		return 0;
-	}
-	const unsigned theBit = (unsigned)__builtin_ctzll(cache);
-	const uint16_t freeidx = (uint16_t)(s->freeindex + theBit + 1);
-	if (unlikely(freeidx > s->nelems) || (unlikely(freeidx % 64 == 0) && freeidx != s->nelems)) {
-		return 0;
-	}
-	*rest = cache >> 1 >> theBit;
-	return freeidx;
-}
-
-static inline __attribute__((always_inline)) uintptr_t take(
-	mspan *s, uint16_t freeidx, uint64_t rest, uintptr_t elemsize) {
-	s->allocCache = rest;
-	s->freeindex = freeidx;
-	s->allocCount++;
-	return mspan_base(s) + (uintptr_t)(freeidx - 1) * elemsize;
-}
+// isDue: a sample is due with these bytes.
+static inline bool isDue(const mcache *c, uintptr_t elemsize) { return unlikely(c->nextSample < (int64_t)elemsize); }
 
 // publishSized is publish (malloc.c) where marking is off and no sample is due.
 static inline __attribute__((always_inline)) void publishSized(
@@ -112,11 +90,11 @@ static __attribute__((noinline)) uintptr_t newTiny(mheap *h, gomem_p *p, uintptr
 	mcache *c = p->sized;
 	mspan *s = c->alloc[tinySpanClass(L)];
 	uint64_t rest;
-	const uint16_t freeidx = nextSlot(c, s, L->maxTinySize, &rest);
+	const uint16_t freeidx = isDue(c, L->maxTinySize) ? 0 : nextSlot(s, &rest);
 	if (unlikely(freeidx == 0)) {
 		return full(h, p, size, NULL, needzero);
 	}
-	const uintptr_t x = take(s, freeidx, rest, L->maxTinySize);
+	const uintptr_t x = takeNextSlot(s, freeidx, rest, L->maxTinySize);
 	(void)clearSlot(&h->env, x, L->maxTinySize);
 	heapMem_grant(&h->env, x, size, true);
 	if (size < c->tinyoffset || c->tiny == 0) {
@@ -150,11 +128,11 @@ static inline __attribute__((always_inline)) uintptr_t sizedNoscan(
 	mspan *s = c->alloc[makeSpanClass(sizeclass, true)];
 	const uintptr_t elemsize = layout_classSize(L, sizeclass);
 	uint64_t rest;
-	const uint16_t freeidx = nextSlot(c, s, elemsize, &rest);
+	const uint16_t freeidx = isDue(c, elemsize) ? 0 : nextSlot(s, &rest);
 	if (unlikely(freeidx == 0)) {
 		return full(h, p, size, NULL, needzero);
 	}
-	uintptr_t x = take(s, freeidx, rest, elemsize);
+	uintptr_t x = takeNextSlot(s, freeidx, rest, elemsize);
 	publishSized(c, s, freeidx, elemsize);
 	// Nobody looks for pointers inside, so zeroing may come last.
 	if (likely(needzero & (s->needzero != 0))) {
@@ -211,11 +189,11 @@ static inline __attribute__((always_inline)) uintptr_t sizedScan(
 	mspan *s = c->alloc[makeSpanClass(sizeclass, false)];
 	const uintptr_t elemsize = layout_classSize(L, sizeclass);
 	uint64_t rest;
-	const uint16_t freeidx = nextSlot(c, s, elemsize, &rest);
+	const uint16_t freeidx = isDue(c, elemsize) ? 0 : nextSlot(s, &rest);
 	if (unlikely(freeidx == 0)) {
 		return full(h, p, size, typ, true);
 	}
-	const uintptr_t x = take(s, freeidx, rest, elemsize);
+	const uintptr_t x = takeNextSlot(s, freeidx, rest, elemsize);
 	if (likely(s->needzero != 0)) {
 		(void)clearSlot(&h->env, x, poisonForbids || GOMEM_LAB ? size : elemsize);
 	}
@@ -276,12 +254,7 @@ static inline __attribute__((always_inline)) bool hasWay(
 	return noscan || heapBitsInSpan(L, size);
 }
 
-static inline __attribute__((always_inline)) uintptr_t mallocgcSized(
-	mheap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, bool needzero) {
-	const bool noscan = typ == NULL || typ->ptr_bytes == 0;
-	if (unlikely(!hasWay(layout_get(&h->env), p, size, noscan))) {
-		return full(h, p, size, typ, needzero);
-	}
+static inline uintptr_t goWay(mheap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, bool needzero, bool noscan) {
 	return noscan ? goNoscan(h, p, size, typ, needzero) : goScan(h, p, size, typ, needzero);
 }
 
@@ -292,7 +265,7 @@ uintptr_t mallocgc(mheap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, 
 		return mallocgcFull(h, p, size, typ, needzero, path);
 	}
 	const bool hit = p->sized->tiny != 0 && tinyAlign(L, p->sized->tinyoffset, size) + size <= L->maxTinySize;
-	const uintptr_t x = mallocgcSized(h, p, size, typ, needzero);
+	const uintptr_t x = goWay(h, p, size, typ, needzero, noscan);
 	if (path == NULL) {
 		return x;
 	}
@@ -320,5 +293,9 @@ void *gomem_mallocgc(gomem_heap *h, gomem_p *p, uintptr_t size, const gomem_type
 	if (guardsBuilt && unlikely(h->guard != NULL)) {
 		return guardedMallocgc(h, p, size, typ, needzero);
 	}
-	return (void *)mallocgcSized(h, p, size, typ, needzero);
+	const bool noscan = typ == NULL || typ->ptr_bytes == 0;
+	if (unlikely(!hasWay(layout_get(&h->env), p, size, noscan))) {
+		return (void *)full(h, p, size, typ, needzero);
+	}
+	return (void *)goWay(h, p, size, typ, needzero, noscan);
 }

@@ -92,6 +92,29 @@ static inline uintptr_t tinyAlign(const gomem_layout *L, uintptr_t off, uintptr_
 	return (size & 1) == 0 ? (uintptr_t)alignUp(off, 2) : off;
 }
 
+// nextSlot gives the index behind the next free slot of s if it is among the 64 that allocCache knows, else 0. *rest: allocCache without it.
+static inline __attribute__((always_inline)) uint16_t nextSlot(const mspan *s, uint64_t *rest) {
+	const uint64_t cache = s->allocCache;
+	if (unlikely(cache == 0)) {
+		return 0;
+	}
+	const unsigned theBit = (unsigned)__builtin_ctzll(cache);
+	const uint16_t freeidx = (uint16_t)(s->freeindex + theBit + 1);
+	if (unlikely(freeidx > s->nelems) || (unlikely(freeidx % 64 == 0) && freeidx != s->nelems)) {
+		return 0;
+	}
+	*rest = cache >> 1 >> theBit;
+	return freeidx;
+}
+// takeNextSlot takes the slot before freeidx, which nextSlot found. The address.
+static inline __attribute__((always_inline)) uintptr_t takeNextSlot(
+	mspan *s, uint16_t freeidx, uint64_t rest, uintptr_t elemsize) {
+	s->allocCache = rest;
+	s->freeindex = freeidx;
+	s->allocCount++;
+	return mspan_base(s) + (uintptr_t)(freeidx - 1) * elemsize;
+}
+
 // ---- mallocsized.c
 // mallocgc decides what mallocgcFull would.
 uintptr_t mallocgc(mheap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, bool needzero, unsigned *path);
