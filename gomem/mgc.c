@@ -18,9 +18,11 @@ static const int64_t forcegcperiod = 120 * second;
 
 // ---- credit and assists
 
+// wholeOf: with GOGC=off the goal is as far as numbers go.
+static int64_t wholeOf(double v) { return v < 0x1p61 ? (int64_t)v : (int64_t)1 << 61; }
+
 static int64_t bytesFor(gcControllerState *c, int64_t work) {
-	const double bytes = atomic_load(&c->assistBytesPerWork) * (double)work;
-	return bytes < 0x1p61 ? (int64_t)bytes : (int64_t)1 << 61; // with GOGC=off the goal is as far as numbers go
+	return wholeOf(atomic_load(&c->assistBytesPerWork) * (double)work);
 }
 
 // stealCredit takes up to work of what workers did in advance.
@@ -115,8 +117,7 @@ static bool gcAssistAlloc1(gomem_world *w, gomem_p *p) {
 		return true;
 	}
 	const int64_t debt = -p->gcAssistBytes;
-	const double wanted = atomic_load(&w->gc.assistWorkPerByte) * (double)debt;
-	int64_t work = wanted < 0x1p61 ? (int64_t)wanted : (int64_t)1 << 61;
+	int64_t work = wholeOf(atomic_load(&w->gc.assistWorkPerByte) * (double)debt);
 	work = work < gcOverAssistWork ? gcOverAssistWork : work;
 	const int64_t stolen = stealCredit(&w->gc, work);
 	p->gcAssistBytes += stolen == 0 ? 0 : 1 + bytesFor(&w->gc, stolen);
@@ -242,19 +243,27 @@ static bool workerShouldStop(gomem_world *w, gcMarkWorkerMode mode) {
 	return (wanted(w) & (wantStop | wantFlush)) != 0 || (mode == gcMarkWorkerIdleMode && atomic_load(&w->nwaiting) > 0);
 }
 
+// drainSome scans a slice. false: there was nothing to be found.
+static bool drainSome(gomem_world *w, worldP *wp) {
+	const int64_t n = gcDrainN(w->h, &wp->gcw, drainSlice);
+	if (n < 0) {
+		return false;
+	}
+	gcFlushBgCredit(w, n);
+	revise(w);
+	return true;
+}
+
 static void drainWorker(gomem_world *w, const gomem_p *p, gcMarkWorkerMode mode) {
 	worldP *wp = worldP_of(w, p);
 	const int64_t begin = world_now();
 	const bool track = mode == gcMarkWorkerIdleMode && limiterEvent_start(&wp->event, limiterEventIdleMarkWork, begin);
-	do {
-		const int64_t n = gcDrainN(w->h, &wp->gcw, drainSlice);
-		if (n < 0) {
+	while (drainSome(w, wp)) {
+		enlistWorker(w, &wp->gcw);
+		if (workerShouldStop(w, mode)) {
 			break;
 		}
-		gcFlushBgCredit(w, n);
-		revise(w);
-		enlistWorker(w, &wp->gcw);
-	} while (!workerShouldStop(w, mode));
+	}
 	const int64_t end = world_now();
 	if (track) {
 		limiterEvent_stop(&w->limiter, &wp->event, limiterEventIdleMarkWork, end);
@@ -311,16 +320,13 @@ void gcMarkFraction(gomem_thread *t) {
 		(gcWork_empty(&wp->gcw) && !gcMarkWorkAvailable(&w->h->work))) {
 		return;
 	}
-	do {
-		const int64_t n = gcDrainN(w->h, &wp->gcw, drainSlice);
-		if (n < 0) {
+	while (drainSome(w, wp)) {
+		now = world_now();
+		if ((wanted(w) & (wantStop | wantFlush)) != 0 ||
+			(double)(had + now - begin) > 1.2 * goal * (double)(now - w->gc.markStartTime)) {
 			break;
 		}
-		gcFlushBgCredit(w, n);
-		revise(w);
-		now = world_now();
-	} while ((wanted(w) & (wantStop | wantFlush)) == 0 &&
-		(double)(had + now - begin) <= 1.2 * goal * (double)(now - w->gc.markStartTime));
+	}
 	atomic_fetch_add(&wp->fractionalMarkTime, now - begin);
 	atomic_fetch_add(&w->gc.fractionalMarkTime, now - begin);
 	enlistWorker(w, &wp->gcw);
@@ -419,7 +425,7 @@ static bool leftOver(gomem_world *w) {
 		world_scanThread(w, t, &work->gcw);
 	}
 	for (int i = -1; i < work->ngcws; i++) {
-		gcWork_dispose(&w->h->env, work, i < 0 ? &work->gcw : work->gcws[i]);
+		gcWork_dispose(&w->h->env, work, work_gcw(work, i));
 	}
 	return gcMarkWorkAvailable(work);
 }

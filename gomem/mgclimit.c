@@ -1,8 +1,6 @@
 // mgclimit.c (layer 6): see mgclimit.h.
 #include "gomem/mgclimit.h"
 
-static const double gcBackgroundUtilization = 0.25;
-
 // ---- events
 
 enum { limiterEventBits = 3 };

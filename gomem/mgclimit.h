@@ -15,6 +15,7 @@
 
 #include "gomem/platform.h"
 
+static const double gcBackgroundUtilization = 0.25;       // of the processors, for marking (Go: mgcpacer.go)
 static const int64_t capacityPerProc = 1000000000;        // ns
 static const int64_t gcCPULimiterUpdatePeriod = 10000000; // ns
 

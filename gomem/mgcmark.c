@@ -281,7 +281,7 @@ int64_t gcDrainN(mheap *h, gcWork *w, int64_t scanWork) {
 
 static void drainAll(mheap *h) {
 	for (int32_t i = -1; i < h->work.ngcws; i++) {
-		gcWork *w = i < 0 ? &h->work.gcw : h->work.gcws[i];
+		gcWork *w = work_gcw(&h->work, i);
 		while (drainOne(h, w)) {
 		}
 		gcWork_tell(&h->work, w);
@@ -414,7 +414,7 @@ static const char *checkMarked(mheap *h, mspan *s, uintptr_t objIndex) {
 }
 
 const char *mgcmark_check(mheap *h) {
-	const char *bad = work_check(&h->env, &h->work);
+	const char *bad = work_check(&h->work);
 	for (intptr_t i = 0; i < h->allspans.len && bad == NULL; i++) {
 		mspan *s = h->allspans.p[i];
 		for (uintptr_t n = 0; mspan_state(s) == mSpanInUse && n < s->nelems && bad == NULL; n++) {

@@ -4,7 +4,8 @@
 // mark worker is decided in mgc.c. Invariants: mgcpacer.h.
 #include "gomem/mgcpacer.h"
 
-static const double gcBackgroundUtilization = 0.25;
+#include "gomem/mgclimit.h"
+
 static const double gcGoalUtilization = 0.25;
 
 static uint64_t load64(_Atomic(uint64_t) *v) { return atomic_load_explicit(v, memory_order_relaxed); }

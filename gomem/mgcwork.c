@@ -89,7 +89,7 @@ void work_free(workType *all) {
 	atomic_store(&all->full, 0);
 	atomic_store(&all->empty, 0);
 	for (int32_t i = -1; i < all->ngcws; i++) {
-		gcWork *w = i < 0 ? &all->gcw : all->gcws[i];
+		gcWork *w = work_gcw(all, i);
 		w->wbuf1 = w->wbuf2 = NULL;
 		w->spanq.head = w->spanq.tail = w->spanq.putsSinceDrain = 0;
 		w->spanq.chainHead = NULL;
@@ -102,10 +102,9 @@ void work_free(workType *all) {
 	}
 }
 
-const char *work_check(gomem_env *env, workType *all) {
-	(void)env;
+const char *work_check(workType *all) {
 	for (int32_t i = -1; i < all->ngcws; i++) {
-		if (!gcWork_empty(i < 0 ? &all->gcw : all->gcws[i])) {
+		if (!gcWork_empty(work_gcw(all, i))) {
 			return "mark: there is work left";
 		}
 	}
@@ -371,7 +370,7 @@ bool gcWork_empty(gcWork *w) {
 bool gcMarkWorkAvailable(workType *all) {
 	bool some = !lfstack_empty(&all->full);
 	for (int32_t i = -1; i < all->ngcws && !some; i++) {
-		some = !chainEmpty(i < 0 ? &all->gcw.spanq : &all->gcws[i]->spanq);
+		some = !chainEmpty(&work_gcw(all, i)->spanq);
 	}
 	return some;
 }

@@ -70,10 +70,13 @@ typedef struct workType {
 	char own[ownBufs * workbufSize + tagAlign]; // buffers, also there if there is no memory
 } workType;
 
+// work_gcw gives the queues one by one: those of the Ps by their numbers from 0 on, and at -1 that of who has no P.
+static inline gcWork *work_gcw(workType *all, int32_t i) { return i < 0 ? &all->gcw : all->gcws[i]; }
+
 void work_init(workType *w);
 // work_free gives the memory of a mark phase back. All queues are empty, nobody marks.
 void work_free(workType *w);
-const char *work_check(gomem_env *env, workType *w); // what of the queues is not empty. Nobody marks
+const char *work_check(workType *w); // what of the queues is not empty. Nobody marks
 
 // false: there is no memory.
 bool gcWork_putObj(gomem_env *env, workType *all, gcWork *w, uintptr_t obj);

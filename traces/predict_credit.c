@@ -203,9 +203,11 @@ static void onReclaim(predictor *pr, gomem_p *p, uint32_t chunks) {
 // isCredit: r looks as if it reclaimed, but there are not so many chunks left, or it ends with just the large span that sweepone comes to.
 static bool isCredit(const predictor *pr, const sweep_region *r) {
 	const uint64_t end = atomic_load(&pr->h->reclaimIndex) + (uint64_t)r->chunks * reclaimChunkPages;
+	if (end > (uint64_t)pr->h->sweepArenas.len * predictPiecePages) {
+		return true;
+	}
 	const mspan *last = heap_sweepsUntil(pr->h, r->pages);
-	return end > (uint64_t)pr->h->sweepArenas.len * predictPiecePages ||
-		(last != NULL && last->npages >= reclaimChunkPages);
+	return last != NULL && last->npages >= reclaimChunkPages;
 }
 
 void pr_onRegion(predictor *pr, gomem_p *p, const gotrace_event *e) {
