@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <sys/mman.h>
 
+#include "cli/syscall_words.h"
+
 // ---- numbers
 
 static char *nextText(void) {
@@ -62,47 +64,10 @@ static const char *slots(uint64_t n) {
 
 // ---- system calls
 
-typedef struct bitName {
-	int bit;
-	const char *name;
-} bitName;
-
-static const char *bitNames(int v, const bitName *names, size_t n, const char *none) {
-	char *out = nextText();
-	out[0] = 0;
-	size_t len = 0;
-	for (size_t i = 0; i < n; i++) {
-		if ((v & names[i].bit) != 0 && len < 60) {
-			len += (size_t)snprintf(out + len, 64 - len, "%s%s", len > 0 ? "|" : "", names[i].name);
-		}
-	}
-	return len > 0 ? out : none;
-}
-
-static const char *protNames(int prot) {
-	static const bitName names[] = {{PROT_READ, "PROT_READ"}, {PROT_WRITE, "PROT_WRITE"}};
-	return bitNames(prot, names, sizeof names / sizeof names[0], "PROT_NONE");
-}
-
 static const char *flagNames(int flags) {
 	static const bitName names[] = {{MAP_PRIVATE, "MAP_PRIVATE"}, {MAP_ANONYMOUS, "MAP_ANONYMOUS"},
 		{MAP_FIXED, "MAP_FIXED"}, {MAP_NORESERVE, "MAP_NORESERVE"}};
-	return bitNames(flags, names, sizeof names / sizeof names[0], "0");
-}
-
-static const char *adviceName(int advice) {
-	switch (advice) {
-	case MADV_DONTNEED:
-		return "MADV_DONTNEED";
-	case MADV_HUGEPAGE:
-		return "MADV_HUGEPAGE";
-	case MADV_NOHUGEPAGE:
-		return "MADV_NOHUGEPAGE";
-	case 25:
-		return "MADV_COLLAPSE";
-	default:
-		return "another advice";
-	}
+	return bitNames(nextText(), (uint64_t)flags, names, sizeof names / sizeof names[0], "0");
 }
 
 static void tellSyscall(const explainLog *log, const item *t) {
@@ -111,16 +76,17 @@ static void tellSyscall(const explainLog *log, const item *t) {
 	const unsigned long long n = t->n;
 	switch (t->nr) {
 	case SYSCALL_MMAP:
-		say("          mmap(%s, %llu, %s, %s) = %s", asked, n, protNames(t->prot), flagNames(t->flags), result);
+		say("          mmap(%s, %llu, %s, %s) = %s", asked, n, protNames(nextText(), (uint64_t)t->prot),
+			flagNames(t->flags), result);
 		break;
 	case SYSCALL_MUNMAP:
 		say("          munmap(%s, %llu) = %s", asked, n, result);
 		break;
 	case SYSCALL_MADVISE:
-		say("          madvise(%s, %llu, %s) = %s", asked, n, adviceName(t->flags), result);
+		say("          madvise(%s, %llu, %s) = %s", asked, n, adviceName((uint64_t)t->flags), result);
 		break;
 	case SYSCALL_MPROTECT:
-		say("          mprotect(%s, %llu, %s) = %s", asked, n, protNames(t->prot), result);
+		say("          mprotect(%s, %llu, %s) = %s", asked, n, protNames(nextText(), (uint64_t)t->prot), result);
 		break;
 	}
 }

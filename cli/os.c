@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "cli/commands.h"
+#include "cli/syscall_words.h"
 #include "gomem/mem.h"
 
 enum { EXIT_BAD = 2, MAX_CALLS = 64, MAX_MIB = 4096, REGION_ALIGN = 2 << 20, KIB = 1024 };
@@ -246,63 +247,23 @@ static bool concerns_region(const told *t, const syscall_made *c, bool sbrkOS) {
 	return t->n > 0 && addr < t->v + t->n + REGION_ALIGN && addr + c->args[1] + REGION_ALIGN > t->v;
 }
 
-typedef struct bit_name {
-	uint64_t bit;
-	const char *name;
-} bit_name;
-
-static void print_bits(uint64_t v, const bit_name *names, size_t n, const char *none) {
-	const char *sep = "";
-	for (size_t i = 0; i < n; i++) {
-		if ((v & names[i].bit) != 0) {
-			printf("%s%s", sep, names[i].name);
-			sep = "|";
-		}
-	}
-	if (*sep == 0) {
-		printf("%s", none);
-	}
-}
-
-static void print_prot(uint64_t prot) {
-	static const bit_name names[] = {{PROT_READ, "PROT_READ"}, {PROT_WRITE, "PROT_WRITE"}, {PROT_EXEC, "PROT_EXEC"}};
-	print_bits(prot, names, sizeof names / sizeof names[0], "PROT_NONE");
-}
-
-static const char *advice_name(uint64_t advice) {
-	switch (advice) {
-	case MADV_DONTNEED:
-		return "MADV_DONTNEED";
-	case MADV_HUGEPAGE:
-		return "MADV_HUGEPAGE";
-	case MADV_NOHUGEPAGE:
-		return "MADV_NOHUGEPAGE";
-	case 25:
-		return "MADV_COLLAPSE";
-	default:
-		return "another advice";
-	}
-}
-
 static void print_syscall(const syscall_made *c) {
-	static const bit_name flags[] = {{MAP_PRIVATE, "MAP_PRIVATE"}, {MAP_FIXED, "MAP_FIXED"},
+	static const bitName flags[] = {{MAP_PRIVATE, "MAP_PRIVATE"}, {MAP_FIXED, "MAP_FIXED"},
 		{MAP_ANONYMOUS, "MAP_ANONYMOUS"}, {MAP_NORESERVE, "MAP_NORESERVE"}};
+	char words[bitNamesRoom];
 	printf("  syscall  ");
 	switch (c->nr) {
 	case SYS_mmap:
 		printf("mmap(0x%" PRIx64 ", %" PRIu64 ", ", c->args[0], c->args[1]);
-		print_prot(c->args[2]);
-		printf(", ");
-		print_bits(c->args[3], flags, sizeof flags / sizeof flags[0], "0");
-		printf(")");
+		printf("%s, ", protNames(words, c->args[2]));
+		printf("%s)", bitNames(words, c->args[3], flags, sizeof flags / sizeof flags[0], "0"));
 		break;
 	case SYS_mprotect:
 		printf("mprotect(0x%" PRIx64 ", %" PRIu64 ", ", c->args[0], c->args[1]);
-		print_prot(c->args[2]);
-		printf(")");
+		printf("%s)", protNames(words, c->args[2]));
 		break;
 	case SYS_madvise:
-		printf("madvise(0x%" PRIx64 ", %" PRIu64 ", %s)", c->args[0], c->args[1], advice_name(c->args[2]));
+		printf("madvise(0x%" PRIx64 ", %" PRIu64 ", %s)", c->args[0], c->args[1], adviceName(c->args[2]));
 		break;
 	case SYS_munmap:
 		printf("munmap(0x%" PRIx64 ", %" PRIu64 ")", c->args[0], c->args[1]);
