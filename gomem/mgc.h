@@ -54,19 +54,18 @@ struct gomem_world {
 	pthread_cond_t cond; // any change under mu
 	gomem_thread *threads;
 	worldP **ps; // by number; also of Ps that ended. They change with the world stopped
-	int nps;
 	gcWork **gcws;
 	limiterEvent **events;
 	gomem_p **idle;
-	int nidle, procs;
+	int nps, nidle, procs;
 	int running;           // threads and mark workers with a P, and background workers that are not at a safepoint
 	gomem_thread *waiting; // for a P, the longest first
 	int workersWaiting;    // dedicated ones, for a P: they come first
 	_Atomic(int) nwaiting; // both
 	bool stopping, cycleRunning, done, workersDone, sweepWanted, scavengeWanted;
-	_Atomic(uint32_t) attention; // reasons to stop at a safepoint
 	_Atomic(bool) gcRequested;
-	uint64_t forced; // requests by gomem_world_gc
+	_Atomic(uint32_t) attention; // reasons to stop at a safepoint
+	uint64_t forced;             // requests by gomem_world_gc
 	uint64_t cyclesStarted, cycles, cyclesForced;
 	uint64_t swept; // cycles whose sweep is over
 	int64_t lastGC;
@@ -79,9 +78,9 @@ struct gomem_world {
 	pthread_t *workers;       // of the thread of the collector
 	int nworkers;
 	gomem_thread *assists; // who wait for credit, the longest first
+	uint64_t flushGen;     // of the last time that all Ps gave away what they had
+	bool flushedWork;      // ... and had something
 	_Atomic(bool) someAssist;
-	uint64_t flushGen; // of the last time that all Ps gave away what they had
-	bool flushedWork;  // ... and had something
 };
 
 // wantP: somebody waits for a P that others have had long enough; wantFlush: Ps are to give away what is grey; wantFraction: who runs is to
