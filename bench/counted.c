@@ -2,6 +2,7 @@
 #include "bench/counted.h"
 
 #include <stddef.h>
+#include <string.h>
 
 static counted now;
 
@@ -51,17 +52,20 @@ void CALL(write_range)(void *p, size_t n) {
 	}
 }
 
+// clang 16 and later call these for a memcpy; gcc calls memcpy, which nothing counts: so neither counts.
+void *CALL(memcpy)(void *to, const void *from, size_t n) { return memcpy(to, from, n); }
+void *CALL(memmove)(void *to, const void *from, size_t n) { return memmove(to, from, n); }
+void *CALL(memset)(void *to, int c, size_t n) { return memset(to, c, n); }
+
 #define MODIFY(bits, name, builtin)                                                                                    \
 	uint##bits##_t CALL(atomic##bits##_##name)(volatile uint##bits##_t * p, uint##bits##_t v, int order) {             \
 		(void)order;                                                                                                   \
 		modified(p);                                                                                                   \
 		return builtin(p, v, __ATOMIC_SEQ_CST);                                                                        \
 	}
-#define EXCHANGE(bits, name)                                                                                           \
-	int CALL(atomic##bits##_##name)(                                                                                   \
-		volatile uint##bits##_t * p, uint##bits##_t * expected, uint##bits##_t v, int order, int failed) {             \
-		(void)order;                                                                                                   \
-		(void)failed;                                                                                                  \
+// gcc calls by an address of what is expected, clang by its value; the answer is whether it was there, or what was.
+#define EXCHANGE(bits)                                                                                                 \
+	static int exchange##bits(volatile uint##bits##_t *p, uint##bits##_t *expected, uint##bits##_t v) {                \
 		const uint##bits##_t old = *expected;                                                                          \
 		const int done = __atomic_compare_exchange_n(p, expected, v, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);           \
 		const int lock = (bits) == 64 && done && old == 0 && v == 1;                                                   \
@@ -69,6 +73,20 @@ void CALL(write_range)(void *p, size_t n) {
 		now.heapLocks += (unsigned)(lock && (uintptr_t)p == now.heapLock);                                             \
 		modified(p);                                                                                                   \
 		return done;                                                                                                   \
+	}                                                                                                                  \
+	uint##bits##_t CALL(atomic##bits##_compare_exchange_val)(                                                          \
+		volatile uint##bits##_t * p, uint##bits##_t expected, uint##bits##_t v, int order, int failed) {               \
+		(void)order;                                                                                                   \
+		(void)failed;                                                                                                  \
+		(void)exchange##bits(p, &expected, v);                                                                         \
+		return expected;                                                                                               \
+	}
+#define EXCHANGE_BY_ADDRESS(bits, name)                                                                                \
+	int CALL(atomic##bits##_##name)(                                                                                   \
+		volatile uint##bits##_t * p, uint##bits##_t * expected, uint##bits##_t v, int order, int failed) {             \
+		(void)order;                                                                                                   \
+		(void)failed;                                                                                                  \
+		return exchange##bits(p, expected, v);                                                                         \
 	}
 #define ATOMIC(bits)                                                                                                   \
 	uint##bits##_t CALL(atomic##bits##_load)(const volatile uint##bits##_t *p, int order) {                            \
@@ -86,8 +104,9 @@ void CALL(write_range)(void *p, size_t n) {
 	MODIFY(bits, fetch_and, __atomic_fetch_and)                                                                        \
 	MODIFY(bits, fetch_or, __atomic_fetch_or)                                                                          \
 	MODIFY(bits, fetch_xor, __atomic_fetch_xor)                                                                        \
-	EXCHANGE(bits, compare_exchange_strong)                                                                            \
-	EXCHANGE(bits, compare_exchange_weak)
+	EXCHANGE(bits)                                                                                                     \
+	EXCHANGE_BY_ADDRESS(bits, compare_exchange_strong)                                                                 \
+	EXCHANGE_BY_ADDRESS(bits, compare_exchange_weak)
 ATOMIC(8)
 ATOMIC(16)
 ATOMIC(32)
