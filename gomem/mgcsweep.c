@@ -52,8 +52,10 @@ sweepLocker activeSweep_beginGiven(mheap *h) {
 // ---- ownership
 
 static bool tryAcquire(mheap *h, sweepLocker sl, mspan *s, unsigned reason) {
-	uint32_t sg = atomic_load(&s->sweepgen);
-	if (reason == 3 && mspan_state(s) != mSpanInUse) {
+	// The state first: who frees a span has raised its sweepgen before.
+	const bool inUse = mspan_state(s) == mSpanInUse;
+	const uint32_t sg = atomic_load(&s->sweepgen);
+	if (reason == 3 && !inUse) {
 		if (sg != sl.sweepGen && sg != sl.sweepGen + 3) {
 			gomem_throw(&h->env, "non in-use span in unswept list");
 		}
