@@ -157,9 +157,10 @@ template <bool useCalloc> struct ByPeer {
 struct ByModule {
 	static const bool untilFreed = false; // only until the sweep: what lives is looked at when it is marked
 	const bench_module *m;
-	void *heap, *p;
+	gomem_heap *heap;
+	gomem_p *p;
 	bool keep;
-	void *(*mallocOf)(void *, void *, uintptr_t, const gomem_type *, bool);
+	void *(*mallocOf)(gomem_heap *, gomem_p *, uintptr_t, const gomem_type *, bool);
 	gomem_type types[513]; // by words: all of them pointers; 0: one word, for what is larger
 	void *malloc(stream_op op, uint32_t size) {
 		const gomem_type *typ = nullptr;

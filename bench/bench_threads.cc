@@ -94,7 +94,7 @@ void run(benchmark::State &state, int n, const Work &w) {
 }
 
 void module(benchmark::State &state, int threads, const bench_module *m, size_t size) {
-	std::vector<void *> ps;
+	std::vector<gomem_p *> ps;
 	for (int i = 0; i < threads; i++) {
 		ps.push_back(m->procs(m->heap, i));
 	}
@@ -102,7 +102,7 @@ void module(benchmark::State &state, int threads, const bench_module *m, size_t 
 	std::vector<std::vector<void *>> got;
 	got.resize(size_t(threads), std::vector<void *>(n));
 	auto timed = [&](int id) {
-		void *p = ps[size_t(id)];
+		gomem_p *p = ps[size_t(id)];
 		auto f = m->malloc;
 		for (void *&x : got[size_t(id)]) {
 			x = f(m->heap, p, size, nullptr, true);

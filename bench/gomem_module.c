@@ -2,10 +2,6 @@
 #include "bench/module.h"
 #include "gomem/mcache.h"
 
-static void *moduleMalloc(void *heap, void *p, uintptr_t size, const gomem_type *typ, bool needzero) {
-	return gomem_mallocgc(heap, p, size, typ, needzero);
-}
-
 static void moduleFinish(void *heap, void *p) { gomem_finishsweep(heap, p); }
 
 static void modulePhase(void *heap, unsigned phase) { gomem_setGCPhase(heap, phase); }
@@ -17,7 +13,7 @@ static void moduleStart(void *heap, void *p) {
 	mcache_prepareAll(heap, p);
 }
 
-static void *moduleProcs(void *heap, int id) {
+static gomem_p *moduleProcs(void *heap, int id) {
 	const gomem_heap *h = heap;
 	return id < h->gomaxprocs || gomem_procresize(heap, id + 1) ? gomem_heap_p(heap, id) : NULL;
 }
@@ -82,7 +78,7 @@ const bench_module *bench_module_get(void) {
 		return NULL;
 	}
 	m.p = gomem_heap_p(m.heap, 0);
-	m.malloc = moduleMalloc;
+	m.malloc = gomem_mallocgc;
 	m.cycle = moduleCycle;
 	m.finish = moduleFinish;
 	m.phase = modulePhase;

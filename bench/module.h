@@ -13,9 +13,9 @@ extern "C" {
 #endif
 
 typedef struct bench_module {
-	void *heap;
-	void *p; // P 0
-	void *(*malloc)(void *heap, void *p, uintptr_t size, const gomem_type *typ, bool needzero);
+	gomem_heap *heap; // of the reference it is another kind
+	gomem_p *p;       // P 0
+	void *(*malloc)(gomem_heap *heap, gomem_p *p, uintptr_t size, const gomem_type *typ, bool needzero);
 	// cycle frees everything: a cycle of the collector that marks nothing. all: sweep now, as runtime.GC() does; else as memory is wanted.
 	void (*cycle)(void *heap, void *p, bool all);
 	// The cycle step by step, as gomem.h has it; finish: sweeping ends, and no object is marked; start: sweeping begins.
@@ -26,7 +26,7 @@ typedef struct bench_module {
 	void (*sweepOne)(void *heap, void *p);
 	void (*scavenge)(void *heap, void *p, uint64_t bytes, bool force); // a step: one run of pages
 	// Several Ps, each for a thread; cycle and start are for all of them. NULL where there is one.
-	void *(*procs)(void *heap, int id); // P id, made if it is not there. World stopped
+	gomem_p *(*procs)(void *heap, int id); // P id, made if it is not there. World stopped
 	// n spans are pushed to a set that all threads share, and popped.
 	void (*pushPop)(void *heap, unsigned n);
 } bench_module;

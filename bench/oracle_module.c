@@ -26,9 +26,9 @@ static uint64_t answer(void *ctx, oracle_os_call call, uint64_t addr, uint64_t n
 	return 0;
 }
 
-static void *moduleMalloc(void *heap, void *p, uintptr_t size, const gomem_type *typ, bool needzero) {
+static void *moduleMalloc(gomem_heap *heap, gomem_p *p, uintptr_t size, const gomem_type *typ, bool needzero) {
 	(void)p;
-	return (void *)(uintptr_t)oracle_malloc(heap, 0, size, typ != NULL, needzero);
+	return (void *)(uintptr_t)oracle_malloc((void *)heap, 0, size, typ != NULL, needzero);
 }
 
 static void moduleFinish(void *heap, void *p) {
@@ -69,8 +69,8 @@ BENCH_EXPORT const bench_module *bench_module_get(void);
 const bench_module *bench_module_get(void) {
 	static bench_module m;
 	const oracle_config cfg = {.os = answer, .backed = true, .seed = 1, .phys_page = 4096};
-	m.heap = oracle_new(&cfg);
-	oracle_procresize(m.heap, 1);
+	m.heap = (void *)oracle_new(&cfg);
+	oracle_procresize((void *)m.heap, 1);
 	m.malloc = moduleMalloc;
 	m.cycle = moduleCycle;
 	m.finish = moduleFinish;

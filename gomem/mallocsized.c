@@ -211,13 +211,12 @@ static inline __attribute__((always_inline)) uintptr_t sizedScan(
 
 #ifdef GOMEM_RUNTIME_LAYOUT
 // Classes are known at run time: one function for all.
-static uintptr_t goNoscan(mheap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, bool needzero) {
-	(void)typ;
-	return sizedNoscan(h, p, size, needzero, sizeToClass(layout_get(&h->env), size));
-}
-static uintptr_t goScan(mheap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, bool needzero) {
-	(void)needzero;
-	return sizedScan(h, p, size, typ, sizeToClass(layout_get(&h->env), size));
+static uintptr_t goWay(mheap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, bool needzero, bool noscan) {
+	const gomem_layout *L = layout_get(&h->env);
+	if (noscan) {
+		return sizedNoscan(h, p, size, needzero, sizeToClass(L, size));
+	}
+	return heapBitsInSpan(L, size) ? sizedScan(h, p, size, typ, sizeToClass(L, size)) : full(h, p, size, typ, needzero);
 }
 #else
 #define NOSCAN_WAY(class)                                                                                              \
@@ -232,36 +231,28 @@ static uintptr_t goScan(mheap *h, gomem_p *p, uintptr_t size, const gomem_type *
 	}
 #define NOSCAN_ENTRY(class) noscan##class,
 #define SCAN_ENTRY(class) scan##class,
+#define HEADER_ENTRY(class) full,
 NOSCAN_CLASSES(NOSCAN_WAY)
 SCAN_CLASSES(SCAN_WAY)
-static sizedWay *const noscanWays[] = {NOSCAN_SIZES8(NOSCAN_ENTRY)};
-static sizedWay *const scanWays[] = {SCAN_SIZES8(SCAN_ENTRY)};
+// By whether there are no pointers, and by size: 1 to 8 bytes, 9 to 16...
+static sizedWay *const ways[][sizeof(size_to_class8) - 2] = {
+	{SCAN_SIZES8(SCAN_ENTRY, HEADER_ENTRY)}, {NOSCAN_SIZES8(NOSCAN_ENTRY)}};
 
-static inline uintptr_t goNoscan(mheap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, bool needzero) {
-	return noscanWays[(size - 1) / 8](h, p, size, typ, needzero);
-}
-static inline uintptr_t goScan(mheap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, bool needzero) {
-	return scanWays[(size - 1) / 8](h, p, size, typ, needzero);
+static inline uintptr_t goWay(mheap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, bool needzero, bool noscan) {
+	return ways[noscan][(size - 1) / 8](h, p, size, typ, needzero);
 }
 #endif
 
-// hasWay: there is a way for p and such objects. noscan: they have no pointers.
-static inline __attribute__((always_inline)) bool hasWay(
-	const gomem_layout *L, const gomem_p *p, uintptr_t size, bool noscan) {
-	if (unlikely(size - 1 >= L->smallSizeMax - 8) || unlikely(p == NULL) || unlikely(p->sized == NULL)) {
-		return false;
-	}
-	return noscan || heapBitsInSpan(L, size);
-}
-
-static inline uintptr_t goWay(mheap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, bool needzero, bool noscan) {
-	return noscan ? goNoscan(h, p, size, typ, needzero) : goScan(h, p, size, typ, needzero);
+// hasWay: p has ways, and they are made for such sizes.
+static inline __attribute__((always_inline)) bool hasWay(const gomem_layout *L, const gomem_p *p, uintptr_t size) {
+	return likely(size - 1 < L->smallSizeMax - 8) && likely(p != NULL) && likely(p->sized != NULL);
 }
 
 uintptr_t mallocgc(mheap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, bool needzero, unsigned *path) {
 	const gomem_layout *L = layout_get(&h->env);
 	const bool noscan = typ == NULL || typ->ptr_bytes == 0;
-	if (!hasWay(L, p, size, noscan) || (guardsBuilt && h->guard != NULL)) {
+	const bool header = !noscan && !heapBitsInSpan(L, size);
+	if (!hasWay(L, p, size) || header || (guardsBuilt && h->guard != NULL)) {
 		return mallocgcFull(h, p, size, typ, needzero, path);
 	}
 	const bool hit = p->sized->tiny != 0 && tinyAlign(L, p->sized->tinyoffset, size) + size <= L->maxTinySize;
@@ -293,9 +284,8 @@ void *gomem_mallocgc(gomem_heap *h, gomem_p *p, uintptr_t size, const gomem_type
 	if (guardsBuilt && unlikely(h->guard != NULL)) {
 		return guardedMallocgc(h, p, size, typ, needzero);
 	}
-	const bool noscan = typ == NULL || typ->ptr_bytes == 0;
-	if (unlikely(!hasWay(layout_get(&h->env), p, size, noscan))) {
+	if (unlikely(!hasWay(layout_get(&h->env), p, size))) {
 		return (void *)full(h, p, size, typ, needzero);
 	}
-	return (void *)goWay(h, p, size, typ, needzero, noscan);
+	return (void *)goWay(h, p, size, typ, needzero, typ == NULL || typ->ptr_bytes == 0);
 }

@@ -121,8 +121,8 @@ static const uint8_t size_to_class128[249] = {
 	67, 67, 67, 67, 67, 67, 67, 67, 67, 67, 67, 67, 67, 67, 67, 67, 67, 67, 67, 67, 67, 67, 67, 67, 67,
 };
 
-// For functions that know their size class: the classes of small objects, and of 8, 16, 24... bytes; of all, and of those with pointers and
-// without a header.
+// For functions that know their size class: the classes of small objects, each once, and of 8, 16, 24... bytes; then those with pointers
+// and without a header. Y: what has one.
 // clang-format off
 #define NOSCAN_CLASSES(X) \
 	X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14) X(15) X(16) X(17) X(18) X(19) X(20) \
@@ -141,11 +141,14 @@ static const uint8_t size_to_class128[249] = {
 	X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14) X(15) X(16) X(17) X(18) X(19) X(20) \
 	X(21) X(22) X(23) X(24) X(25) X(26)
 
-#define SCAN_SIZES8(X) \
+#define SCAN_SIZES8(X, Y) \
 	X(1) X(2) X(3) X(4) X(5) X(5) X(6) X(6) X(7) X(7) X(8) X(8) X(9) X(9) X(10) X(10) X(11) X(11) X(12) X(12) \
 	X(13) X(13) X(14) X(14) X(15) X(15) X(16) X(16) X(17) X(17) X(18) X(18) X(19) X(19) X(19) X(19) X(20) X(20) \
 	X(20) X(20) X(21) X(21) X(21) X(21) X(22) X(22) X(22) X(22) X(23) X(23) X(23) X(23) X(24) X(24) X(24) X(24) \
-	X(25) X(25) X(25) X(25) X(26) X(26) X(26) X(26)
+	X(25) X(25) X(25) X(25) X(26) X(26) X(26) X(26) Y(27) Y(27) Y(27) Y(27) Y(27) Y(27) Y(27) Y(27) Y(28) Y(28) \
+	Y(28) Y(28) Y(28) Y(28) Y(28) Y(28) Y(29) Y(29) Y(29) Y(29) Y(29) Y(29) Y(29) Y(29) Y(30) Y(30) Y(30) Y(30) \
+	Y(30) Y(30) Y(30) Y(30) Y(31) Y(31) Y(31) Y(31) Y(31) Y(31) Y(31) Y(31) Y(31) Y(31) Y(31) Y(31) Y(31) Y(31) \
+	Y(31) Y(31) Y(32) Y(32) Y(32) Y(32) Y(32) Y(32) Y(32) Y(32) Y(32) Y(32) Y(32) Y(32) Y(32) Y(32) Y(32)
 // clang-format on
 
 #endif

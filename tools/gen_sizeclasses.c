@@ -74,15 +74,15 @@ static void printTable(const sizeClasses *t, const char *type, const char *name,
 	printf("\n};\n");
 }
 
-// printList prints a macro that names the class of each step of minHeapAlign bytes up to a size, or each class once.
-static void printList(const sizeClasses *t, const char *name, uint64_t upTo, bool once) {
-	printf("\n#define %s(X) \\", name);
+// printList prints a macro that names the class of each step of minHeapAlign bytes up to a size, or each class once. Above from it is Y that names it.
+static void printList(const sizeClasses *t, const char *head, uint64_t upTo, uint64_t from, bool once) {
+	printf("\n#define %s \\", head);
 	int column = lineWidth;
 	uint64_t before = 0;
 	for (unsigned i = 1; i <= upTo / 8; i++) {
 		const uint64_t class = sizeClasses_small(t, i);
 		char text[32];
-		int len = snprintf(text, sizeof text, "X(%llu)", (unsigned long long)class);
+		int len = snprintf(text, sizeof text, "%c(%llu)", i * 8 <= from ? 'X' : 'Y', (unsigned long long)class);
 		if (once && class == before) {
 			continue;
 		}
@@ -131,13 +131,14 @@ int main(void) {
 	printTable(t, "uint32_t", "class_to_divmagic", t->n, entryMagic);
 	printTable(t, "uint8_t", "size_to_class8", sizeClasses_smallLen(t), entrySmall);
 	printTable(t, "uint8_t", "size_to_class128", sizeClasses_largeLen(t), entryLarge);
+	const uint64_t small = L->smallSizeMax - 8, noHeader = L->minSizeForMallocHeader;
 	printf(
-		"\n// For functions that know their size class: the classes of small objects, and of 8, 16, 24... bytes; of all, and of those with pointers and\n"
-		"// without a header.\n// clang-format off");
-	printList(t, "NOSCAN_CLASSES", L->smallSizeMax - 8, true);
-	printList(t, "NOSCAN_SIZES8", L->smallSizeMax - 8, false);
-	printList(t, "SCAN_CLASSES", L->minSizeForMallocHeader, true);
-	printList(t, "SCAN_SIZES8", L->minSizeForMallocHeader, false);
+		"\n// For functions that know their size class: the classes of small objects, each once, and of 8, 16, 24... bytes; then those with pointers\n"
+		"// and without a header. Y: what has one.\n// clang-format off");
+	printList(t, "NOSCAN_CLASSES(X)", small, small, true);
+	printList(t, "NOSCAN_SIZES8(X)", small, small, false);
+	printList(t, "SCAN_CLASSES(X)", noHeader, noHeader, true);
+	printList(t, "SCAN_SIZES8(X, Y)", small, noHeader, false);
 	printf("// clang-format on\n");
 	printf("\n#endif\n");
 	return 0;
