@@ -139,9 +139,8 @@ static bool process_grow(memLinear *m, uintptr_t to) {
 // The break sinks again if ours is what ends there; else the pages alone go back.
 static void process_destroy(memLinear *m) {
 	const uintptr_t n = m->brk - m->start;
-	if (processBreak() == m->brk) {
-		(void)brk((void *)m->start);
-	} else if (n > 0) {
+	const bool sank = processBreak() == m->brk && brk((void *)m->start) == 0;
+	if (!sank && n > 0) {
 		madvise((void *)m->start, n, MADV_DONTNEED);
 	}
 	free(m);
