@@ -131,7 +131,9 @@ static bool gcAssistAlloc1(gomem_world *w, gomem_p *p) {
 static bool gcParkAssist(gomem_thread *t) {
 	gomem_world *w = t->w;
 	pthread_mutex_lock(&w->mu);
+	atomic_store(&w->someAssist, true); // first: who brings credit from now on, brings it under mu
 	if (atomic_load(&w->gc.bgScanCredit) > 0) {
+		atomic_store(&w->someAssist, w->assists != NULL);
 		pthread_mutex_unlock(&w->mu);
 		return false;
 	}
@@ -166,9 +168,12 @@ void gcAssistHook(void *ctx, gomem_heap *h, gomem_p *p, uintptr_t size) {
 
 typedef enum gcMarkWorkerMode { gcMarkWorkerDedicatedMode, gcMarkWorkerIdleMode } gcMarkWorkerMode;
 
-// revise: whoever scanned something tells the pacer.
+// revise: whoever scanned something tells the pacer; the older of two figures never comes last.
 static void revise(gomem_world *w) {
-	atomic_store(&w->gc.heapScanWork, atomic_load(&w->h->work.heapScanWork));
+	const int64_t now = atomic_load(&w->h->work.heapScanWork);
+	int64_t told = atomic_load(&w->gc.heapScanWork);
+	while (told < now && !atomic_compare_exchange_weak(&w->gc.heapScanWork, &told, now)) {
+	}
 	gcController_revise(&w->gc);
 }
 
@@ -195,17 +200,22 @@ static bool decIfPositive(_Atomic(int64_t) *v) {
 // mayMark: workers stop with the world, but if it is stopped for them.
 static bool mayMark(const gomem_world *w) { return w->marking && (!w->stopping || w->cfg.gcstoptheworld); }
 
-// waitForP: a dedicated worker takes a P from who has it. NULL: marking is over. Under mu.
+// waitForP: a dedicated worker takes a P from who has it. NULL: the cycle is over. Under mu.
 static gomem_p *waitForP(gomem_world *w) {
+	const uint64_t cycle = w->cycles; // who wakes late may wake in the next one
 	w->workersWaiting++;
 	atomic_fetch_add(&w->nwaiting, 1);
-	while (w->marking && (w->nidle == 0 || !mayMark(w))) {
+	while (w->marking && w->cycles == cycle && (w->nidle == 0 || !mayMark(w))) {
 		want(w, wantP);
 		pthread_cond_wait(&w->cond, &w->mu);
 	}
 	w->workersWaiting--;
 	atomic_fetch_sub(&w->nwaiting, 1);
-	return w->marking ? world_takeP(w) : NULL;
+	if (w->marking && w->cycles == cycle) {
+		return world_takeP(w);
+	}
+	pthread_cond_broadcast(&w->cond); // a P was kept for the caller
+	return NULL;
 }
 
 // findRunnableGCWorker: the P that the caller is to mark on. NULL: none, now. Under mu.
@@ -215,11 +225,7 @@ static gomem_p *findRunnableGCWorker(gomem_world *w, gcMarkWorkerMode *mode) {
 	}
 	if (decIfPositive(&w->gc.dedicatedMarkWorkersNeeded)) {
 		*mode = gcMarkWorkerDedicatedMode;
-		gomem_p *p = waitForP(w);
-		if (p == NULL) {
-			atomic_fetch_add(&w->gc.dedicatedMarkWorkersNeeded, 1);
-		}
-		return p;
+		return waitForP(w); // NULL: the next cycle counts anew
 	}
 	*mode = gcMarkWorkerIdleMode;
 	const bool wantedByNobody = w->nidle > w->workersWaiting && w->waiting == NULL;
@@ -354,7 +360,9 @@ static void startMarking(gomem_world *w, bool periodic) {
 	gcMarkStart(h);
 	gcGreyRoots(h, &h->work.gcw, w->cfg.globals, w->cfg.nglobals);
 	gcWork_dispose(&h->env, &h->work, &h->work.gcw);
-	want(w, wantRoots | (w->gc.fractionalUtilizationGoal > 0 ? wantFraction : 0));
+	if (w->gc.fractionalUtilizationGoal > 0) {
+		want(w, wantFraction);
+	}
 	gcCPULimiter_finishGCTransition(&w->limiter, world_now());
 }
 
@@ -476,7 +484,7 @@ static void markTermination(gomem_world *w) {
 	gomem_heap *h = w->h;
 	gcCPULimiter_startGCTransition(&w->limiter, false, world_now());
 	gcDrain(h); // if there was no memory for a queue there is something
-	wantNot(w, wantRoots | wantFraction);
+	wantNot(w, wantFraction);
 	atomic_store(&w->gc.heapScanWork, atomic_load(&h->work.heapScanWork));
 	gcController_endCycle(&w->gc, world_now(), w->procs);
 	setGCPhase(h, gcMarkTermination);

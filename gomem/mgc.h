@@ -85,7 +85,7 @@ struct gomem_world {
 
 // wantP: somebody waits for a P that others have had long enough; wantFlush: Ps are to give away what is grey; wantFraction: who runs is to
 // mark for a fraction of his time.
-enum { wantStop = 1, wantRoots = 2, wantP = 4, wantFlush = 8, wantFraction = 16 };
+enum { wantStop = 1, wantP = 2, wantFlush = 4, wantFraction = 8 };
 
 static inline void want(gomem_world *w, uint32_t why) { atomic_fetch_or(&w->attention, why); }
 static inline void wantNot(gomem_world *w, uint32_t why) { atomic_fetch_and(&w->attention, ~why); }

@@ -81,7 +81,7 @@ static bool tryRun(gomem_world *w, gomem_thread *t) {
 	return true;
 }
 
-void world_run(gomem_world *w, gomem_thread *t) {
+static void waitToRun(gomem_world *w, gomem_thread *t) {
 	if (tryRun(w, t)) {
 		return;
 	}
@@ -103,6 +103,22 @@ void world_run(gomem_world *w, gomem_thread *t) {
 	w->waiting = t->waitNext;
 	atomic_fetch_sub(&w->nwaiting, 1);
 	pthread_cond_broadcast(&w->cond);
+}
+
+// blacken makes the roots of t black if marking is on. What t makes then is black, and may be filled in without the barrier (promise 3): white
+// roots could hide there. Under mu, which it lets go meanwhile; t has a P.
+static void blacken(gomem_world *w, gomem_thread *t) {
+	if (w->marking) {
+		pthread_mutex_unlock(&w->mu);
+		world_scanThread(w, t, gcWork_of(w, t->p));
+		pthread_mutex_lock(&w->mu);
+	}
+}
+
+// Marking begins while nobody runs, so each thread comes by here before it does anything.
+void world_run(gomem_world *w, gomem_thread *t) {
+	waitToRun(w, t);
+	blacken(w, t);
 }
 
 void world_park(gomem_world *w, gomem_thread *t) {
@@ -163,9 +179,9 @@ gomem_thread *gomem_world_enter(gomem_world *w) {
 	}
 	t->w = w;
 	pthread_mutex_lock(&w->mu);
-	world_run(w, t);
 	t->next = w->threads;
 	w->threads = t;
+	world_run(w, t);
 	pthread_mutex_unlock(&w->mu);
 	return t;
 }
@@ -189,6 +205,10 @@ void gomem_thread_roots(gomem_thread *t, const gomem_root *roots, size_t n) {
 	pthread_mutex_lock(&t->w->mu);
 	t->roots = roots;
 	t->nroots = n;
+	atomic_store(&t->scanned, false); // others were
+	if (t->p != NULL) {
+		blacken(t->w, t);
+	}
 	pthread_mutex_unlock(&t->w->mu);
 }
 
@@ -214,11 +234,7 @@ static void giveAway(gomem_world *w, gomem_thread *t) {
 
 static void safepointSlow(gomem_thread *t) {
 	gomem_world *w = t->w;
-	const uint32_t why = wanted(w);
-	if ((why & wantRoots) != 0) {
-		world_scanThread(w, t, gcWork_of(w, t->p));
-	}
-	if ((why & wantFraction) != 0) {
+	if ((wanted(w) & wantFraction) != 0) {
 		gcMarkFraction(t);
 	}
 	if ((wanted(w) & (wantStop | wantP | wantFlush)) == 0) {
@@ -431,10 +447,12 @@ static bool limiting(void *arg) {
 static void scavengeAssist(void *ctx, gomem_heap *h, gomem_p *p, uintptr_t scav, uintptr_t growth) {
 	gomem_world *w = ctx;
 	uint64_t bytesToScavenge = 0;
+	bool force = false; // also what is likely to be used again
 	const uint64_t limit = (uint64_t)atomic_load(&w->gc.memoryLimit);
 	const uint64_t inuse = (uint64_t)atomic_load_explicit(&h->stats.mappedReady, memory_order_relaxed);
 	if (!gcCPULimiter_limiting(&w->limiter) && inuse + scav > limit) {
 		bytesToScavenge = inuse + scav - limit;
+		force = true;
 	}
 	const uint64_t goal = atomic_load(&w->goals.gcPercentGoal);
 	const uint64_t retained = heapRetained(&h->stats);
@@ -448,7 +466,7 @@ static void scavengeAssist(void *ctx, gomem_heap *h, gomem_p *p, uintptr_t scav,
 	}
 	limiterEvent *event = &worldP_of(w, p)->event;
 	const bool track = limiterEvent_start(event, limiterEventScavengeAssist, world_now());
-	pageAlloc_scavenge(&h->env, &h->pages, (uintptr_t)bytesToScavenge, limiting, w, true, heapStats_of(h, p));
+	pageAlloc_scavenge(&h->env, &h->pages, (uintptr_t)bytesToScavenge, limiting, w, force, heapStats_of(h, p));
 	if (track) {
 		limiterEvent_stop(&w->limiter, event, limiterEventScavengeAssist, world_now());
 	}

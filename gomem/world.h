@@ -9,7 +9,7 @@
 //
 // Invariants:
 //   a P is idle, or one thread that runs has it; while the world is stopped no thread runs, and all Ps are idle
-//   while marking is on: roots of a thread are white until it comes to a safepoint (or stands at one), then black; objects that are made are black
+//   while marking is on: roots of a thread that runs are black, also what they named before it ran; objects that are made are black
 #ifndef GOMEM_WORLD_H
 #define GOMEM_WORLD_H
 

@@ -103,7 +103,8 @@ static pair *make_chain(scene *s) {
 	return last;
 }
 
-// insertion: the only pointer to an object goes from a thread's root that is not scanned yet into a new object, which is black.
+// insertion: the only pointer to an object goes from a thread's root into a new object, which is black. Go's threads may run with white roots, so its
+// barrier makes grey what is stored; here roots are black before their thread runs, and the object is safe even without.
 static bool insertion_loses(scene *s) {
 	make_chain(s); // the collector has something to do before it looks at threads that stand still
 	s->local[0] = make(s);
@@ -158,13 +159,75 @@ static int times_lost(bool (*loses)(scene *), bool noBarrier, int tries, bool on
 static void test_insertion(void **state) {
 	(void)state;
 	assert_int_equal(times_lost(insertion_loses, false, TRIES / 10, false), 0);
-	assert_int_equal(times_lost(insertion_loses, true, TRIES, true), 1);
 }
 
 static void test_deletion(void **state) {
 	(void)state;
 	assert_int_equal(times_lost(deletion_loses, false, TRIES / 10, false), 0);
 	assert_int_equal(times_lost(deletion_loses, true, TRIES, true), 1);
+}
+
+enum { PUSHERS = 3, PUSHES = 1500000, LIST = 2000, LEN_OF_CYCLE = 500 };
+
+typedef struct cell {
+	struct cell *next;
+	uint64_t number;
+} cell;
+static const uint8_t cellMask[] = {1};
+static const gomem_type cellType = {sizeof(cell), sizeof(void *), cellMask};
+
+typedef struct pusher {
+	scene *s;
+	cell *head; // its only root
+	bool collects;
+	uint64_t lost;
+} pusher;
+
+// pushAll makes lists; the link of a new object is written as it is (promise 3 of world.h). What the root named before is behind it then, and
+// the object is black: who runs with white roots while marking is on loses the rest of the list.
+static void *pushAll(void *arg) {
+	pusher *k = arg;
+	static const uint8_t mask[] = {1};
+	const gomem_root roots[] = {{&k->head, sizeof(k->head), mask}};
+	gomem_thread *t = gomem_world_enter(k->s->w);
+	gomem_thread_roots(t, roots, 1);
+	for (uint64_t n = 1; n <= PUSHES && k->lost == 0; n++) {
+		cell *x = gomem_world_malloc(t, sizeof(*x), &cellType, true);
+		x->next = k->head;
+		x->number = n;
+		k->head = x;
+		if (k->collects && n % LEN_OF_CYCLE == 0) {
+			gomem_world_gc(t);
+		}
+		if (n % LIST == 0) {
+			uint64_t want = n;
+			for (const cell *y = k->head; y != NULL && k->lost == 0; y = y->next) {
+				k->lost = y->number == want-- ? 0 : n;
+			}
+			k->head = NULL;
+		}
+	}
+	gomem_world_leave(t);
+	return NULL;
+}
+
+static void test_freshObjects(void **state) {
+	(void)state;
+	scene s;
+	static pusher pushers[PUSHERS];
+	pthread_t ids[PUSHERS];
+	scene_begin(&s, (gomem_world_config){.gogc = 100});
+	gomem_blocking_begin(s.t);
+	for (int i = 0; i < PUSHERS; i++) {
+		pushers[i] = (pusher){.s = &s, .collects = i == 0};
+		assert_int_equal(pthread_create(&ids[i], NULL, pushAll, &pushers[i]), 0);
+	}
+	for (int i = 0; i < PUSHERS; i++) {
+		pthread_join(ids[i], NULL);
+		assert_int_equal(pushers[i].lost, 0);
+	}
+	gomem_blocking_end(s.t);
+	scene_end(&s);
 }
 
 // What is allocated beyond the goal starts a collection, without anybody asking for it; the live heap is what the roots hold.
@@ -366,6 +429,7 @@ int main(void) {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_insertion),
 		cmocka_unit_test(test_deletion),
+		cmocka_unit_test(test_freshObjects),
 		cmocka_unit_test(test_pacer),
 		cmocka_unit_test(test_freeOSMemory),
 		cmocka_unit_test(test_procs),
