@@ -48,12 +48,15 @@ GOMEM_UNCHECKED static inline uint8_t loadBits8(const uint8_t *p) {
 GOMEM_UNCHECKED static inline uint64_t loadBits64(const uint8_t *p) {
 	return littleEndian64(atomic_load_explicit((const _Atomic(uint64_t) *)(const void *)p, memory_order_acquire));
 }
+GOMEM_UNCHECKED static inline uint64_t loadBits64InOrder(const uint8_t *p) {
+	return littleEndian64(atomic_load_explicit((const _Atomic(uint64_t) *)(const void *)p, memory_order_seq_cst));
+}
 GOMEM_UNCHECKED static inline void storeBits64(uint8_t *p, uint64_t v) {
 	atomic_store_explicit((_Atomic(uint64_t) *)(void *)p, littleEndian64(v), memory_order_relaxed);
 }
 
 GOMEM_UNCHECKED static inline uint8_t orBits8(uint8_t *p, uint8_t bits) {
-	return atomic_fetch_or_explicit((_Atomic(uint8_t) *)p, bits, memory_order_acq_rel);
+	return atomic_fetch_or_explicit((_Atomic(uint8_t) *)p, bits, memory_order_seq_cst);
 }
 GOMEM_UNCHECKED static inline uint64_t orBits64(uint8_t *p, uint64_t bits) {
 	return littleEndian64(
@@ -148,24 +151,27 @@ enum { spanScanUnowned = 0, spanScanOneMark = 1, spanScanManyMark = 2 };
 static inline uint8_t *inlineOwned(const gomem_layout *L, uintptr_t base) {
 	return inlineScans(L, base) + L->spanInlineMarkBitsSize / 2 - 1;
 }
+// Who marks an object looks at the owner of its span afterwards; who scans the span gives it up first, then looks at the marks. One of the two must
+// see what the other did, so all of these are sequentially consistent, as in Go.
 GOMEM_UNCHECKED static inline uint8_t inlineOwned_load(const mheap *h, const mspan *s) {
 	return atomic_load_explicit(
-		(_Atomic(uint8_t) *)inlineOwned(layout_get(&h->env), mspan_base(s)), memory_order_acquire);
+		(_Atomic(uint8_t) *)inlineOwned(layout_get(&h->env), mspan_base(s)), memory_order_seq_cst);
 }
 // inlineOwned_or gives what stood there before.
 GOMEM_UNCHECKED static inline uint8_t inlineOwned_or(const mheap *h, const mspan *s, uint8_t bits) {
 	return atomic_fetch_or_explicit(
-		(_Atomic(uint8_t) *)inlineOwned(layout_get(&h->env), mspan_base(s)), bits, memory_order_acq_rel);
+		(_Atomic(uint8_t) *)inlineOwned(layout_get(&h->env), mspan_base(s)), bits, memory_order_seq_cst);
 }
 GOMEM_UNCHECKED static inline uint8_t inlineOwned_release(const mheap *h, const mspan *s) {
 	return atomic_exchange_explicit(
-		(_Atomic(uint8_t) *)inlineOwned(layout_get(&h->env), mspan_base(s)), spanScanUnowned, memory_order_acq_rel);
+		(_Atomic(uint8_t) *)inlineOwned(layout_get(&h->env), mspan_base(s)), spanScanUnowned, memory_order_seq_cst);
 }
 // inlineScans_set says of the 64 objects from first on which are marked and were not scanned; now they count as scanned (Go: spanSetScans).
 static inline uint64_t inlineScans_set(const mheap *h, const mspan *s, uintptr_t first) {
 	const gomem_layout *L = layout_get(&h->env);
 	uint8_t *const scans = inlineScans(L, mspan_base(s)) + first / 8;
-	const uint64_t marked = loadBits64(inlineMarks(L, mspan_base(s)) + first / 8) & lowBits64(s->nelems - first);
+	const uint64_t marks = loadBits64InOrder(inlineMarks(L, mspan_base(s)) + first / 8);
+	const uint64_t marked = marks & lowBits64(s->nelems - first);
 	return marked & ~orBits64(scans, marked);
 }
 
