@@ -1,5 +1,6 @@
 // gc_example.c: a program that uses gomem with garbage collection; docs/GC.md shows it, and what it prints.
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "gomem/gomem.h"
@@ -16,9 +17,13 @@ static const gomem_type node_type = {sizeof(node), 2 * sizeof(void *), node_mask
 
 static node *push(gomem_heap *h, gomem_p *p, node *list, long number) {
 	node *n = gomem_mallocgc(h, p, sizeof *n, &node_type, true);
-	n->next = list; // n is reachable by nobody yet: nothing collects between two calls of ours
-	n->number = number;
-	n->text = gomem_mallocgc(h, p, 200, NULL, false);
+	char *text = gomem_mallocgc(
+		h, p, 200, NULL, false); // n is reachable by nobody yet: nothing collects between two calls of ours
+	if (n == NULL || text == NULL) {
+		perror("gc_example");
+		exit(2);
+	}
+	*n = (node){list, text, number};
 	snprintf(n->text, 200, "number %ld", number);
 	return n;
 }
@@ -38,6 +43,10 @@ static int check(const node *list) {
 
 int main(void) {
 	gomem_heap *h = gomem_heap_new(NULL);
+	if (h == NULL) {
+		perror("gc_example");
+		return 2;
+	}
 	gomem_p *p = gomem_heap_p(h, 0);
 	node *lists[8] = {0};
 	const gomem_root root = {lists, sizeof lists, NULL}; // any word of lists may be a pointer

@@ -145,8 +145,12 @@ static void stacks(worker *k) {
 	void *stk = gomem_stackalloc(h, gomem_thread_p(k->t), n, false);
 	void *pages = gomem_allocManual(h, gomem_thread_p(k->t), 1 + below(k, 40));
 	gomem_safepoint(k->t);
-	gomem_stackfree(h, gomem_thread_p(k->t), stk, n, false);
-	gomem_freeManual(h, gomem_thread_p(k->t), pages);
+	if (stk != NULL) {
+		gomem_stackfree(h, gomem_thread_p(k->t), stk, n, false);
+	}
+	if (pages != NULL) {
+		gomem_freeManual(h, gomem_thread_p(k->t), pages);
+	}
 }
 
 static void checkAll(worker *k) {

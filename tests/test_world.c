@@ -1,7 +1,9 @@
 // Threads and what runs beside them (gomem/world.h): programs that lose an object without one half of the write barrier, the order of locks
 // and Ps, metrics, memory given back.
+#include <errno.h>
 #include <pthread.h>
 #include <sched.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "gomem/mgc.h"
@@ -163,8 +165,10 @@ static void test_insertion(void **state) {
 
 static void test_deletion(void **state) {
 	(void)state;
-	assert_int_equal(times_lost(deletion_loses, false, TRIES / 10, false), 0);
+	const int with = times_lost(deletion_loses, false, TRIES / 10, false);
+	assert_int_equal(with, 0);
 	assert_int_equal(times_lost(deletion_loses, true, TRIES, true), 1);
+	print_message("an object is lost without the barrier, %d of %d with it\n", with, TRIES / 10);
 }
 
 enum { PUSHERS = 3, PUSHES = 1500000, LIST = 2000, LEN_OF_CYCLE = 500 };
@@ -425,6 +429,106 @@ static void test_lock_order(void **state) {
 	heapFix_done(&f);
 }
 
+// ---- an OS that fails
+
+typedef struct refusal {
+	int err;
+	bool lasting;
+	unsigned step; // from one call that is refused to the next
+} refusal;
+static const refusal refusals[] = {{ENOMEM, false, 1}, {ENOMEM, true, 1}, {EAGAIN, false, 7}, {EPERM, false, 7}};
+
+// use goes through what a thread may ask of a world. What it does not get is NULL or false, and what it gets is zero where that was asked for.
+static void use(gomem_world *w, void **shared) {
+	gomem_thread *t = gomem_world_enter(w);
+	assert_non_null(t);
+	for (int round = 0; round < 2; round++) {
+		for (unsigned i = 0; i < 1000; i++) {
+			pair *x = gomem_world_malloc(t, sizeof(*x), &pairType, true);
+			gomem_write_barrier(t, shared, x);
+			const unsigned n = 1 + i * 7 % 2000;
+			uint8_t *bytes = gomem_world_malloc(t, n, NULL, true);
+			assert_true(bytes == NULL || (bytes[0] == 0 && bytes[n - 1] == 0));
+			if (bytes != NULL) {
+				memset(bytes, 0xff, n);
+			}
+		}
+		(void)gomem_world_malloc(t, 5 << 20, NULL, true);
+		gomem_world_gc(t);
+		(void)gomem_world_procs(t, 2 + round * 3);
+		(void)gomem_setMemoryLimit(t, 4 << 20);
+		(void)gomem_setGCPercent(t, 50);
+		gomem_freeOSMemory(t);
+		gomem_blocking_begin(t);
+		gomem_blocking_end(t);
+	}
+	gomem_stopTheWorld(t);
+	const char *bad = gomem_world_check(w);
+	gomem_startTheWorld(t);
+	assert_null(bad);
+	gomem_world_leave(t);
+}
+
+enum { NO_FAULT = 20, USED, NOT_MADE, THROWN, OUTCOMES };
+
+// Where Go throws for want of memory (mark bits while sweeping), so does the port.
+static _Noreturn void thrown(void *ctx, const char *msg) {
+	(void)ctx;
+	if (strncmp(msg, "out of memory", 13) == 0) {
+		_exit(THROWN);
+	}
+	fprintf(stderr, "thrown: %s\n", msg);
+	_exit(1);
+}
+
+static int fault_world(const memFaultConfig *fault) {
+	static void *shared;
+	static const uint8_t mask[] = {1};
+	const gomem_root globals[] = {{&shared, sizeof(shared), mask}};
+	gomem_os *os = mem_fault_new(mem_linux_new(), fault);
+	assert_non_null(os);
+	gomem_world *w = gomem_world_new(&(gomem_world_config){.procs = 3,
+		.globals = globals,
+		.nglobals = 1,
+		.heap = {.checked = true, .os = os, .rand_seed = 7, .throw_hook = thrown}});
+	if (w != NULL) {
+		use(w, &shared);
+		gomem_world_destroy(w);
+	}
+	const bool hit = mem_fault_hits(os) != 0;
+	os->destroy(os);
+	return !hit ? NO_FAULT : w != NULL ? USED : NOT_MADE;
+}
+
+// in_child: a throw ends the process.
+static int in_child(const memFaultConfig *fault) {
+	const pid_t pid = fork();
+	if (pid == 0) {
+		_exit(fault_world(fault));
+	}
+	int status = 0;
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+static void test_faults(void **state) {
+	(void)state;
+	unsigned count[OUTCOMES] = {0};
+	for (size_t i = 0; i < sizeof(refusals) / sizeof(refusals[0]); i++) {
+		const refusal *r = &refusals[i];
+		memFaultConfig fault = {.failNth = 1, .err = r->err, .lasting = r->lasting};
+		int outcome;
+		while ((outcome = in_child(&fault)) != NO_FAULT) {
+			assert_in_range(outcome, USED, THROWN);
+			count[outcome]++;
+			fault.failNth += r->step;
+		}
+	}
+	print_message("worlds with an OS that fails: %u used and in order, %u not made, %u thrown for want of memory\n",
+		count[USED], count[NOT_MADE], count[THROWN]);
+	assert_true(count[USED] > 0 && count[NOT_MADE] > 0);
+}
+
 int main(void) {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_insertion),
@@ -437,6 +541,7 @@ int main(void) {
 		cmocka_unit_test(test_fraction),
 		cmocka_unit_test(test_limiter),
 		cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_faults),
 		cmocka_unit_test(test_lock_order),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
