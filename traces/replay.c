@@ -782,6 +782,13 @@ static void compare_object(
 		addr, addr);
 }
 
+// needMemory: Go had memory there. That the port had none is no decision of its own.
+static void needMemory(replay *rp, uint64_t at, uintptr_t addr) {
+	if (addr == 0) {
+		replay_bad(rp, "event %" PRIu64 ": out of memory", at);
+	}
+}
+
 static inline void op_malloc(replay *rp, stream *s, bool whole) {
 	const uint64_t at = event_number(rp);
 	const uint64_t size = rp->cur->a, flags = rp->cur->b, wantPath = rp->cur->c, wantAddr = rp->cur->d;
@@ -792,6 +799,7 @@ static inline void op_malloc(replay *rp, stream *s, bool whole) {
 	replay_advance(rp);
 	unsigned path = 0;
 	uintptr_t addr = mallocgc(rp->h, s->p, (uintptr_t)size, scan ? &wordType : NULL, (flags & 2) != 0, &path);
+	needMemory(rp, at, addr);
 	if (whole) {
 		compare_object(rp, at, wantPath, wantAddr, path, addr);
 	} else {
@@ -803,7 +811,7 @@ static inline void op_malloc(replay *rp, stream *s, bool whole) {
 		compare_object(rp, event_number(rp), rp->cur->a, rp->cur->b, path, addr);
 		replay_advance(rp);
 	}
-	if (rp->opt->real_os && addr != 0) {
+	if (rp->opt->real_os) {
 		check_zeroed(rp, addr, (uintptr_t)size, (flags & 2) != 0, scan, path);
 	}
 }
@@ -836,8 +844,10 @@ static void op_stackalloc(replay *rp, stream *s) {
 	if (n < 2048 || n > (1u << 30) || (n & (n - 1)) != 0) {
 		replay_bad(rp, "event %" PRIu64 ": a stack of %" PRIu64 " bytes", event_number(rp), n);
 	}
+	const uint64_t at = event_number(rp);
 	replay_advance(rp);
 	uintptr_t addr = stackalloc(rp->h, s->p, (uint32_t)n, bypass);
+	needMemory(rp, at, addr);
 	replay_wait(rp);
 	if (rp->cur->kind != EV_STACKEND) {
 		replay_stop(rp, "event %" PRIu64 ": the port's stackalloc ended, the recording has %s", event_number(rp),
