@@ -49,7 +49,10 @@ def hostile(data):
     return bytes(out), changed
 
 
-def hostile_recording(data):
+TERMINAL = b"\x1b]0;owned\x07\x1b[31mred\x1b[2J\x7f"  # what a terminal would obey
+
+
+def hostile_recording(data, name):
     """The recording with another command line of the same length, and the header's hash."""
     n = int.from_bytes(data[12:16], "little")
     at = 16
@@ -57,12 +60,12 @@ def hostile_recording(data):
         at += 2 + int.from_bytes(data[at:at + 2], "little")
     length = int.from_bytes(data[at:at + 2], "little")
     out = bytearray(data)
-    out[at + 2:at + 2 + length] = fitted(NAMES[1], length)
+    out[at + 2:at + 2 + length] = fitted(name, length)
     xxhash = ctypes.CDLL(ctypes.util.find_library("xxhash") or "libxxhash.so.0")
     xxhash.XXH64.restype = ctypes.c_uint64
     xxhash.XXH64.argtypes = [ctypes.c_char_p, ctypes.c_size_t, ctypes.c_uint64]
     out[16 + n:24 + n] = xxhash.XXH64(bytes(out[:16 + n]), 16 + n, 0).to_bytes(8, "little")
-    return bytes(out), fitted(NAMES[1], length).decode()
+    return bytes(out), fitted(name, length).decode()
 
 
 class Elements(html.parser.HTMLParser):
@@ -107,7 +110,7 @@ def main():
         plain = subprocess.run(["zstd", "-dqc", str(TRACE)], check=True, capture_output=True).stdout
         bad, changed = hostile(plain)
         expect("names of types were changed", changed >= len(NAMES), changed)
-        recording, command = hostile_recording(RECORDING.read_bytes())
+        recording, command = hostile_recording(RECORDING.read_bytes(), NAMES[1])
         cases = (("trace", plain, bad, "<"), ("recording", RECORDING.read_bytes(), recording, command))
         for name, good_data, bad_data, shown in cases:
             files = [tmp / ("good-%s.gmt" % name), tmp / ("bad-%s.gmt" % name)]
@@ -128,6 +131,13 @@ def main():
                 expect(name + ": no control characters in what is printed", control not in said.replace(b"\n", b"").replace(b"\t", b"") or control == b"\x7f")
             text = subprocess.run([GOMEM, "stat", "--types", "1000", str(files[1])], check=True, capture_output=True).stdout
             expect(name + ": stat writes no escape sequences", b"\x1b" not in text and b"\x01" not in text)
+        loud = tmp / "loud.gmt"
+        loud.write_bytes(hostile_recording(RECORDING.read_bytes(), TERMINAL)[0])
+        for command in ("info", "stat", "replay", "whatif"):
+            got = subprocess.run([GOMEM, command, str(loud)], capture_output=True, check=False)
+            expect(command + ": what is printed moves no cursor", got.returncode == 0 and b"owned" in got.stdout, got.stderr)
+            text = got.stdout + got.stderr
+            expect(command + ": no control characters", not set(text) & ({*range(32), 127} - {9, 10}), text)
         program = next((p for p in map(shutil.which, report_page.BROWSERS) if p), None)
         if program is None:
             print("NOT TRIED: in a browser (there is no Chromium)")

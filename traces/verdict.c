@@ -195,8 +195,9 @@ static void print_head(const char *path, gmt_reader *r, const char *release) {
 	gmt_end_kind end = gmt_reader_end(r, &value);
 	char n[32], ended[96];
 	printf("%s\n", path);
-	printf("program    %s\n", h->command);
-	printf("recorded   %s %s/%s, GOMAXPROCS %u, %sgreenteagc, %srandomizedheapbase64%s%s\n", h->goversion, h->goos,
+	printf("program    ");
+	show_text(stdout, h->command, SIZE_MAX);
+	printf("\nrecorded   %s %s/%s, GOMAXPROCS %u, %sgreenteagc, %srandomizedheapbase64%s%s\n", h->goversion, h->goos,
 		h->goarch, h->gomaxprocs, h->green_tea ? "" : "no", h->randomize_heap_base ? "" : "no",
 		h->size_specialized_malloc ? ", sizespecializedmalloc" : "", h->runtime_freegc ? ", runtimefreegc" : "");
 	printf("replayed   as %s\n", release);

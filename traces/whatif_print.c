@@ -283,9 +283,10 @@ void whatif_print_head(const whatif_args *args, const whatif_input *in, const wh
 		print_traceHead(in->trace);
 		return;
 	}
-	printf("program    %s\n", in->head->command);
-	printf("requests   %s allocations, %s stacks; deaths as %u recorded cycles found them\n", show_count(a->mallocs, n),
-		show_count(a->stacks, m), in->lives->cycles);
+	printf("program    ");
+	show_text(stdout, in->head->command, SIZE_MAX);
+	printf("\nrequests   %s allocations, %s stacks; deaths as %u recorded cycles found them\n",
+		show_count(a->mallocs, n), show_count(a->stacks, m), in->lives->cycles);
 	printf("recorded   %s of %s decisions equal to Go's\n", show_count(a->same, n), show_count(in->lives->answers, m));
 }
 
