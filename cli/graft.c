@@ -76,17 +76,33 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
 	return remove(path);
 }
 
+static volatile sig_atomic_t toolPid; // its process, or 0
+
+static void passOn(int sig) {
+	if (toolPid > 0) {
+		(void)kill((pid_t)toolPid, sig);
+	}
+}
+
+// run_tool waits for the end of the tool whatever comes, so that the temporary directory can be removed. The terminal sends its signals to the
+// tool as well; others are passed on.
 static int run_tool(char **argv) {
-	(void)signal(SIGINT, SIG_IGN); // the go command gets it too, and ends
+	(void)signal(SIGINT, SIG_IGN);
 	(void)signal(SIGQUIT, SIG_IGN);
+	const struct sigaction pass = {.sa_handler = passOn, .sa_flags = SA_RESTART};
+	(void)sigaction(SIGTERM, &pass, NULL);
+	(void)sigaction(SIGHUP, &pass, NULL);
 	const pid_t pid = fork();
 	if (pid == 0) {
+		(void)signal(SIGTERM, SIG_DFL);
+		(void)signal(SIGHUP, SIG_DFL);
 		(void)signal(SIGINT, SIG_DFL);
 		(void)signal(SIGQUIT, SIG_DFL);
 		(void)execvp(argv[0], argv);
 		(void)complain("cannot run python3:", strerror(errno));
 		_exit(EXIT_BAD);
 	}
+	toolPid = pid;
 	int status = 0;
 	if (pid < 0 || waitpid(pid, &status, 0) != pid) {
 		return complain("cannot run python3:", strerror(errno));

@@ -8,6 +8,7 @@ import argparse
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 
@@ -324,6 +325,8 @@ def check_command(command):
 
 
 def main():
+    for number in (signal.SIGTERM, signal.SIGHUP):  # subprocess ends the go command then
+        signal.signal(number, lambda n, _: sys.exit(128 + n))
     parser = argparse.ArgumentParser(prog="gomem graft", usage="gomem graft [OPTIONS] -- go build|run|test ARGS")
     parser.add_argument("--level", choices=["pages", "spans"], default="spans")
     parser.add_argument("--check", action="store_true")
