@@ -91,6 +91,12 @@ def results(folder):
     check([v.pop("value") for v in values] == ["8KiB", "16KiB"], "values of a sweep", got)
     check(values == [one["recorded"], two["changed"]], "a sweep gives what single runs give", got)
     check((folder / "a.svg").read_text().count("<polyline") == 3, "plot of a sweep", got)
+    table.write_text("# " + "x" * 253 + "40\n")
+    for path, why in ((table, "line 1: longer than"), ("/dev/zero", "not text")):
+        got = run("--size-classes", str(path), FILE)
+        check(got.returncode == 2 and why in got.stderr, "a table with long lines", got)
+    got = run("--sweep", "gogc=1,3,100", FILE)  # the first cycle is due before there is a P
+    check(got.returncode == 0 and "\n1 " in got.stdout, "hardly any garbage", got)
     got = run("--sweep", "size-classes=generated:tail=8,max-align=256;go1.15", FILE)
     check(got.returncode == 0 and "\ngo1.15 " in got.stdout and "\ngenerated:tail=8,max-align=256 " in got.stdout, "; separates", got)
     got = run("--no-green-tea", "--no-page-cache", "--plot", str(folder / "b.svg"), FILE)

@@ -126,15 +126,15 @@ static const char *headline(const predict_result *r) {
 static void printText(const char *path, const predict_result *r, const gotrace *t, double seconds, bool quiet) {
 	const predict_count objects = sum(r, PREDICT_TINY, PREDICT_LARGE),
 						spans = sum(r, PREDICT_SPAN_SMALL, PREDICT_SPAN_MANUAL);
-	char a[32], b[32];
+	char a[32], b[32], go[32];
 	if (quiet) {
 		printf("%s: %s: objects %s %%, spans %s %%, %" PRIu64 " mismatches, %" PRIu64 " events, %.2f s\n", path,
 			headline(r), percentText(&objects, a), percentText(&spans, b), mismatches(r), r->events, seconds);
 		return;
 	}
 	printf("%s\n", path);
-	printf("trace      go1.%u, %" PRId32 " Ps, %sgreenteagc, %" PRIu64 " events, %" PRIu64 " cycles\n",
-		gotrace_version(t), r->procs, r->green_tea ? "" : "no", r->events, r->cycles);
+	printf("trace      %s, %" PRId32 " Ps, %sgreenteagc, %" PRIu64 " events, %" PRIu64 " cycles\n",
+		gotrace_go(gotrace_version(t), go), r->procs, r->green_tea ? "" : "no", r->events, r->cycles);
 	printf("at start   %" PRIu64 " spans, %" PRIu64 " objects\n", r->snapshot_spans, r->snapshot_objects);
 	printf(
 		"verdict    %s: objects %s %%, spans %s %%\n\n", headline(r), percentText(&objects, a), percentText(&spans, b));

@@ -31,8 +31,8 @@ const whatif_option whatif_options[] = {
 	{"--deaths", "late|early",
 		"with --gogc or --memory-limit: what a recorded cycle found dead died just before that cycle (late: an upper\n"
 		"bound for memory), or right after the cycle before it (early: a lower bound)"},
-	{"--green-tea", "on|off", "inline mark bits in small spans"},
-	{"--page-cache", "on|off", "Ps take small spans from a page cache of their own"},
+	{"--green-tea", "on|off", "inline mark bits in small spans; --no-green-tea: off"},
+	{"--page-cache", "on|off", "Ps take small spans from a page cache of their own; --no-page-cache: off"},
 	{"--random-base", "on|off", "the heap begins at a random address"},
 };
 const unsigned whatif_noptions = sizeof(whatif_options) / sizeof(whatif_options[0]);
@@ -372,7 +372,10 @@ static const char *read_table(whatif_config *c, const char *path, char why[WHATI
 	char line[256];
 	const char *bad = NULL;
 	for (unsigned n = 1; bad == NULL && fgets(line, sizeof(line), f) != NULL; n++) {
-		bad = add_line(&t, line, n, path, why);
+		const bool whole = strchr(line, '\n') != NULL || feof(f) != 0;
+		bad = whole ? add_line(&t, line, n, path, why)
+					: refuse(why, "--size-classes %s: line %u: longer than %zu characters, or not text", path, n,
+						  sizeof(line) - 2);
 	}
 	(void)fclose(f);
 	uint64_t at = 0;

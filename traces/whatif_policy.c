@@ -155,5 +155,6 @@ void wi_policy_scavengeAssist(void *ctx, gomem_heap *h, gomem_p *p, uintptr_t sc
 void wi_policy_gcTrigger(void *ctx, gomem_heap *h, gomem_p *p) {
 	whatif *w = ctx;
 	(void)p;
-	w->cycleDue |= w->c->paced && atomic_load(&h->stats.heapLive) >= w->trigger;
+	// As in Go, no cycle begins before there is a P: mcache0 is flushed as that of P 0.
+	w->cycleDue |= w->c->paced && h->nallp > 0 && atomic_load(&h->stats.heapLive) >= w->trigger;
 }
