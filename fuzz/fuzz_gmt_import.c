@@ -194,10 +194,9 @@ static void logEvent(state *s, unsigned stream, uint64_t m, unsigned kind, const
 	for (unsigned i = 0; i < marks; i++) {
 		words[n++] = fuzz_random(&seed);
 	}
-	const bool freegc = kind == EV_FREEGC, nobody = freegc && f[2] % (MAX_PS + 1) == MAX_PS;
-	const unsigned of = namesPosition(kind) ? (unsigned)f[0]
-		: freegc && !nobody                 ? (unsigned)f[2] % (MAX_PS + 1)
-											: stream;
+	const unsigned owner = (unsigned)(f[2] % (MAX_PS + 1));
+	const bool freegc = kind == EV_FREEGC, nobody = freegc && owner == MAX_PS;
+	const unsigned of = namesPosition(kind) ? (unsigned)f[0] : freegc && !nobody ? owner : stream;
 	if (freegc) {
 		f[1] >>= 1;
 		f[2] = f[2] >> 8 & 1;
