@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """graft.py [--long] [PART...]: Go programs run on the port (docs/GRAFT.md). $GOMEM: the command.
 
-Without --long: a program at both levels with --check, two seeded bugs, refusals, and that nothing else is linked in. --long, or PARTs by name:
+Without --long: a program at both levels with --check, two seeded bugs, a recording, refusals, and that nothing else is linked in. --long, or PARTs by name:
   bugs      ten seeded bugs are each stopped, and who stops them
   runtime   Go's runtime tests at both levels, checked and not
   std       the tests of the standard library's packages, checked
@@ -149,6 +149,7 @@ def refusals(tmp):
         expect(done.returncode == 2 and want in done.stderr, "%s: %s" % (what, done.stderr.strip().split("\n")[0]))
 
     refused("another command", "go build", "--source", ROOT, "--", "go", "vet")
+    refused("--record of a checked program", "--record does not go", "--source", ROOT, "--check", "--record", "--", "go", "build")
     refused("-race", "-race does not go", "--source", ROOT, "--", "go", "build", "-race")
     goroot = run(["go", "env", "GOROOT"]).stdout.strip()
     fake = os.path.join(tmp, "goroot")
@@ -296,21 +297,29 @@ def http(tmp):
                 level, ", checked" if check else "", done.stderr.split("\n")[0] if done else "not built", n))
 
 
-def record(tmp):
-    binary = os.path.join(tmp, "gofmt-record")
-    done = run([GOMEM, "graft", "--source", ROOT, "--level", "pages", "--record", "--", "go", "build", "-o", binary, "cmd/gofmt"])
-    raw, gmt = os.path.join(tmp, "gofmt.raw"), os.path.join(tmp, "gofmt.gmt")
+def record(tmp, level, name, package, args, build_in=None, run_in=None):
+    """A program that runs on the port is recorded, and the recording replays."""
+    binary, raw, gmt = (os.path.join(tmp, "record." + end) for end in ("bin", "raw", "gmt"))
+    done = run([GOMEM, "graft", "--source", ROOT, "--level", level, "--record", "--", "go", "build", "-o", binary, package], cwd=build_in)
+    if done.returncode != 0:
+        return expect(False, "%s --record at level %s: %s" % (name, level, done.stderr[:500]))
     for procs in ("1", "4"):
         with open(raw, "wb") as f:  # traces/recorder/RAW.md
             f.write((b"GOMEMRAW" + (1).to_bytes(8, "little")).ljust(32, b"\0") + (1 << 18).to_bytes(8, "little") + b"\0" * (4096 - 40))
-        goroot = run(["go", "env", "GOROOT"]).stdout.strip()
-        got = run(["sh", "-c", 'GOMEM_RECORD="$$:$0" exec "$@"', raw, binary, "-l", "encoding", "net", "cmd/compile/internal/ssa"],
-                  cwd=os.path.join(goroot, "src"), env=dict(ENV, GOMAXPROCS=procs))
+        got = run(["sh", "-c", 'GOMEM_RECORD="$$:$0" exec "$@"', raw, binary, *args], cwd=run_in, env=dict(ENV, GOMAXPROCS=procs))
         made = run([GOMEM, "record", "-f", "-o", gmt, "--raw", raw])
         replayed = run([GOMEM, "replay", gmt])
         verdict = re.search(r"verdict .*", replayed.stdout)
-        expect(done.returncode == 0 and got.returncode == 0 and replayed.returncode == 0 and "every decision equal" in replayed.stdout,
-               "gofmt on the port's pages, GOMAXPROCS=%s, recorded and replayed: %s" % (procs, verdict.group(0) if verdict else made.stderr + replayed.stderr))
+        expect(got.returncode == 0 and made.returncode == 0 and replayed.returncode == 0 and "every decision equal" in replayed.stdout,
+               "%s at level %s, GOMAXPROCS=%s, recorded and replayed: %s" % (
+                   name, level, procs, verdict.group(0) if verdict else (got.stderr + made.stderr + replayed.stdout + replayed.stderr)[:500]))
+
+
+def records(tmp):
+    src = os.path.join(run(["go", "env", "GOROOT"]).stdout.strip(), "src")
+    for level in ("pages", "spans"):
+        record(tmp, level, "gofmt", "cmd/gofmt", ["-l", "encoding", "net", "cmd/compile/internal/ssa"], run_in=src)
+        record(tmp, level, "stress 8 400 20", ".", ["8", "400", "20"], build_in=STRESS)
 
 
 def main():
@@ -337,6 +346,7 @@ def main():
             elif part == "short":
                 stress(tmp, ["pages", "spans"], ["8", "60", "5"])
                 bugs(tmp, SHORT_BUGS)
+                record(tmp, "spans", "stress 8 60 5", ".", ["8", "60", "5"], build_in=STRESS)
             elif part == "bugs":
                 bugs(tmp, list(BUGS))
             elif part == "stress":
@@ -349,7 +359,7 @@ def main():
                     for check in (False, True):
                         tests_of(tmp, ["runtime"], level, check, "runtime")
             elif part == "record":
-                record(tmp)
+                records(tmp)
             elif part == "cost":
                 cost(tmp)
             elif part == "http":

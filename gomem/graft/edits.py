@@ -98,8 +98,6 @@ SPANS = [
     ("line", W, "noMoreWork = sweep.active.", "noMoreWork = mheap_.gomem.sweep.active."),
     ("line", W, "\tsweep.active.end(sl)\n", "\tmheap_.gomem.sweep.active.end(sl)\n", 3),
     ("line", W, "return sweep.active.isDone()", "return mheap_.gomem.sweep.active.isDone()"),
-    ("line", W, "sc := sweep.centralIndex.", "sc := mheap_.gomem.sweep.centralIndex."),
-    ("line", W, "\tsweep.centralIndex.update", "\tmheap_.gomem.sweep.centralIndex.update", 2),
     ("line", H, "sweep.active.", "mheap_.gomem.sweep.active.", 2),
 
     # mheap
@@ -126,8 +124,8 @@ SPANS = [
     ("body", "mfixalloc.go", "func (f *fixalloc) init(", system("graftFixallocInit(&mheap_.gomem.env, f, size, stat)")),
     ("body", "mfixalloc.go", "func (f *fixalloc) alloc(", system("p = graftFixalloc(f)", "var p uintptr|unsafe.Pointer(p)")),
     ("body", "mfixalloc.go", "func (f *fixalloc) free(", system("graftFixallocFree(&mheap_.gomem.env, f, p)")),
-    ("body", "mspanset.go", "func (b *spanSet) push(", system("graftSpanSetPush(&mheap_.gomem.env, b, s)")),
-    ("body", "mspanset.go", "func (b *spanSet) pop(", system("s = graftSpanSetPop(&mheap_.gomem.env, b)", "var s *mspan|s")),
+    ("body", "mspanset.go", "func (b *spanSet) push(", system("graftSpanSetPush(&mheap_.gomem.env, b, s, 0)")),
+    ("body", "mspanset.go", "func (b *spanSet) pop(", system("s = graftSpanSetPop(&mheap_.gomem.env, b, 0)", "var s *mspan|s")),
     ("body", "mspanset.go", "func (b *spanSet) reset(", system("graftSpanSetReset(&mheap_.gomem.env, b)")),
     ("body", "mcentral.go", "func (c *mcentral) cacheSpan(", THROW + "\treturn nil\n"),
     ("body", "mcentral.go", "func (c *mcentral) grow(", THROW + "\treturn nil\n"),
@@ -139,6 +137,11 @@ SPANS = [
 
     # the sweep of a span: what Go does before the marks are looked at, and pacing, are Go's own text in functions of their own
     ("name", W, "func (sl *sweepLocked) sweep(", "func (sl *sweepLocked) graftGoSweep("),
+]
+# without --record; else the recorder has these places
+SPANS_NORECORD = [
+    ("line", W, "sc := sweep.centralIndex.", "sc := mheap_.gomem.sweep.centralIndex."),
+    ("line", W, "\tsweep.centralIndex.update", "\tmheap_.gomem.sweep.centralIndex.update", 2),
 ]
 # (function made of a part of Go's text, file, function, first line, line behind the last)
 PARTS = [
@@ -153,7 +156,18 @@ CHECK = [
     ("put", "proc.go", "func runExitHooks(", "before", "\texithook.Run(code)\n", "\tdefer graftReport()\n"),
 ]
 
-# ---- --record: what the recorder put into functions that are C now
+# ---- --record: what the recorder put into functions that are C now, and the C functions don't tell
 RECORD = [
     ("put", C, "func (c *pageCache) flush(", "before", "\tgraftPageCacheFlush(", "\tif !c.empty() {\n\t\tgomemPCFlush(c, p)\n\t}\n"),
+]
+# also at level spans; and the recorder reads what C has elsewhere
+R = "zz_gomem_record.go"
+SPANS_RECORD = [
+    ("line", R, "&sweep.centralIndex", "&mheap_.gomem.sweep.centralIndex", 2),
+    ("line", R, "&emptymspan", "&mheap_.gomem.emptymspan"),
+    ("line", "malloc.go", "gomemSeed(heapRandSeed)", "gomemSeed(mheap_.gomem.heapRandSeed)"),
+    ("put", H, "func (h *mheap) allocManual(", "before", "\treturn graftAllocManual(", "\tgomemAllocManual(npages, typ)\n"),
+    ("put", H, "func (h *mheap) freeManual(", "before", "\tgraftFreeManual(", "\tgomemFreeManual(s, typ)\n"),
+    ("put", "mspanset.go", "func (b *spanSet) push(", "instead", ", 0)", ", gomemSetID(b))"),
+    ("put", "mspanset.go", "func (b *spanSet) pop(", "instead", ", 0)", ", gomemSetID(b))"),
 ]

@@ -40,7 +40,9 @@ typedef struct graft_callbacks {
 	void (*scavengeAssist)(uintptr_t scav, uintptr_t growth);
 	uintptr_t (*beginSweep)(void *span, uintptr_t preserve); // 0: done, nothing was freed
 	void (*spanEvent)(void *span, uintptr_t freed);          // for traces: a span was made, is about to be freed
-	void (*labEvent)(uintptr_t k, uintptr_t a, uintptr_t b, uintptr_t c, uintptr_t d); // --record: an event of the heap
+	// --record: a step begins whose order counts and which is under no lock of Go's, until its event; an event (lab.h)
+	void (*labTurn)(void);
+	void (*labEvent)(uint64_t k, uint64_t a, uint64_t b, uint64_t c, uint64_t d);
 	// --check: before and after an operation (check.c)
 	uintptr_t (*checkBegin)(uintptr_t op, uintptr_t a, uintptr_t b, uintptr_t c);
 	void (*checkEnd)(uintptr_t op, uintptr_t a, uintptr_t b, uintptr_t c, uintptr_t r, uintptr_t s);

@@ -169,8 +169,8 @@ def originals(runtime, table):
 
 def recorder(args, runtime, out, files):
     """The recorder's overlay below this one: the C functions take the place of functions that it has changed."""
-    if args.level != "pages" or args.check:
-        raise Refused("--record goes with --level pages, and not with --check: what the recorder logs of spans it logs in Go's span code")
+    if args.check:
+        raise Refused("--record does not go with --check, which does each operation a second time")
     env = dict(os.environ, GOFLAGS="", GOWORK="off", GOEXPERIMENT="", GO111MODULE="on", GOTOOLCHAIN="local", CGO_ENABLED="0")
     sources = os.path.join(os.path.abspath(args.sources), "traces", "recorder")
     made = os.path.join(out, "recorder")
@@ -178,10 +178,7 @@ def recorder(args, runtime, out, files):
     for path, to in json.loads(read(made, "overlay.json"))["Replace"].items():
         name = os.path.basename(path)
         runtime.files[name] = to
-        if os.path.exists(path):
-            runtime.read(name)
-        else:
-            files[name] = read(to)
+        runtime.read(name)
     files["zz_graft_record.go"] = read(os.path.abspath(args.sources), "gomem", "graft", "zz_graft_record.go")
 
 
@@ -246,13 +243,22 @@ def make(args):
     files = {"zz_graft_graft.go": read(glue, "zz_graft_graft.go"), "zz_graft_level.go": level}
     runtime = Runtime(goroot)
     table = edits.COMMON + edits.PAGES
+    if args.record:
+        recorder(args, runtime, out, files)
+        table = table + edits.RECORD
+        defines.append("-DGOMEM_LAB=1")
+    else:
+        files["zz_graft_norecord.go"] = "package runtime\n\nfunc graftLabTurn() {}\n\nfunc graftLabEvent(ev, a, b, c, d uint64) {}\n"
     if args.level == "spans":
         sources += [os.path.join(gomem, f) for f in SPANS] + [os.path.join(glue, "spans.c")]
         wraps += re.findall(r"\n\S.*__wrap_(\w+)\(.*\{", read(glue, "spans.c"))
         assembly += read(glue, "spans_amd64.s")
         defines.append("-DGRAFT_SPANS")
         files["zz_graft_parts.go"] = parts_of(runtime, edits.PARTS)
-        table = table + edits.SPANS
+        table = table + edits.SPANS + (edits.SPANS_RECORD if args.record else edits.SPANS_NORECORD)
+        if args.record:
+            sources.append(os.path.join(glue, "record_spans.c"))
+            wraps += re.findall(r"__wrap_(\w+)\(", read(glue, "record_spans.c"))
     if args.check:
         sources.append(os.path.join(glue, "check.c"))
         wraps += re.findall(r"__wrap_(\w+)\(", read(glue, "check.c"))
@@ -269,12 +275,6 @@ def make(args):
         table = table + edits.CHECK
     else:
         files["zz_graft_nocheck.go"] = read(glue, "zz_graft_nocheck.go")
-    if args.record:
-        recorder(args, runtime, out, files)
-        table = table + edits.RECORD
-        defines.append("-DGOMEM_LAB=1")
-    else:
-        files["zz_graft_norecord.go"] = "package runtime\n\nfunc graftLabEvent(k, a, b, c, d uintptr) {}\n"
     runtime.apply(table)
     runtime.prune_imports()
 

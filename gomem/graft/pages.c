@@ -15,9 +15,11 @@ static void osHugePage(gomem_os *os, void *v, uintptr_t n) { ((graft_os *)(void 
 static void osNoHugePage(gomem_os *os, void *v, uintptr_t n) { ((graft_os *)(void *)os)->call.sysNoHugePage(v, n); }
 
 #if GOMEM_LAB
+// A section under one of Go's locks takes its turns there, with its events. The steps that have none are made under the recorder's.
 static void labTurn(void *ctx, gomem_ev k) {
-	(void)ctx;
-	(void)k;
+	if (k == EV_PUSH || k == EV_POP || k == EV_ACQUIRE || k == EV_NEEDZERO) {
+		((graft_os *)ctx)->call.labTurn();
+	}
 }
 static void labEvent(void *ctx, gomem_ev k, uint64_t a, uint64_t b, uint64_t c, uint64_t d) {
 	((graft_os *)ctx)->call.labEvent(k, a, b, c, d);

@@ -82,8 +82,10 @@ void graft_fixalloc_init(gomem_env *env, fixalloc *f, uintptr_t size, sysMemStat
 }
 void *graft_fixalloc_alloc(gomem_env *env, fixalloc *f) { return fixalloc_alloc(env, f); }
 void graft_fixalloc_free(gomem_env *env, fixalloc *f, void *p) { fixalloc_free(env, f, p); }
-void graft_spanSet_push(gomem_env *env, spanSet *b, mspan *s) { (void)spanSet_push(env, b, s, 0); }
-mspan *graft_spanSet_pop(gomem_env *env, spanSet *b) { return spanSet_pop(env, b, 0); }
+void graft_spanSet_push(gomem_env *env, spanSet *b, mspan *s, uintptr_t setID) {
+	(void)spanSet_push(env, b, s, (uint32_t)setID);
+}
+mspan *graft_spanSet_pop(gomem_env *env, spanSet *b, uintptr_t setID) { return spanSet_pop(env, b, (uint32_t)setID); }
 void graft_spanSet_reset(gomem_env *env, spanSet *b) { spanSet_reset(env, b); }
 
 // ---- spans of objects

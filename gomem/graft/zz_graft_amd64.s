@@ -69,6 +69,7 @@ LEAVE(·graftThunkDeductSweepCredit, ·graftDeductSweepCredit)
 LEAVE(·graftThunkScavengeAssist, ·graftScavengeAssist)
 LEAVE(·graftThunkBeginSweep, ·graftBeginSweep)
 LEAVE(·graftThunkSpanEvent, ·graftSpanEvent)
+LEAVE(·graftThunkLabTurn, ·graftLabTurn)
 LEAVE(·graftThunkLabEvent, ·graftLabEvent)
 LEAVE(·graftThunkCheckBegin, ·graftCheckBegin)
 LEAVE(·graftThunkCheckEnd, ·graftCheckEnd)
@@ -94,10 +95,11 @@ DATA ·graftThunks+136(SB)/8, $·graftThunkDeductSweepCredit(SB)
 DATA ·graftThunks+144(SB)/8, $·graftThunkScavengeAssist(SB)
 DATA ·graftThunks+152(SB)/8, $·graftThunkBeginSweep(SB)
 DATA ·graftThunks+160(SB)/8, $·graftThunkSpanEvent(SB)
-DATA ·graftThunks+168(SB)/8, $·graftThunkLabEvent(SB)
-DATA ·graftThunks+176(SB)/8, $·graftThunkCheckBegin(SB)
-DATA ·graftThunks+184(SB)/8, $·graftThunkCheckEnd(SB)
-GLOBL ·graftThunks(SB), RODATA, $192
+DATA ·graftThunks+168(SB)/8, $·graftThunkLabTurn(SB)
+DATA ·graftThunks+176(SB)/8, $·graftThunkLabEvent(SB)
+DATA ·graftThunks+184(SB)/8, $·graftThunkCheckBegin(SB)
+DATA ·graftThunks+192(SB)/8, $·graftThunkCheckEnd(SB)
+GLOBL ·graftThunks(SB), RODATA, $200
 
 TEXT ·graftThunksAddr<ABIInternal>(SB), NOSPLIT|NOFRAME, $0-0
 	LEAQ ·graftThunks(SB), AX

@@ -53,7 +53,7 @@ type graftOS struct {
 }
 
 // graftThunks are the callbacks in the order of C's graft_callbacks (zz_graft_amd64.s).
-const graftCallbacks = 24
+const graftCallbacks = 25
 
 func graftThunksAddr() *[graftCallbacks]uintptr
 

@@ -85,10 +85,10 @@ func graftFixallocAlloc(env *graftEnv, f *fixalloc) uintptr
 func graftFixallocFree(env *graftEnv, f *fixalloc, p unsafe.Pointer)
 
 //go:noescape
-func graftSpanSetPush(env *graftEnv, b *spanSet, s *mspan)
+func graftSpanSetPush(env *graftEnv, b *spanSet, s *mspan, id uint64)
 
 //go:noescape
-func graftSpanSetPop(env *graftEnv, b *spanSet) *mspan
+func graftSpanSetPop(env *graftEnv, b *spanSet, id uint64) *mspan
 
 //go:noescape
 func graftSpanSetReset(env *graftEnv, b *spanSet)
