@@ -1,4 +1,4 @@
-// record_spans.c: --record at level spans: inputs of the allocator that lab.h has no place for, since a replay gives them and here Go's state does.
+// record_spans.c: --record at level spans: the inputs that the port itself never tells, since in a replay they come from the policy.
 //
 // ld --wrap puts these before the functions of their names wherever another file calls them: cacheSpan, and reclaim.
 #include "gomem/graft/graft.h"
