@@ -128,8 +128,9 @@ static void printText(const char *path, const predict_result *r, const gotrace *
 						spans = sum(r, PREDICT_SPAN_SMALL, PREDICT_SPAN_MANUAL);
 	char a[32], b[32], go[32];
 	if (quiet) {
-		printf("%s: %s: objects %s %%, spans %s %%, %" PRIu64 " mismatches, %" PRIu64 " events, %.2f s\n", path,
-			headline(r), percentText(&objects, a), percentText(&spans, b), mismatches(r), r->events, seconds);
+		printf("%s: %s: objects %s %%, spans %s %%, %" PRIu64 " mismatches, %" PRIu64 " events, %.2f s%s%s\n", path,
+			headline(r), percentText(&objects, a), percentText(&spans, b), mismatches(r), r->events, seconds,
+			gotrace_salvaged(t) != NULL ? "; salvaged: " : "", gotrace_salvaged(t) != NULL ? gotrace_salvaged(t) : "");
 		return;
 	}
 	printf("%s\n", path);
