@@ -11,7 +11,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -70,6 +69,14 @@ static bool linux_used(gomem_os *os, void *v, uintptr_t n) {
 	return true;
 }
 
+// clear: what is free may be forbidden to the program, which memset would be told.
+GOMEM_UNCHECKED static void clear(void *v, uintptr_t n) {
+	volatile uint64_t *at = v;
+	for (uintptr_t i = 0; i < n / sizeof(*at); i++) {
+		at[i] = 0;
+	}
+}
+
 static bool linux_unused(gomem_os *os, void *v, uintptr_t n) {
 	if ((((uintptr_t)v | n) & (os->physPageSize - 1)) != 0) {
 		errno = EINVAL;
@@ -77,7 +84,7 @@ static bool linux_unused(gomem_os *os, void *v, uintptr_t n) {
 	}
 	// madvise is optional since Linux 3.18. Go goes on if neither call helps; but what stays is taken for zero from now on.
 	if (madvise(v, n, MADV_DONTNEED) != 0 && mapAnon(v, n, PROT_READ | PROT_WRITE, MAP_FIXED) != v) {
-		memset(v, 0, n);
+		clear(v, n);
 	}
 	return true;
 }

@@ -1,16 +1,22 @@
-// test_limits.c: the limits of a real system: address space (RLIMIT_AS), the number of mappings (vm.max_map_count), a memory cgroup, overcommit.
+// test_limits.c: the limits of a real system: address space (RLIMIT_AS), the number of mappings (vm.max_map_count), a memory cgroup, overcommit;
+// and a kernel that takes no memory back.
 // A heap that meets one says ENOMEM, holds its check, keeps its objects, and goes on when there is memory again.
 //
 // Each runs in a child of its own. What this machine does not allow is said, and counted as skipped.
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -340,6 +346,59 @@ static int pageSizes(void) {
 	return 0;
 }
 
+// refuse makes madvise(MADV_DONTNEED) and mmap(MAP_FIXED) of this process fail from now on.
+static bool refuse(void) {
+	enum {
+		NR = offsetof(struct seccomp_data, nr),
+		ADVICE = offsetof(struct seccomp_data, args[2]),
+		FLAGS = offsetof(struct seccomp_data, args[3])
+	};
+	struct sock_filter filter[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, NR),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_madvise, 0, 2),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, ADVICE),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, MADV_DONTNEED, 3, 4),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_mmap, 0, 3),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, FLAGS),
+		BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, MAP_FIXED, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOMEM),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	const struct sock_fprog program = {sizeof filter / sizeof filter[0], filter};
+	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+}
+
+// What is given back counts as zero, also where the kernel keeps it.
+static int keptByKernel(void) {
+	enum { BLOCKS = 40, BYTES = 65536 };
+	gomem_heap *h = gomem_heap_new(NULL);
+	gomem_p *p = gomem_heap_p(h, 0);
+	for (int i = 0; i < BLOCKS; i++) {
+		memset(gomem_mallocgc(h, p, BYTES, NULL, true), 7, BYTES);
+	}
+	gomem_gc(h, p, NULL, 0);
+	gomem_gc(h, p, NULL, 0);
+	if (!refuse()) {
+		puts("  skipped: no filter of system calls can be set");
+		return SKIPPED;
+	}
+	const uintptr_t n = gomem_scavenge(h, p, (uintptr_t)1 << 30, true);
+	for (int i = 0; i < BLOCKS; i++) {
+		const uint8_t *x = gomem_mallocgc(h, p, BYTES, NULL, true);
+		for (int k = 0; k < BYTES; k++) {
+			if (x[k] != 0) {
+				bad("memory that was given back is not zero");
+			}
+		}
+	}
+	const char *wrong = gomem_heap_check(h);
+	if (wrong != NULL || n == 0) {
+		bad(wrong != NULL ? wrong : "nothing was given back");
+	}
+	printf("  %ju bytes given back, which the kernel kept: zero when they were taken again\n", (uintmax_t)n);
+	return 0;
+}
+
 static const struct {
 	const char *name;
 	int (*run)(void);
@@ -348,6 +407,7 @@ static const struct {
 	{"number of mappings", mapCount},
 	{"memory cgroup", cgroup},
 	{"no overcommit", overcommit},
+	{"memory that the kernel keeps", keptByKernel},
 	{"physical pages, simulated", pageSizes},
 };
 enum { NLIMITS = sizeof limits / sizeof limits[0] };
