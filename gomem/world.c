@@ -108,7 +108,7 @@ static void waitToRun(gomem_world *w, gomem_thread *t) {
 // blacken makes the roots of t black if marking is on. What t makes then is black, and may be filled in without the barrier (promise 3): white
 // roots could hide there. Under mu, which it lets go meanwhile; t has a P.
 static void blacken(gomem_world *w, gomem_thread *t) {
-	if (w->marking) {
+	if (w->marking && !atomic_load(&t->scanned)) {
 		pthread_mutex_unlock(&w->mu);
 		world_scanThread(w, t, gcWork_of(w, t->p));
 		pthread_mutex_lock(&w->mu);
