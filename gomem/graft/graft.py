@@ -324,9 +324,16 @@ def check_command(command):
             break
 
 
+def wait_for(go):
+    """The go command removes its own directories if it is interrupted: by the terminal, or by this."""
+    signal.signal(signal.SIGINT, lambda *_: None)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: go.send_signal(signal.SIGINT))
+    status = go.wait()
+    return 128 - status if status < 0 else status
+
+
 def main():
-    for number in (signal.SIGTERM, signal.SIGHUP):  # subprocess ends the go command then
-        signal.signal(number, lambda n, _: sys.exit(128 + n))
     parser = argparse.ArgumentParser(prog="gomem graft", usage="gomem graft [OPTIONS] -- go build|run|test ARGS")
     parser.add_argument("--level", choices=["pages", "spans"], default="spans")
     parser.add_argument("--check", action="store_true")
@@ -354,8 +361,11 @@ def main():
         return 0
     overlay = "-overlay=" + os.path.join(os.path.abspath(args.out), "overlay.json")
     env = dict(os.environ, CGO_ENABLED="0", GOTOOLCHAIN="local")
-    return subprocess.run([*args.command[:2], overlay, *args.command[2:]], env=env).returncode
+    return wait_for(subprocess.Popen([*args.command[:2], overlay, *args.command[2:]], env=env))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
