@@ -82,7 +82,7 @@ static bool linux_unused(gomem_os *os, void *v, uintptr_t n) {
 		errno = EINVAL;
 		return false;
 	}
-	// madvise is optional since Linux 3.18. Go goes on if neither call helps; but what stays is taken for zero from now on.
+	// madvise is optional since Linux 3.18. DEVIATION(D33): Go goes on if neither call helps; but what stays counts as zero from now on.
 	if (madvise(v, n, MADV_DONTNEED) != 0 && mapAnon(v, n, PROT_READ | PROT_WRITE, MAP_FIXED) != v) {
 		clear(v, n);
 	}

@@ -115,7 +115,7 @@ static void blacken(gomem_world *w, gomem_thread *t) {
 	}
 }
 
-// Marking begins while nobody runs, so each thread comes by here before it does anything.
+// Marking begins while nobody runs, so each thread comes by here before it does anything. DEVIATION(D34): so no thread runs with white roots.
 void world_run(gomem_world *w, gomem_thread *t) {
 	waitToRun(w, t);
 	blacken(w, t);
