@@ -110,6 +110,10 @@ static long readNumber(const char *path) {
 
 // All mappings that the process may have are taken: pages of an area with other rights each.
 static int mapCount(void) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+	puts("  skipped: sanitizers need mappings of their own");
+	return SKIPPED;
+#endif
 	const long most = readNumber("/proc/sys/vm/max_map_count");
 	if (most <= 0 || most > 300000) {
 		printf("  skipped: vm.max_map_count is %ld\n", most);
