@@ -179,9 +179,10 @@ gomem_thread *gomem_world_enter(gomem_world *w) {
 	}
 	t->w = w;
 	pthread_mutex_lock(&w->mu);
+	waitToRun(w, t); // who walks over the threads of a stopped world does not hold mu
 	t->next = w->threads;
 	w->threads = t;
-	world_run(w, t);
+	blacken(w, t);
 	pthread_mutex_unlock(&w->mu);
 	return t;
 }
