@@ -127,10 +127,11 @@ static void printText(const char *path, const predict_result *r, const gotrace *
 	const predict_count objects = sum(r, PREDICT_TINY, PREDICT_LARGE),
 						spans = sum(r, PREDICT_SPAN_SMALL, PREDICT_SPAN_MANUAL);
 	char a[32], b[32], go[32];
+	const char *salvaged = gotrace_salvaged(t);
 	if (quiet) {
 		printf("%s: %s: objects %s %%, spans %s %%, %" PRIu64 " mismatches, %" PRIu64 " events, %.2f s%s%s\n", path,
 			headline(r), percentText(&objects, a), percentText(&spans, b), mismatches(r), r->events, seconds,
-			gotrace_salvaged(t) != NULL ? "; salvaged: " : "", gotrace_salvaged(t) != NULL ? gotrace_salvaged(t) : "");
+			salvaged != NULL ? "; salvaged: " : "", salvaged != NULL ? salvaged : "");
 		return;
 	}
 	printf("%s\n", path);
@@ -149,8 +150,8 @@ static void printText(const char *path, const predict_result *r, const gotrace *
 	if (r->stopped[0] != 0) {
 		printf("\nstopped: %s\n", r->stopped);
 	}
-	if (gotrace_salvaged(t) != NULL) {
-		printf("\nsalvaged: %s\n", gotrace_salvaged(t));
+	if (salvaged != NULL) {
+		printf("\nsalvaged: %s\n", salvaged);
 	}
 	printf("\ngiven, not checked: %" PRIu64 " frees of objects, %" PRIu64
 		   " of spans, sizes (by class), when caches are flushed",
