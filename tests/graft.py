@@ -50,8 +50,14 @@ STD = """sort strings bytes strconv unicode unicode/utf8 bufio container/heap co
  go/parser go/printer go/scanner go/format go/token context log log/slog mime net/url net/netip net/http/cookiejar expvar index/suffixarray iter unique
  weak runtime/debug runtime/trace runtime/metrics internal/trace reflect os bufio""".split()
 
+KINDS = [(level, check) for level in ("pages", "spans") for check in (False, True)]
+
 failures = []
 total = 0
+
+
+def named(level, check):
+    return level + (", checked" if check else "")
 
 
 def say(*words):
@@ -97,8 +103,8 @@ def stress(tmp, levels, args, check=True):
         done = run([binary, *args]) if binary else None
         good = done is not None and done.returncode == 0
         n = counted(done.stderr) if done else 0
-        expect(good and (n > 0 or not check), "stress %s at level %s%s: %s; %d operations compared" % (
-            " ".join(args), level, ", checked" if check else "", done.stderr.split("\n")[0] if done else "not built", n))
+        expect(good and (n > 0 or not check), "stress %s at level %s: %s; %d operations compared" % (
+            " ".join(args), named(level, check), done.stderr.split("\n")[0] if done else "not built", n))
         if done is not None and not good:
             say(done.stderr[:3000])
 
@@ -188,13 +194,12 @@ def programs(tmp):
     stock = os.path.join(tmp, "gofmt-stock")
     run(["go", "build", "-o", stock, "cmd/gofmt"])
     want = run([stock, "-d", "."], cwd=src)
-    for level in ("pages", "spans"):
-        for check in (False, True):
-            binary = build(tmp, level, check, "cmd/gofmt", "gofmt")
-            got = run([binary, "-d", "."], cwd=src)
-            n = counted(got.stderr)
-            expect(got.stdout == want.stdout and re.sub(r"gomem graft --check.*\n", "", got.stderr) == want.stderr, "gofmt -d over GOROOT at level %s%s: %d bytes, the same as stock Go's; %d operations compared" % (
-                level, ", checked" if check else "", len(got.stdout) + len(want.stderr), n))
+    for level, check in KINDS:
+        binary = build(tmp, level, check, "cmd/gofmt", "gofmt")
+        got = run([binary, "-d", "."], cwd=src)
+        n = counted(got.stderr)
+        expect(got.stdout == want.stdout and re.sub(r"gomem graft --check.*\n", "", got.stderr) == want.stderr, "gofmt -d over GOROOT at level %s: %d bytes, the same as stock Go's; %d operations compared" % (
+            named(level, check), len(got.stdout) + len(want.stderr), n))
     compiler(tmp, src)
 
 
@@ -213,15 +218,14 @@ def compiler(tmp, src):
     run(["go", "build", "-o", stock, "cmd/compile"])
     done = compile_types(tmp, src, stock, os.path.join(tmp, "types-stock.o"))
     want = open(os.path.join(tmp, "types-stock.o"), "rb").read() if done.returncode == 0 else b""
-    for level in ("pages", "spans"):
-        for check in (False, True):
-            binary = build(tmp, level, check, "cmd/compile", "compile")
-            out = os.path.join(tmp, "types.o")
-            done = compile_types(tmp, src, binary, out)
-            n = counted(done.stderr)
-            got = open(out, "rb").read() if done.returncode == 0 else b"?"
-            expect(want != b"" and got == want, "cmd/compile on go/types at level %s%s: %d bytes, the same as stock Go's; %d operations compared" % (
-                level, ", checked" if check else "", len(got), n))
+    for level, check in KINDS:
+        binary = build(tmp, level, check, "cmd/compile", "compile")
+        out = os.path.join(tmp, "types.o")
+        done = compile_types(tmp, src, binary, out)
+        n = counted(done.stderr)
+        got = open(out, "rb").read() if done.returncode == 0 else b"?"
+        expect(want != b"" and got == want, "cmd/compile on go/types at level %s: %d bytes, the same as stock Go's; %d operations compared" % (
+            named(level, check), len(got), n))
 
 
 def tests_of(tmp, packages, level, check, what):
@@ -234,16 +238,15 @@ def tests_of(tmp, packages, level, check, what):
     passed = len(re.findall(r"(?m)^ok ", done.stdout))
     failed = re.findall(r"(?m)^FAIL\t(\S+)", done.stdout)
     differ = "C and Go differ" in done.stdout + done.stderr
-    expect(not differ and (not failed or what == "std"), "%s at level %s%s: %d packages pass, fail: %s; %d operations compared, %d s" % (
-        what, level, ", checked" if check else "", passed, failed or "none", n, time.time() - begin))
+    expect(not differ and (not failed or what == "std"), "%s at level %s: %d packages pass, fail: %s; %d operations compared, %d s" % (
+        what, named(level, check), passed, failed or "none", n, time.time() - begin))
     return failed
 
 
 def std(tmp):
     failed = set()
-    for level in ("pages", "spans"):
-        for check in (False, True):
-            failed.update(tests_of(tmp, sorted(set(STD)), level, check, "std"))
+    for level, check in KINDS:
+        failed.update(tests_of(tmp, sorted(set(STD)), level, check, "std"))
     if failed:
         stock = run(["go", "test", "-short", "-count=1", "-vet=off", *sorted(failed)])
         also = re.findall(r"(?m)^FAIL\t(\S+)", stock.stdout)
@@ -312,27 +315,25 @@ def esbuild(tmp):
     project = os.path.join(tmp, "three", "package")
     stock = os.path.join(tmp, "esbuild-stock")
     run(["go", "build", "-o", stock, "./cmd/esbuild"], cwd=source)
+    binaries = {(level, check): build(tmp, level, check, "./cmd/esbuild", "esbuild", cwd=source) for level, check in KINDS}
     for options in ([], ["--minify"]):
         argv = ["src/Three.js", "--bundle", "--format=esm", "--log-level=error", *options]
         want = run([stock, *argv], cwd=project)
-        for level in ("pages", "spans"):
-            for check in (False, True):
-                binary = build(tmp, level, check, "./cmd/esbuild", "esbuild", cwd=source)
-                got = run([binary, *argv], cwd=project) if binary else None
-                n = counted(got.stderr) if got else 0
-                expect(got is not None and want.returncode == 0 and got.stdout == want.stdout, "esbuild %s bundles three.js %s%s at level %s%s: %d bytes, the same as stock Go's; %d operations compared" % (
-                    ESBUILD, THREE, ", minified" if options else "", level, ", checked" if check else "", len(want.stdout), n))
+        for (level, check), binary in binaries.items():
+            got = run([binary, *argv], cwd=project) if binary else None
+            n = counted(got.stderr) if got else 0
+            expect(got is not None and want.returncode == 0 and got.stdout == want.stdout, "esbuild %s bundles three.js %s%s at level %s: %d bytes, the same as stock Go's; %d operations compared" % (
+                ESBUILD, THREE, ", minified" if options else "", named(level, check), len(want.stdout), n))
 
 
 def http(tmp):
     server = os.path.join(ROOT, "tests", "data", "graft", "http")
-    for level in ("spans", "pages"):
-        for check in (True, False):
-            binary = build(tmp, level, check, ".", "http", cwd=server)
-            done = run([binary, "300"]) if binary else None
-            n = counted(done.stderr) if done else 0
-            expect(done is not None and done.returncode == 0, "an HTTP server under load at level %s%s: %s; %d operations compared" % (
-                level, ", checked" if check else "", done.stderr.split("\n")[0] if done else "not built", n))
+    for level, check in KINDS:
+        binary = build(tmp, level, check, ".", "http", cwd=server)
+        done = run([binary, "300"]) if binary else None
+        n = counted(done.stderr) if done else 0
+        expect(done is not None and done.returncode == 0, "an HTTP server under load at level %s: %s; %d operations compared" % (
+            named(level, check), done.stderr.split("\n")[0] if done else "not built", n))
 
 
 def record(tmp, level, name, package, args, build_in=None, run_in=None, source=ROOT, equal=True):
@@ -406,9 +407,8 @@ def main():
             elif part == "programs":
                 programs(tmp)
             elif part == "runtime":
-                for level in ("pages", "spans"):
-                    for check in (False, True):
-                        tests_of(tmp, ["runtime"], level, check, "runtime")
+                for level, check in KINDS:
+                    tests_of(tmp, ["runtime"], level, check, "runtime")
             elif part == "record":
                 records(tmp)
             elif part == "cost":
