@@ -6,26 +6,14 @@ usage: install.py BUILD_FOLDER      needs $GOMEM_SOURCE_DIR"""
 import os
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+from checks import check, end, run
+
 ROOT = Path(os.environ["GOMEM_SOURCE_DIR"])
 HERE = ROOT / "tests/install"
-failures = 0
-checks = 0
-
-
-def check(what, good, more=""):
-    global failures, checks
-    checks += 1
-    failures += not good
-    print("%s: %s%s" % ("ok" if good else "FAILED", what, "" if good else "\n%s" % more))
-
-
-def run(*args, **kwargs):
-    return subprocess.run([str(a) for a in args], capture_output=True, text=True, **kwargs)
 
 
 def must(*args, **kwargs):
@@ -141,8 +129,7 @@ def main(argv):
                 with_pkg_config(work, prefix, shared)
         for how in ("subdirectory", "fetch"):
             library_alone(with_cmake(work, how))
-    print("%d of %d checks hold%s" % (checks - failures, checks, "" if shutil.which("pkg-config") else "; pkg-config is not there: not asked"))
-    return 1 if failures else 0
+    return end("" if shutil.which("pkg-config") else "; pkg-config is not there: not asked")
 
 
 if __name__ == "__main__":

@@ -6,26 +6,14 @@ import hashlib
 import json
 import os
 import re
-import subprocess
 import sys
 import tarfile
 import tempfile
 from pathlib import Path
 
+from checks import check, end, run
+
 ROOT = Path(os.environ["GOMEM_SOURCE_DIR"]).resolve()
-failures = 0
-checks = 0
-
-
-def check(what, good, more=""):
-    global failures, checks
-    checks += 1
-    failures += not good
-    print("%s: %s%s" % ("ok" if good else "FAILED", what, "" if good else "\n%s" % (more,)))
-
-
-def run(*args, **kwargs):
-    return subprocess.run([str(a) for a in args], capture_output=True, text=True, **kwargs)
 
 
 def make(output, *args, mask=0o022, zone="UTC"):
@@ -201,8 +189,7 @@ def main():
         (work / "b" / (name + ".tar.gz")).write_bytes(data)
         check("noticed by the sums: one bit of the tarball", not sums_hold(work / "b"))
         refusals(work)
-    print("%d of %d as expected" % (checks - failures, checks))
-    return 1 if failures else 0
+    return end()
 
 
 if __name__ == "__main__":
