@@ -54,37 +54,67 @@ unsigned pageBits_popcntRange(const pageBits *b, unsigned i, unsigned n) {
 	return s + popcount64(b->x[wj] & lowMask(j % 64 + 1));
 }
 
-// isOneRun: no zero stands between two ones of x, which has bit 0 set or is 0.
-static inline bool isOneRun(uint64_t x) { return (x & (x + 1)) == 0; }
+// All words of a chunk at once, two in each vector. (Inside Go's runtime, where no code may use vector registers, the compiler makes words of them.)
+typedef uint64_t words2 __attribute__((vector_size(16)));
+enum { chunkVectors = pageBitsWords / 2 };
+typedef struct chunkWords {
+	words2 v[chunkVectors];
+} chunkWords;
 
-// longestInnerRun gives the longest run of zeros between two ones of x if it is longer than most, else most. Every
-// run of zeros is shrunk by `most`; one that survives is measured, and the others are shrunk by what it was longer.
-static inline unsigned longestInnerRun(uint64_t x, unsigned most) {
-	x >>= ctz64(x) & 63;
-	if (isOneRun(x)) {
-		return most;
+// Zeros that stand between two ones of a word x are an inner run. Once the zeros below its lowest one are filled, x & (x + 1) tells whether there is any.
+static inline void fillBelow(chunkWords *w) {
+	for (unsigned i = 0; i < chunkVectors; i++) {
+		w->v[i] |= w->v[i] - 1;
 	}
-	unsigned shrink = most;
-	unsigned width = 1; // every run of ones is at least this wide, so that a shift by as much leaves no gap
-	for (;;) {
-		while (shrink > 0) {
-			const unsigned by = shrink < width ? shrink : width;
-			x |= x >> by;
-			if (isOneRun(x)) {
-				return most;
-			}
-			shrink -= by;
-			width += by;
+}
+static inline bool anyInnerRun(const chunkWords *w) {
+	words2 any = w->v[0] & (w->v[0] + 1);
+	for (unsigned i = 1; i < chunkVectors; i++) {
+		any |= w->v[i] & (w->v[i] + 1);
+	}
+	return (any[0] | any[1]) != 0;
+}
+// shrinkRuns makes each inner run shorter by n at most: every run of ones is at least *width wide, and a shift by more would leave gaps. By how much.
+static inline unsigned shrinkRuns(chunkWords *w, unsigned n, unsigned *width) {
+	const unsigned by = n < *width ? n : *width;
+	for (unsigned i = 0; i < chunkVectors; i++) {
+		w->v[i] |= w->v[i] >> by;
+	}
+	*width += by;
+	return by;
+}
+// someInnerRun gives the length of the lowest inner run of a word that has one.
+static inline unsigned someInnerRun(const chunkWords *w) {
+	for (unsigned i = 0; i < pageBitsWords; i++) {
+		const uint64_t x = w->v[i / 2][i % 2];
+		const uint64_t from = x & (x + 1); // from the second run of ones on
+		if (from != 0) {
+			return ctz64(from) - ctz64(~x);
 		}
-		x >>= ctz64(~x) & 63;
-		const unsigned more = ctz64(x) & 63;
-		x >>= more;
+	}
+	return 0;
+}
+
+// longestInnerRun gives the longest inner run of the words of b if it is longer than most, else most. Every run is made shorter by most; one
+// that survives is measured, and the others are made shorter by what it was longer.
+static unsigned longestInnerRun(const pallocBits *b, unsigned words, unsigned most) {
+	chunkWords w;
+	_Static_assert(sizeof w == sizeof b->b.x, "a vector for two words");
+	memset(&w, 0xff, sizeof w);
+	memcpy(&w, b->b.x, words * sizeof b->b.x[0]);
+	fillBelow(&w);
+	unsigned width = 1;
+	for (unsigned left = most; left > 0 && anyInnerRun(&w);) {
+		left -= shrinkRuns(&w, left, &width);
+	}
+	while (anyInnerRun(&w)) {
+		const unsigned more = someInnerRun(&w);
+		for (unsigned left = more; left > 0;) {
+			left -= shrinkRuns(&w, left, &width);
+		}
 		most += more;
-		if (isOneRun(x)) {
-			return most;
-		}
-		shrink = more;
 	}
+	return most;
 }
 
 pallocSum pallocBits_summarize(const gomem_layout *L, const pallocBits *b) {
@@ -108,9 +138,7 @@ pallocSum pallocBits_summarize(const gomem_layout *L, const pallocBits *b) {
 	}
 	most = cur > most ? cur : most;
 	if (most < 64 - 2) { // else no run between two ones of a word can be longer
-		for (unsigned i = 0; i < words; i++) {
-			most = longestInnerRun(b->b.x[i], most);
-		}
+		most = longestInnerRun(b, words, most);
 	}
 	return packPallocSum(L, start, most, cur);
 }
