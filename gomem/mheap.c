@@ -4,6 +4,8 @@
 // grows: a whole number of chunks from the current arena, or new arenas at the next hint. The invariants stand in mheap.h.
 #include "gomem/mheap.h"
 
+#include "gomem/mbitmap.h"
+
 // ---- lists of spans
 
 void mSpanList_init(mSpanList *l) {
@@ -983,6 +985,13 @@ static uintptr_t reclaimByte(mheap *h, gomem_p *p, sweepLocker sl, heapArena *ha
 	return nFreed;
 }
 
+// anyUnmarked: a span that is in use, and has no marked object, begins in one of 64 pages, which begin with those of byte first. (Go looks at 8 pages at a
+// time. Most of an arena is not in use, or marked.)
+static inline bool anyUnmarked(const heapArena *ha, uintptr_t first) {
+	const uint64_t inUse = loadBits64InOrder((const uint8_t *)&ha->pageInUse[first]);
+	return (inUse & ~loadBits64InOrder((const uint8_t *)&ha->pageMarks[first])) != 0;
+}
+
 static uintptr_t mheap_reclaimChunk(mheap *h, gomem_p *p, uintptr_t pageIdx, uintptr_t n) {
 	const gomem_layout *L = layout_get(&h->env);
 	uintptr_t nFreed = 0;
@@ -991,9 +1000,12 @@ static uintptr_t mheap_reclaimChunk(mheap *h, gomem_p *p, uintptr_t pageIdx, uin
 		return 0;
 	}
 	const uintptr_t pagesPerArena = (uintptr_t)layout_pagesPerArena(L);
-	for (uintptr_t i = pageIdx; i < pageIdx + n; i += 8) {
+	for (uintptr_t i = pageIdx; i < pageIdx + n; i += 64) {
 		heapArena *ha = mheap_arenaAt(h, h->sweepArenas.p[i / pagesPerArena]);
-		nFreed += reclaimByte(h, p, sl, ha, i % pagesPerArena / 8);
+		const uintptr_t first = i % pagesPerArena / 8;
+		for (unsigned j = 0; j < 8 && anyUnmarked(ha, first); j++) {
+			nFreed += reclaimByte(h, p, sl, ha, first + j);
+		}
 	}
 	activeSweep_end(h, sl);
 	return nFreed;
