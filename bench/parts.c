@@ -164,6 +164,7 @@ typedef struct bits {
 	pallocBits chunk; // the same word eight times
 	uint8_t marks[128];
 	mspan span;
+	gomem_env env;
 	uint64_t sink;
 } bits;
 
@@ -178,6 +179,7 @@ static void *bits_make(const bench_part *part) {
 	memset(s->marks, 0x5a, sizeof(s->marks));
 	s->span.nelems = (uint16_t)part->n;
 	s->span.gcmarkBits = s->marks;
+	s->env.hasPOPCNT = cpu_hasPOPCNT();
 	return s;
 }
 
@@ -191,7 +193,7 @@ static void bits_summarize(void *ctx, unsigned calls) {
 static void bits_countAlloc(void *ctx, unsigned calls) {
 	bits *s = ctx;
 	for (unsigned i = 0; i < calls; i++) {
-		s->sink += mspan_countAlloc(&s->span);
+		s->sink += mspan_countAlloc(&s->env, &s->span);
 	}
 }
 

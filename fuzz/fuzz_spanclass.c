@@ -133,7 +133,9 @@ static void count(void *v, const uint64_t *a) {
 	}
 	memcpy(&s->copy, s->span, sizeof s->copy);
 	s->copy.gcmarkBits = (gcBits *)s->bits;
-	fuzz_equal("countAlloc", mspan_countAlloc(&s->copy), marked);
+	const gomem_env portable = {.hasPOPCNT = false};
+	fuzz_equal("countAlloc", mspan_countAlloc(&s->w->h->env, &s->copy), marked);
+	fuzz_equal("countAlloc without POPCNT", mspan_countAlloc(&portable, &s->copy), marked);
 }
 
 static void *begin(const uint64_t *config) {

@@ -64,6 +64,7 @@ static bool envInit(gomem_heap *h, const gomem_config *cfg) {
 	env->throwHook = cfg->throw_hook;
 	env->throwCtx = cfg->throw_ctx;
 	env->greenTea = L->greenTea && !cfg->no_greentea;
+	env->hasPOPCNT = cpu_hasPOPCNT();
 	h->runtimeFreegc = cfg->runtime_freegc;
 	h->invalidptr = !cfg->no_invalidptr;
 	work_init(&h->work);

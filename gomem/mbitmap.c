@@ -55,42 +55,27 @@ uintptr_t mspan_objIndex(const mspan *s, uintptr_t p) {
 	return (uintptr_t)((uint64_t)(p - s->startAddr) * s->divMul >> 32);
 }
 
-// byteCounts gives, in each byte, how many of its bits are set. Two words at once: SSE2 is there on any x86-64, POPCNT is not. But inside Go's
-// runtime no code may use SSE registers (-mgeneral-regs-only).
-#if defined(__x86_64__) && !defined(__SSE2__)
-unsigned mspan_countAlloc(const mspan *s) {
+// popcnt is for CPUs that have POPCNT, which not every x86-64 does.
+static inline unsigned popcnt(uint64_t x) {
+#ifdef __x86_64__
+	__asm__("popcntq %0, %0" : "+r"(x) : : "cc");
+	return (unsigned)x;
+#else
+	return popcount64(x);
+#endif
+}
+
+unsigned mspan_countAlloc(const gomem_env *env, const mspan *s) {
+	const uint8_t *bits = s->gcmarkBits, *end = bits + ((uintptr_t)s->nelems + 63) / 64 * 8;
 	unsigned count = 0;
-	for (uintptr_t i = 0; i < ((uintptr_t)s->nelems + 7) / 8; i += 8) {
-		count += popcount64(loadBits64(s->gcmarkBits + i));
+	for (; env->hasPOPCNT && bits < end; bits += 8) {
+		count += popcnt(loadBits64(bits));
+	}
+	for (; bits < end; bits += 8) {
+		count += popcount64(loadBits64(bits));
 	}
 	return count;
 }
-#else
-typedef uint64_t words2 __attribute__((vector_size(16)));
-
-static inline words2 byteCounts(words2 v) {
-	v -= v >> 1 & 0x5555555555555555u;
-	v = (v & 0x3333333333333333u) + (v >> 2 & 0x3333333333333333u);
-	return (v + (v >> 4)) & 0x0f0f0f0f0f0f0f0fu;
-}
-
-unsigned mspan_countAlloc(const mspan *s) {
-	const uintptr_t n = ((uintptr_t)s->nelems + 63) / 64 * 8;
-	const uint8_t *bits = s->gcmarkBits;
-	unsigned count = 0;
-	uintptr_t i = 0;
-	while (i + 16 <= n) {
-		words2 sum = {0, 0};
-		const uintptr_t end = n - i > 256 ? i + 256 : n; // 16 times 8 bits still fit a byte
-		for (; i + 16 <= end; i += 16) {
-			sum += byteCounts((words2){loadBits64(bits + i), loadBits64(bits + i + 8)});
-		}
-		sum = (sum & 0x00ff00ff00ff00ffu) + (sum >> 8 & 0x00ff00ff00ff00ffu);
-		count += (unsigned)(((sum[0] + sum[1]) * 0x0001000100010001u) >> 48);
-	}
-	return i < n ? count + popcount64(loadBits64(bits + i)) : count;
-}
-#endif
 
 // ---- mark bits
 

@@ -168,7 +168,7 @@ bool mspan_sweep(mheap *h, gomem_p *p, mspan *s, bool preserve) {
 		h->policy.loadMarks(h->policy.ctx, h, p, s);
 	}
 	sweepZombies(h, s);
-	uint16_t nalloc = (uint16_t)mspan_countAlloc(s);
+	uint16_t nalloc = (uint16_t)mspan_countAlloc(&h->env, s);
 	if (nalloc > s->allocCount) {
 		gomem_throw(env, "sweep increased allocation count");
 	}

@@ -366,7 +366,14 @@ uint16_t mspan_nextFreeIndex(mheap *h, mspan *s);
 void mspan_refillAllocCache(mspan *s, uint16_t whichByte);
 bool mspan_isFree(const mspan *s, uintptr_t index);
 uintptr_t mspan_objIndex(const mspan *s, uintptr_t p);
-unsigned mspan_countAlloc(const mspan *s); // set bits of gcmarkBits
+static inline bool cpu_hasPOPCNT(void) {
+#if defined(__x86_64__) && !defined(GOMEM_FREESTANDING)
+	return __builtin_cpu_supports("popcnt");
+#else
+	return false;
+#endif
+}
+unsigned mspan_countAlloc(const gomem_env *env, const mspan *s); // set bits of gcmarkBits
 // isFreeOrNewlyAllocated: free slots, and slots taken since marking began. The latter were marked when they were taken.
 bool mspan_isFreeOrNewlyAllocated(const mspan *s, uintptr_t index);
 bool mspan_isMarked(mheap *h, mspan *s, uintptr_t objIndex);

@@ -52,6 +52,7 @@ typedef struct gomem_env {
 	bool backed;                 // heap memory can be touched
 	bool needZeroAfterSysUnused; // the OS may hand back pages with their old contents (GODEBUG=madvdontneed=0)
 	bool greenTea;               // small spans carry inline mark bits
+	bool hasPOPCNT;              // the CPU has the instruction (Go: x86HasPOPCNT)
 	bool randomizeHeapBase;
 	mutex globalAllocLock; // guards globalAlloc and persistentChunks
 	persistentAlloc globalAlloc;

@@ -60,7 +60,6 @@ static void unmarkFreed(predictor *pr, mspan *s, const sweep_group *g) {
 }
 
 void pr_loadMarks(void *ctx, gomem_heap *h, gomem_p *p, mspan *s) {
-	(void)h;
 	(void)p;
 	predictor *pr = ctx;
 	markAllocated(s);
@@ -73,7 +72,7 @@ void pr_loadMarks(void *ctx, gomem_heap *h, gomem_p *p, mspan *s) {
 			pi->flags |= PAGE_FREED;
 		}
 	}
-	if (g != NULL && !g->freed && spanClass_sizeclass(s->spanclass) != 0 && mspan_countAlloc(s) == 0) {
+	if (g != NULL && !g->freed && spanClass_sizeclass(s->spanclass) != 0 && mspan_countAlloc(&h->env, s) == 0) {
 		pr->kept = s->startAddr;
 		pr->keptClass = s->spanclass;
 	}

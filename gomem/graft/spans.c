@@ -92,7 +92,10 @@ void graft_spanSet_reset(gomem_env *env, spanSet *b) { spanSet_reset(env, b); }
 
 uint64_t graft_mspan_nextFreeIndex(mheap *h, mspan *s) { return mspan_nextFreeIndex(h, s); }
 void graft_mspan_refillAllocCache(mspan *s, uintptr_t whichByte) { mspan_refillAllocCache(s, (uint16_t)whichByte); }
-uint64_t graft_mspan_countAlloc(const mspan *s) { return mspan_countAlloc(s); }
+uint64_t graft_mspan_countAlloc(const mspan *s) {
+	const gomem_env portable = {.hasPOPCNT = false};
+	return mspan_countAlloc(&portable, s);
+}
 uint64_t graft_mcache_refill(mheap *h, gomem_p *p, mcache *c, uintptr_t spc) {
 	return mcache_refill(h, p, c, (spanClass)spc);
 }

@@ -31,6 +31,7 @@ type graftEnv struct {
 	backed                        bool
 	needZeroAfterSysUnused        bool
 	greenTea                      bool
+	hasPOPCNT                     bool // not asked for: the CPU's flags are not known yet
 	randomizeHeapBase             bool
 	globalAllocLock               mutex
 	globalAllocBase, globalAllocN uintptr

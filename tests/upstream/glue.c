@@ -395,6 +395,7 @@ upstreamStats upstream_countStats(gomem_heap *h) {
 }
 
 unsigned upstream_countAlloc(uint8_t *bits, unsigned nbytes) {
+	const gomem_env env = {.hasPOPCNT = false};
 	mspan s = {.nelems = (uint16_t)(nbytes * 8), .gcmarkBits = (gcBits *)(void *)bits};
-	return mspan_countAlloc(&s);
+	return mspan_countAlloc(&env, &s);
 }
