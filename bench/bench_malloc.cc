@@ -3,7 +3,8 @@
 // A unit is a batch of 256 KiB (4 objects at least) of which only the named phase is timed. Reported as counters, ns an object:
 //   min     the fastest batch      median  half of the batches were faster
 // Names: SERIES/SIZE. gomem_noscan: memory without pointers, zeroed; gomem_dirty: not zeroed; gomem_pointers: every word a pointer. What
-// was freed is swept before the timed phase, as Go's runtime.GC() does; with _lazy the sweep is inside. _cycle: allocate, and free all:
+// was freed is swept before the timed phase, as Go's runtime.GC() does; with _lazy the sweep is inside. _sized: called where the compiler knows the
+// size, as it does in Go's new(T). _cycle: allocate, and free all:
 // for the port a cycle of the collector with nothing marked.
 #include <benchmark/benchmark.h>
 
@@ -31,7 +32,8 @@ struct Series {
 	const bench_module *m;
 	const gomem_type *typ;
 	bool zero, lazy, whole;
-	bool slow; // the reference: few objects and few units
+	bool slow;  // the reference: few objects and few units
+	bool sized; // called where the compiler knows the size
 };
 
 void module(benchmark::State &state, const Series &s, size_t size) {
@@ -40,6 +42,10 @@ void module(benchmark::State &state, const Series &s, size_t size) {
 	const bool zero = s.zero;
 	const size_t n = s.slow ? std::min<size_t>(64, batch(size)) : batch(size);
 	auto allocate = [&] {
+		if (s.sized) {
+			m->sized(m->heap, m->p, size, typ != nullptr, n);
+			return;
+		}
 		auto f = m->malloc;
 		for (size_t i = 0; i < n; i++) {
 			void *p = f(m->heap, m->p, size, typ, zero);
@@ -49,6 +55,10 @@ void module(benchmark::State &state, const Series &s, size_t size) {
 	auto cycle = [&] { m->cycle(m->heap, m->p, !s.lazy); };
 	if (m->malloc(m->heap, m->p, size, typ, zero) == nullptr) {
 		state.SkipWithError("out of memory");
+		return;
+	}
+	if (s.sized && !m->sized(m->heap, m->p, size, typ != nullptr, 1)) {
+		state.SkipWithError("no such size");
 		return;
 	}
 	if (s.whole) {
@@ -114,13 +124,15 @@ void addModules(size_t size, const bench_module *g, const bench_module *o) {
 	const gomem_type *typ = new gomem_type{size, size, mask};
 	const std::string tail = "/" + std::to_string(size);
 	const Series all[] = {
-		{"gomem_noscan", g, nullptr, true, false, false, false},
-		{"gomem_dirty", g, nullptr, false, false, false, false},
-		{"gomem_pointers", g, typ, true, false, false, false},
-		{"gomem_noscan_lazy", g, nullptr, true, true, false, false},
-		{"gomem_pointers_lazy", g, typ, true, true, false, false},
-		{"gomem_noscan_cycle", g, nullptr, true, true, true, false},
-		{"reference_noscan", o, nullptr, true, true, false, true},
+		{"gomem_noscan", g, nullptr, true, false, false, false, false},
+		{"gomem_noscan_sized", g, nullptr, true, false, false, false, true},
+		{"gomem_dirty", g, nullptr, false, false, false, false, false},
+		{"gomem_pointers", g, typ, true, false, false, false, false},
+		{"gomem_pointers_sized", g, typ, true, false, false, false, true},
+		{"gomem_noscan_lazy", g, nullptr, true, true, false, false, false},
+		{"gomem_pointers_lazy", g, typ, true, true, false, false, false},
+		{"gomem_noscan_cycle", g, nullptr, true, true, true, false, false},
+		{"reference_noscan", o, nullptr, true, true, false, true, false},
 	};
 	for (const Series &s : all) {
 		add(

@@ -2,6 +2,32 @@
 #include "bench/module.h"
 #include "gomem/mcache.h"
 
+// allocateSized allocates n objects of size bytes, with pointers in all words or in none. Where it is inlined, size is a constant.
+static inline __attribute__((always_inline)) bool allocateSized(
+	gomem_heap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, size_t n) {
+	for (size_t i = 0; i < n; i++) {
+		const void *x = gomem_mallocgc_sized(h, p, size, typ, true);
+		__asm__ volatile("" : : "r"(x) : "memory");
+	}
+	return true;
+}
+
+#define SIZES(X) X(8) X(16) X(24) X(32) X(48) X(64) X(96) X(128) X(256) X(512) X(1024) X(4096) X(32768) X(65536)
+#define SIZED_CASE(size)                                                                                               \
+	case size: {                                                                                                       \
+		static const gomem_type all##size = {size, size, ones};                                                        \
+		return pointers ? allocateSized(h, p, size, &all##size, n) : allocateSized(h, p, size, NULL, n);               \
+	}
+
+static bool moduleSized(gomem_heap *h, gomem_p *p, size_t size, bool pointers, size_t n) {
+#define FF8 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff
+#define FF64 FF8, FF8, FF8, FF8, FF8, FF8, FF8, FF8
+#define FF512 FF64, FF64, FF64, FF64, FF64, FF64, FF64, FF64
+	static const uint8_t ones[65536 / 64] = {FF512, FF512};
+	switch (size) { SIZES(SIZED_CASE) }
+	return false;
+}
+
 static void moduleFinish(void *heap, void *p) { gomem_finishsweep(heap, p); }
 
 static void modulePhase(void *heap, unsigned phase) { gomem_setGCPhase(heap, phase); }
@@ -79,6 +105,7 @@ const bench_module *bench_module_get(void) {
 	}
 	m.p = gomem_heap_p(m.heap, 0);
 	m.malloc = gomem_mallocgc;
+	m.sized = moduleSized;
 	m.cycle = moduleCycle;
 	m.finish = moduleFinish;
 	m.phase = modulePhase;

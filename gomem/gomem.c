@@ -450,7 +450,7 @@ static const char *checkCaches(gomem_heap *h) {
 	for (int32_t i = 0; i < h->nallp && bad == NULL; i++) {
 		const gomem_p *p = h->allp[i];
 		if (p_isAlive(p)) {
-			bad = p->sized == p_wantedSized(h, p) ? mcache_check(h, p->mcache) : "P: sized does not follow the phase";
+			bad = p->ways == p_wantedWays(h, p) ? mcache_check(h, p->mcache) : "P: ways do not follow the phase";
 		}
 	}
 	return bad;

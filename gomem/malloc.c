@@ -105,6 +105,8 @@ static void checkSizeClasses(gomem_env *env) {
 bool mallocinit(mheap *h) {
 	gomem_env *env = &h->env;
 	checkSizeClasses(env);
+	h->sizedWays = &sizedWays;
+	h->fullWays = &fullWays;
 	if (!mheap_init(h)) {
 		return false;
 	}

@@ -1,15 +1,13 @@
 // mallocsized.c (layer 5): the ways that most calls of mallocgc go, one function for each size class. Ports malloc_generated.go, whose functions
 // Go has for the same reason: what is known of a class is a constant in them.
 //
-// A way is for a P that has p->sized, at most smallSizeMax - 8 bytes, no header, no sample due, and a slot that allocCache knows. All that could
-// lead elsewhere is tested before anything is written; then mallocgcFull starts from the beginning. So there is no call but the
-// last one, and few registers to save.
+// A way is for a P whose ways are sizedWays, at most 8 * GOMEM_WAYS bytes, no header, no sample due, and a slot that allocCache knows. All that
+// could lead elsewhere is tested before anything is written; then others start from the beginning: sizedLater where the span has a free slot, else
+// mallocgcFull. So there is no call but the last one, and few registers to save.
 // Invariant: a way decides what mallocgcFull would decide, and leaves the same behind.
 #include "gomem/guard.h"
 #include "gomem/mbitmap.h"
 #include "gomem/mcache.h"
-
-typedef uintptr_t sizedWay(mheap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, bool needzero);
 
 static __attribute__((noinline, cold)) uintptr_t full(
 	mheap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, bool needzero) {
@@ -84,10 +82,47 @@ static inline __attribute__((always_inline)) void publishSized(
 
 // ---- the ways
 
+// slotBehindCache takes the next free slot of s where allocCache does not know it. The index behind it; 0: there is none.
+static inline uint16_t slotBehindCache(mheap *h, mspan *s) {
+	const uint16_t index = mspan_nextFreeIndex(h, s);
+	if (index == s->nelems) {
+		return 0;
+	}
+	s->allocCount++;
+	if (s->allocCount > s->nelems) {
+		gomem_throw(&h->env, "s->allocCount > s->nelems");
+	}
+	return (uint16_t)(index + 1);
+}
+
+// sizedLater is a way without its speed: once in 64 slots allocCache has to be filled.
+static __attribute__((noinline, cold)) uintptr_t sizedLater(
+	mheap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, bool needzero) {
+	const gomem_layout *L = layout_get(&h->env);
+	mcache *c = p->mcache;
+	const uint8_t sizeclass = sizeToClass(L, size);
+	mspan *s = c->alloc[makeSpanClass(sizeclass, typ == NULL)];
+	const uintptr_t elemsize = layout_classSize(L, sizeclass);
+	const uint16_t freeidx = isDue(c, elemsize) ? 0 : slotBehindCache(h, s);
+	if (freeidx == 0) {
+		return full(h, p, size, typ, needzero);
+	}
+	const uintptr_t x = mspan_base(s) + (uintptr_t)(freeidx - 1) * elemsize;
+	if (needzero && s->needzero != 0) {
+		heapMem_clear(&h->env, x, typ == NULL ? elemsize : size);
+	}
+	heapMem_grant(&h->env, x, size, needzero);
+	if (typ != NULL) {
+		c->scanAlloc += L->ptrSize == 8 && sizeclass == 1 ? 8 : heapSetTypeNoHeader(h, x, size, typ, s);
+	}
+	publishSized(c, s, freeidx, elemsize);
+	return x;
+}
+
 // newTiny takes a new block for tiny objects, and gives the beginning of it.
 static __attribute__((noinline)) uintptr_t newTiny(mheap *h, gomem_p *p, uintptr_t size, bool needzero) {
 	const gomem_layout *L = layout_get(&h->env);
-	mcache *c = p->sized;
+	mcache *c = p->mcache;
 	mspan *s = c->alloc[tinySpanClass(L)];
 	uint64_t rest;
 	const uint16_t freeidx = isDue(c, L->maxTinySize) ? 0 : nextSlot(s, &rest);
@@ -105,9 +140,19 @@ static __attribute__((noinline)) uintptr_t newTiny(mheap *h, gomem_p *p, uintptr
 	return x;
 }
 
+// notFast is where a way leads if allocCache has no slot for it.
+static inline __attribute__((always_inline)) uintptr_t notFast(
+	mheap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, bool needzero, uint8_t sizeclass) {
+	const gomem_layout *L = layout_get(&h->env);
+	if (layout_classPages(L, sizeclass) * layout_pageSize(L) / layout_classSize(L, sizeclass) < 64) {
+		return full(h, p, size, typ, needzero); // the span is used up
+	}
+	return sizedLater(h, p, size, typ, needzero);
+}
+
 static inline __attribute__((always_inline)) uintptr_t sizedTiny(mheap *h, gomem_p *p, uintptr_t size, bool needzero) {
 	const gomem_layout *L = layout_get(&h->env);
-	mcache *c = p->sized;
+	mcache *c = p->mcache;
 	const uintptr_t off = tinyAlign(L, c->tinyoffset, size);
 	if (off + size > L->maxTinySize || c->tiny == 0) {
 		return newTiny(h, p, size, needzero);
@@ -124,13 +169,13 @@ static inline __attribute__((always_inline)) uintptr_t sizedNoscan(
 	if (sizeclass <= L->tinySizeClass && size < L->maxTinySize) {
 		return sizedTiny(h, p, size, needzero);
 	}
-	mcache *c = p->sized;
+	mcache *c = p->mcache;
 	mspan *s = c->alloc[makeSpanClass(sizeclass, true)];
 	const uintptr_t elemsize = layout_classSize(L, sizeclass);
 	uint64_t rest;
 	const uint16_t freeidx = isDue(c, elemsize) ? 0 : nextSlot(s, &rest);
 	if (unlikely(freeidx == 0)) {
-		return full(h, p, size, NULL, needzero);
+		return notFast(h, p, size, NULL, needzero, sizeclass);
 	}
 	uintptr_t x = takeNextSlot(s, freeidx, rest, elemsize);
 	publishSized(c, s, freeidx, elemsize);
@@ -185,13 +230,13 @@ static __attribute__((noinline)) uintptr_t scanArray(
 static inline __attribute__((always_inline)) uintptr_t sizedScan(
 	mheap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, uint8_t sizeclass) {
 	const gomem_layout *L = layout_get(&h->env);
-	mcache *c = p->sized;
+	mcache *c = p->mcache;
 	mspan *s = c->alloc[makeSpanClass(sizeclass, false)];
 	const uintptr_t elemsize = layout_classSize(L, sizeclass);
 	uint64_t rest;
 	const uint16_t freeidx = isDue(c, elemsize) ? 0 : nextSlot(s, &rest);
 	if (unlikely(freeidx == 0)) {
-		return full(h, p, size, typ, true);
+		return notFast(h, p, size, typ, true, sizeclass);
 	}
 	const uintptr_t x = takeNextSlot(s, freeidx, rest, elemsize);
 	if (likely(s->needzero != 0)) {
@@ -211,52 +256,73 @@ static inline __attribute__((always_inline)) uintptr_t sizedScan(
 
 #ifdef GOMEM_RUNTIME_LAYOUT
 // Classes are known at run time: one function for all.
-static uintptr_t goWay(mheap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, bool needzero, bool noscan) {
+static void *noscanWay(mheap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, bool needzero) {
 	const gomem_layout *L = layout_get(&h->env);
-	if (noscan) {
-		return sizedNoscan(h, p, size, needzero, sizeToClass(L, size));
+	(void)typ;
+	if (size > L->maxSmallSize - L->mallocHeaderSize) {
+		return (void *)full(h, p, size, NULL, needzero);
 	}
-	return heapBitsInSpan(L, size) ? sizedScan(h, p, size, typ, sizeToClass(L, size)) : full(h, p, size, typ, needzero);
+	return (void *)sizedNoscan(h, p, size, needzero, sizeToClass(L, size));
 }
+static void *scanWay(mheap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, bool needzero) {
+	const gomem_layout *L = layout_get(&h->env);
+	if (size > L->maxSmallSize - L->mallocHeaderSize || !heapBitsInSpan(L, size)) {
+		return (void *)full(h, p, size, typ, needzero);
+	}
+	return (void *)sizedScan(h, p, size, typ, sizeToClass(L, size));
+}
+#define NOSCAN_ENTRY(class) noscanWay,
+#define SCAN_ENTRY(class) scanWay,
 #else
+// Each begins a line of the cache: where else it begins, by chance, changes its time by up to a third.
 #define NOSCAN_WAY(class)                                                                                              \
-	static uintptr_t noscan##class(mheap * h, gomem_p * p, uintptr_t size, const gomem_type *typ, bool needzero) {     \
+	static __attribute__((aligned(cacheLineSize))) void *noscan##class(                                                \
+		mheap * h, gomem_p * p, uintptr_t size, const gomem_type *typ, bool needzero) {                                \
 		(void)typ;                                                                                                     \
-		return sizedNoscan(h, p, size, needzero, class);                                                               \
+		return (void *)sizedNoscan(h, p, size, needzero, class);                                                       \
 	}
 #define SCAN_WAY(class)                                                                                                \
-	static uintptr_t scan##class(mheap * h, gomem_p * p, uintptr_t size, const gomem_type *typ, bool needzero) {       \
+	static __attribute__((aligned(cacheLineSize))) void *scan##class(                                                  \
+		mheap * h, gomem_p * p, uintptr_t size, const gomem_type *typ, bool needzero) {                                \
 		(void)needzero;                                                                                                \
-		return sizedScan(h, p, size, typ, class);                                                                      \
+		return (void *)sizedScan(h, p, size, typ, class);                                                              \
 	}
 #define NOSCAN_ENTRY(class) noscan##class,
 #define SCAN_ENTRY(class) scan##class,
-#define HEADER_ENTRY(class) full,
 NOSCAN_CLASSES(NOSCAN_WAY)
 SCAN_CLASSES(SCAN_WAY)
-// By whether there are no pointers, and by size: 1 to 8 bytes, 9 to 16...
-static sizedWay *const ways[][sizeof(size_to_class8) - 2] = {
-	{SCAN_SIZES8(SCAN_ENTRY, HEADER_ENTRY)}, {NOSCAN_SIZES8(NOSCAN_ENTRY)}};
-
-static inline uintptr_t goWay(mheap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, bool needzero, bool noscan) {
-	return ways[noscan][(size - 1) / 8](h, p, size, typ, needzero);
-}
 #endif
 
-// hasWay: p has ways, and they are made for such sizes.
-static inline __attribute__((always_inline)) bool hasWay(const gomem_layout *L, const gomem_p *p, uintptr_t size) {
-	return likely(size - 1 < L->smallSizeMax - 8) && likely(p != NULL) && likely(p->sized != NULL);
+static __attribute__((noinline)) void *guardedMallocgc(
+	gomem_heap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, bool needzero) {
+	const bool entered = guard_enter(h, p, "gomem_mallocgc");
+	const uintptr_t x = mallocgcFull(h, p, size, typ, needzero, NULL);
+	guard_allocated(h, p, x, size);
+	guard_leave(p, entered);
+	return (void *)x;
 }
+
+static void *fullWay(gomem_heap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, bool needzero) {
+	if (guardsBuilt && h->guard != NULL) {
+		return guardedMallocgc(h, p, size, typ, needzero);
+	}
+	return (void *)full(h, p, size, typ, needzero);
+}
+
+#define FULL_ENTRY(class) fullWay,
+const gomem_ways sizedWays = {{{SCAN_SIZES8(SCAN_ENTRY, FULL_ENTRY)}, {NOSCAN_SIZES8(NOSCAN_ENTRY)}}};
+const gomem_ways fullWays = {{{SCAN_SIZES8(FULL_ENTRY, FULL_ENTRY)}, {NOSCAN_SIZES8(FULL_ENTRY)}}};
+_Static_assert(sizeof(size_to_class8) - 2 == GOMEM_WAYS, "a way for each size of the table but 0 and smallSizeMax");
 
 uintptr_t mallocgc(mheap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, bool needzero, unsigned *path) {
 	const gomem_layout *L = layout_get(&h->env);
 	const bool noscan = typ == NULL || typ->ptr_bytes == 0;
 	const bool header = !noscan && !heapBitsInSpan(L, size);
-	if (!hasWay(L, p, size) || header || (guardsBuilt && h->guard != NULL)) {
+	if (size - 1 >= 8 * GOMEM_WAYS || p == NULL || p->ways != &sizedWays || header) {
 		return mallocgcFull(h, p, size, typ, needzero, path);
 	}
-	const bool hit = p->sized->tiny != 0 && tinyAlign(L, p->sized->tinyoffset, size) + size <= L->maxTinySize;
-	const uintptr_t x = goWay(h, p, size, typ, needzero, noscan);
+	const bool hit = p->mcache->tiny != 0 && tinyAlign(L, p->mcache->tinyoffset, size) + size <= L->maxTinySize;
+	const uintptr_t x = (uintptr_t)gomem_mallocgc_sized(h, p, size, typ, needzero);
 	if (path == NULL) {
 		return x;
 	}
@@ -270,22 +336,13 @@ uintptr_t mallocgc(mheap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, 
 	return x;
 }
 
-static __attribute__((noinline)) void *guardedMallocgc(
-	gomem_heap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, bool needzero) {
-	const bool entered = guard_enter(h, p, "gomem_mallocgc");
-	const uintptr_t x = mallocgcFull(h, p, size, typ, needzero, NULL);
-	guard_allocated(h, p, x, size);
-	guard_leave(p, entered);
-	return (void *)x;
-}
-
 // Here and not in gomem.c, so that the small paths are one function deep.
-void *gomem_mallocgc(gomem_heap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, bool needzero) {
-	if (guardsBuilt && unlikely(h->guard != NULL)) {
-		return guardedMallocgc(h, p, size, typ, needzero);
+__attribute__((aligned(cacheLineSize))) void *gomem_mallocgc(
+	gomem_heap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, bool needzero) {
+	// A guard is asked before p is looked at, which may be gone.
+	const bool guarded = guardsBuilt && h->guard != NULL;
+	if (unlikely(guarded) || unlikely(size - 1 >= 8 * GOMEM_WAYS) || unlikely(p == NULL)) {
+		return fullWay(h, p, size, typ, needzero);
 	}
-	if (unlikely(!hasWay(layout_get(&h->env), p, size))) {
-		return (void *)full(h, p, size, typ, needzero);
-	}
-	return (void *)goWay(h, p, size, typ, needzero, typ == NULL || typ->ptr_bytes == 0);
+	return gomem_mallocgc_sized(h, p, size, typ, needzero);
 }

@@ -100,7 +100,7 @@ static inline __attribute__((always_inline)) uint16_t nextSlot(const mspan *s, u
 	}
 	const unsigned theBit = (unsigned)__builtin_ctzll(cache);
 	const uint16_t freeidx = (uint16_t)(s->freeindex + theBit + 1);
-	if (unlikely(freeidx > s->nelems) || (unlikely(freeidx % 64 == 0) && freeidx != s->nelems)) {
+	if (unlikely(freeidx > s->nelems) || unlikely(freeidx % 64 == 0)) { // the latter: allocCache is to be filled
 		return 0;
 	}
 	*rest = cache >> 1 >> theBit;
@@ -116,6 +116,7 @@ static inline __attribute__((always_inline)) uintptr_t takeNextSlot(
 }
 
 // ---- mallocsized.c
+extern const gomem_ways sizedWays, fullWays;
 // mallocgc decides what mallocgcFull would.
 uintptr_t mallocgc(mheap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, bool needzero, unsigned *path);
 

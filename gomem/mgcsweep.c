@@ -377,7 +377,7 @@ void setGCPhase(mheap *h, uint32_t phase) {
 	h->gcBlackenEnabled = phase == gcMark;
 	for (int32_t i = 0; i < h->nallp; i++) {
 		if (h->allp[i] != NULL) {
-			p_setSized(h, h->allp[i]);
+			p_setWays(h, h->allp[i]);
 		}
 	}
 }

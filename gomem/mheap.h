@@ -182,6 +182,7 @@ enum { guardsBuilt = false };
 #endif
 
 struct gomem_p {
+	const gomem_ways *ways; // first, for gomem_mallocgc_sized
 	mheap *h;
 	int32_t id;
 	mcache *mcache;
@@ -195,7 +196,6 @@ struct gomem_p {
 	uint64_t gcMarkedBytes;  // of slots that were taken on this P since marking began
 	_Atomic(uintptr_t) user; // of a guarded heap: the thread that uses it; 0: none
 	const char *userCall;    // and the call that it is in
-	mcache *sized;           // its mcache while mallocgc may go the ways of mallocsized.c, else NULL
 };
 
 enum { gcOff = 0, gcMark = 1, gcMarkTermination = 2 };
@@ -267,8 +267,9 @@ struct gomem_heap {
 	void (*sample)(void *ctx, void *obj, uintptr_t size);
 	void *sampleCtx;
 	int64_t memProfRate;
-	uint64_t rand;     // state of cheaprand
-	uint64_t zerobase; // the address of every object of size 0
+	uint64_t rand;                          // state of cheaprand
+	uint64_t zerobase;                      // the address of every object of size 0
+	const gomem_ways *sizedWays, *fullWays; // of layer 5: mallocsized.c's, and those that lead to mallocgcFull
 	bool ownsOS;
 	bool runtimeFreegc; // GOEXPERIMENT=runtimefreegc
 	bool invalidptr;    // GODEBUG=invalidptr=1
@@ -277,14 +278,15 @@ struct gomem_heap {
 	void (*guardSweep)(mheap *h, const mspan *s);
 };
 
-// p_wantedSized: while marking is off, nothing is given back by freegc, and heap memory can be touched. (A lab build may have another heap: the ways
-// are to be tested there.)
-static inline mcache *p_wantedSized(const gomem_heap *h, const gomem_p *pp) {
+// p_wantedWays: sizedWays while marking is off, nothing is given back by freegc, nobody guards, and heap memory can be touched. (A lab build may
+// have another heap: the ways are to be tested there.)
+static inline const gomem_ways *p_wantedWays(const gomem_heap *h, const gomem_p *pp) {
 	const bool simple = atomic_load_explicit(&h->gcphase, memory_order_relaxed) == gcOff && !h->runtimeFreegc;
-	return simple && (GOMEM_LAB || h->env.backed) ? pp->mcache : NULL;
+	const bool guarded = guardsBuilt && h->guard != NULL;
+	return simple && !guarded && pp->mcache != NULL && (GOMEM_LAB || h->env.backed) ? h->sizedWays : h->fullWays;
 }
-// p_setSized: the phase of the collector, or pp's mcache, has changed. World stopped.
-static inline void p_setSized(const gomem_heap *h, gomem_p *pp) { pp->sized = p_wantedSized(h, pp); }
+// p_setWays: the phase of the collector, or pp's mcache, has changed. World stopped.
+static inline void p_setWays(const gomem_heap *h, gomem_p *pp) { pp->ways = p_wantedWays(h, pp); }
 
 // heapStats_of gives the accumulator of p, or the heap's own for callers without a P.
 static inline heapStatsDelta *heapStats_of(mheap *h, gomem_p *p) { return p != NULL ? &p->stats : &h->stats.heapStats; }

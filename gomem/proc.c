@@ -52,11 +52,11 @@ gomem_p *p_init(mheap *h, int32_t id) {
 			gomem_throw(&h->env, "missing mcache?");
 		}
 		pp->mcache = h->mcache0;
-		p_setSized(h, pp);
+		p_setWays(h, pp);
 		return pp;
 	}
 	pp->mcache = allocmcache(h);
-	p_setSized(h, pp);
+	p_setWays(h, pp);
 	return pp->mcache != NULL ? pp : NULL;
 }
 
@@ -87,7 +87,7 @@ void p_destroy(mheap *h, gomem_p *running, gomem_p *pp) {
 	}
 	freemcache(h, running, pp, pp->mcache);
 	pp->mcache = NULL;
-	p_setSized(h, pp);
+	p_setWays(h, pp);
 	pp->gcAssistBytes = 0;
 	mergeStats(&h->stats.heapStats, &pp->stats);
 }

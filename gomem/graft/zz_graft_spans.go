@@ -13,6 +13,7 @@ import (
 
 // graftP is C's gomem_p. It is embedded in p.
 type graftP struct {
+	graftWays  uintptr
 	graftHeap  *mheap
 	graftID    int32
 	mcache     *mcache
@@ -25,7 +26,6 @@ type graftP struct {
 	graftAssist    int64
 	graftMarked    uint64
 	graftUser      [2]uintptr
-	graftSized     uintptr
 }
 
 // graftBeside is what the C functions keep beside the fields of mheap, in the order of C's gomem_heap, and what Go keeps for them.
