@@ -282,6 +282,59 @@ static void test_blackAllocation(void **state) {
 	heapFix_done(&f);
 }
 
+// ---- the ways of mallocsized.c, for callers that know the size and those that do not
+
+typedef void *allocator(gomem_heap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, bool needzero);
+
+static void *full(gomem_heap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, bool needzero) {
+	return (void *)mallocgcFull(h, p, size, typ, needzero, NULL);
+}
+
+static void *sized(gomem_heap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, bool needzero) {
+	return gomem_mallocgc_sized(h, p, size, typ, needzero);
+}
+
+// requests asks for objects of all kinds in all phases of the collector; a cycle frees most of them. Where they are, in order.
+static void requests(allocator *f, uint64_t *at, unsigned n) {
+	heapFix fix;
+	heapFix_init(&fix);
+	const gomem_type words[] = {pointersType(8), pointersType(64), {.size = 24, .ptr_bytes = 0}};
+	uint64_t rnd = 7;
+	for (unsigned i = 0; i < n; i++) {
+		rnd = rnd * 6364136223846793005u + 1442695040888963407u;
+		const unsigned kind = (unsigned)(rnd >> 60);
+		const gomem_type *typ = kind < 3 ? &words[kind] : NULL;
+		const uintptr_t size = typ != NULL ? typ->size * (1 + (uintptr_t)(rnd >> 33) % 9)
+										   : 1 + (uintptr_t)(rnd >> 33) % (i % 2 == 0 ? 1100 : 100);
+		if (i % 1000 == 500) {
+			gomem_setGCPhase(fix.h, i / 1000 % 2 == 0 ? gcMark : gcMarkTermination);
+		} else if (i % 1000 == 550) {
+			gomem_finishsweep(fix.h, fix.p);
+			gomem_setGCPhase(fix.h, gcOff);
+			gomem_startsweep(fix.h);
+			mcache_prepareAll(fix.h, fix.p);
+		}
+		at[i] = (uint64_t)(uintptr_t)f(fix.h, fix.p, size, typ, i % 3 != 0);
+		assert_true(at[i] != 0);
+	}
+	heapFix_checked(&fix);
+	heapFix_done(&fix);
+}
+
+static void test_sized(void **state) {
+	(void)state;
+	enum { n = 20000 };
+	static uint64_t want[n], got[n];
+	requests(full, want, n);
+	allocator *const others[] = {gomem_mallocgc, sized};
+	for (unsigned k = 0; k < 2; k++) {
+		requests(others[k], got, n);
+		for (unsigned i = 0; i < n; i++) {
+			assert_int_equal(got[i] - got[0], want[i] - want[0]);
+		}
+	}
+}
+
 // ---- the policy
 
 typedef struct calls {
@@ -698,6 +751,7 @@ int main(void) {
 		cmocka_unit_test(test_zeroing),
 		cmocka_unit_test(test_needzeroFalse),
 		cmocka_unit_test(test_blackAllocation),
+		cmocka_unit_test(test_sized),
 		cmocka_unit_test(test_policy),
 		cmocka_unit_test(test_fastexprand),
 		cmocka_unit_test(test_sampleEach),
