@@ -140,7 +140,7 @@ static __attribute__((noinline)) uintptr_t newTiny(mheap *h, gomem_p *p, uintptr
 	return x;
 }
 
-// notFast is where a way leads if allocCache has no slot for it.
+// notFast is where a way leads if allocCache has no slot for it, or a sample is due.
 static inline __attribute__((always_inline)) uintptr_t notFast(
 	mheap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, bool needzero, uint8_t sizeclass) {
 	const gomem_layout *L = layout_get(&h->env);
