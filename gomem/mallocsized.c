@@ -209,7 +209,14 @@ static inline __attribute__((always_inline)) uintptr_t writeOne(
 	const uintptr_t words = elemsize / L->ptrSize;
 	uintptr_t size;
 	uint8_t *bitmap = (uint8_t *)spanHeapBitsRange(env, mspan_base(s), (uintptr_t)layout_pageSize(L), elemsize, &size);
-	if ((words & (words - 1)) == 0) { // no object lies in two words of the bitmap
+	if (words == 64) {
+		storeBits64(bitmap + index * 8, oneMask(L, typ, words));
+	} else if (words == 8 || words == 16) { // bytes of the bitmap that no other object has a bit in
+		const uint64_t mask = oneMask(L, typ, words);
+		for (uintptr_t i = 0; i < words / 8; i++) {
+			storeBits8(bitmap + index * words / 8 + i, (uint8_t)(mask >> (8 * i)));
+		}
+	} else if ((words & (words - 1)) == 0) { // no object lies in two words of the bitmap
 		const unsigned j = (unsigned)(index * words % 64);
 		uint8_t *dst = bitmap + index * words / 64 * 8;
 		storeBits64(dst, (loadBits64(dst) & ~(lowBits64(words) << j)) | oneMask(L, typ, words) << j);

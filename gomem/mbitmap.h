@@ -51,6 +51,9 @@ GOMEM_UNCHECKED static inline uint64_t loadBits64(const uint8_t *p) {
 GOMEM_UNCHECKED static inline uint64_t loadBits64InOrder(const uint8_t *p) {
 	return littleEndian64(atomic_load_explicit((const _Atomic(uint64_t) *)(const void *)p, memory_order_seq_cst));
 }
+GOMEM_UNCHECKED static inline void storeBits8(uint8_t *p, uint8_t v) {
+	atomic_store_explicit((_Atomic(uint8_t) *)p, v, memory_order_relaxed);
+}
 GOMEM_UNCHECKED static inline void storeBits64(uint8_t *p, uint64_t v) {
 	atomic_store_explicit((_Atomic(uint64_t) *)(void *)p, littleEndian64(v), memory_order_relaxed);
 }
