@@ -61,12 +61,12 @@ static bool uncache(mheap *h, gomem_p *running, spanClass spc, mspan *s) {
 
 // countSlotsUsed adds what was allocated from a cached span to the statistics.
 static void countSlotsUsed(mheap *h, gomem_p *running, spanClass spc, uint64_t slotsUsed, uintptr_t elemsize) {
-	addStat(&heapStats_of(h, running)->smallAllocCount[spanClass_sizeclass(spc)], slotsUsed);
+	heapStats_add(running, &heapStats_of(h, running)->smallAllocCount[spanClass_sizeclass(spc)], slotsUsed);
 	addStat(&h->stats.totalAlloc, slotsUsed * elemsize);
 }
 
 static void flushTinyAllocs(mheap *h, gomem_p *running, mcache *c) {
-	addStat(&heapStats_of(h, running)->tinyAllocCount, c->tinyAllocs);
+	heapStats_add(running, &heapStats_of(h, running)->tinyAllocCount, c->tinyAllocs);
 	c->tinyAllocs = 0;
 }
 
@@ -156,8 +156,8 @@ mspan *mcache_allocLarge(mheap *h, gomem_p *p, mcache *c, uintptr_t size, bool n
 		mheap_freeSpan(h, p, s);
 		return NULL;
 	}
-	addStat(&heapStats_of(h, p)->largeAlloc, nbytes);
-	addStat(&heapStats_of(h, p)->largeAllocCount, 1);
+	heapStats_add(p, &heapStats_of(h, p)->largeAlloc, nbytes);
+	heapStats_add(p, &heapStats_of(h, p)->largeAllocCount, 1);
 	addStat(&h->stats.totalAlloc, nbytes);
 	gcController_update(h, (int64_t)nbytes, 0);
 	s->limit = mspan_base(s) + size;

@@ -145,10 +145,10 @@ static void sweepAccount(mheap *h, gomem_p *p, const mspan *s, uint16_t nfreed) 
 	heapStatsDelta *d = heapStats_of(h, p);
 	uint8_t sizeclass = spanClass_sizeclass(s->spanclass);
 	if (sizeclass != 0) {
-		atomic_fetch_add_explicit(&d->smallFreeCount[sizeclass], nfreed, memory_order_relaxed);
+		heapStats_add(p, &d->smallFreeCount[sizeclass], nfreed);
 	} else {
-		atomic_fetch_add_explicit(&d->largeFreeCount, 1, memory_order_relaxed);
-		atomic_fetch_add_explicit(&d->largeFree, s->elemsize, memory_order_relaxed);
+		heapStats_add(p, &d->largeFreeCount, 1);
+		heapStats_add(p, &d->largeFree, s->elemsize);
 	}
 	atomic_fetch_add_explicit(&h->stats.totalFree, (uint64_t)nfreed * s->elemsize, memory_order_relaxed);
 }

@@ -706,7 +706,7 @@ static bool mheap_initSpan(
 	return true;
 }
 
-static _Atomic(int64_t) *heapStats_ofType(heapStatsDelta *d, spanAllocType typ) {
+static _Atomic(uint64_t) *heapStats_ofType(heapStatsDelta *d, spanAllocType typ) {
 	switch (typ) {
 	case spanAllocHeap:
 		return &d->inHeap;
@@ -741,7 +741,7 @@ static void mheap_accountAlloc(mheap *h, gomem_p *p, uintptr_t nbytes, spanAlloc
 	if (typ == spanAllocHeap) {
 		sysMemStat_add(&h->stats.heapInUse, (int64_t)nbytes);
 	}
-	atomic_fetch_add_explicit(heapStats_ofType(heapStats_of(h, p), typ), (int64_t)nbytes, memory_order_relaxed);
+	heapStats_add(p, heapStats_ofType(heapStats_of(h, p), typ), nbytes);
 }
 
 static void mheap_accountFree(mheap *h, gomem_p *p, uintptr_t nbytes, spanAllocType typ) {
@@ -749,7 +749,7 @@ static void mheap_accountFree(mheap *h, gomem_p *p, uintptr_t nbytes, spanAllocT
 	if (typ == spanAllocHeap) {
 		sysMemStat_add(&h->stats.heapInUse, -(int64_t)nbytes);
 	}
-	atomic_fetch_add_explicit(heapStats_ofType(heapStats_of(h, p), typ), -(int64_t)nbytes, memory_order_relaxed);
+	heapStats_add(p, heapStats_ofType(heapStats_of(h, p), typ), -(uint64_t)nbytes);
 }
 
 // mheap_giveBack undoes an allocation that found no memory for its metadata. s and, if it is 0, base may be missing.

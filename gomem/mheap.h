@@ -290,6 +290,14 @@ static inline void p_setWays(const gomem_heap *h, gomem_p *pp) { pp->ways = p_wa
 
 // heapStats_of gives the accumulator of p, or the heap's own for callers without a P.
 static inline heapStatsDelta *heapStats_of(mheap *h, gomem_p *p) { return p != NULL ? &p->stats : &h->stats.heapStats; }
+// heapStats_add adds n to a counter of heapStats_of(h, p). Nobody but the user of p writes to those of p, so that no locked instruction is needed.
+static inline void heapStats_add(const gomem_p *p, _Atomic(uint64_t) *v, uint64_t n) {
+	if (p == NULL) {
+		atomic_fetch_add_explicit(v, n, memory_order_relaxed);
+		return;
+	}
+	atomic_store_explicit(v, atomic_load_explicit(v, memory_order_relaxed) + n, memory_order_relaxed);
+}
 
 // ---- mheap.c. p is the P of the caller, or NULL.
 bool mheap_init(mheap *h); // mheap.init; false: out of memory

@@ -10,10 +10,8 @@ static uint64_t get(const _Atomic(uint64_t) *v) {
 
 // addDelta adds the counters of one P.
 static void addDelta(gomem_memstats *out, const gomem_layout *L, const heapStatsDelta *d) {
-	out->stacks_in_use +=
-		(uint64_t)atomic_load_explicit((_Atomic(int64_t) *)(uintptr_t)&d->inStacks, memory_order_relaxed);
-	out->work_bufs +=
-		(uint64_t)atomic_load_explicit((_Atomic(int64_t) *)(uintptr_t)&d->inWorkBufs, memory_order_relaxed);
+	out->stacks_in_use += get(&d->inStacks);
+	out->work_bufs += get(&d->inWorkBufs);
 	out->tiny_allocs += get(&d->tinyAllocCount);
 	out->large_allocs += get(&d->largeAllocCount);
 	out->total_alloc += get(&d->largeAlloc);

@@ -22,7 +22,7 @@ typedef struct sysMemStat {
 // Changes of the heap's statistics, one accumulator for each P (and one for callers without a P); their sum is the truth.
 typedef struct heapStatsDelta {
 	_Atomic(int64_t) committed, released;
-	_Atomic(int64_t) inHeap, inStacks, inWorkBufs;
+	_Atomic(uint64_t) inHeap, inStacks, inWorkBufs; // of one P they may be below 0
 	_Atomic(uint64_t) tinyAllocCount;
 	_Atomic(uint64_t) largeAlloc, largeAllocCount;
 	_Atomic(uint64_t) smallAllocCount[maxSizeClasses];

@@ -366,8 +366,8 @@ static void TestReadMemStats(void **state) {
 		gomem_scavenge(f.h, f.p, 4 << 20, true);
 		gomem_memstats s;
 		gomem_readmemstats(f.h, &s);
-		int64_t committed = f.h->stats.heapStats.committed, released = f.h->stats.heapStats.released,
-				inHeap = f.h->stats.heapStats.inHeap;
+		int64_t committed = f.h->stats.heapStats.committed, released = f.h->stats.heapStats.released;
+		uint64_t inHeap = f.h->stats.heapStats.inHeap;
 		for (int i = 0; i < 2; i++) {
 			const heapStatsDelta *d = &gomem_heap_p(f.h, i)->stats;
 			committed += d->committed;
