@@ -104,8 +104,9 @@ class Tree:
     def restore(self):
         """Writes only what differs, so that little is built again."""
         (self.source / "gomem").mkdir(exist_ok=True)
-        for path in (ROOT / "gomem").iterdir():
-            copy = self.source / "gomem" / path.name
+        for path in (p for p in (ROOT / "gomem").rglob("*") if p.is_file()):
+            copy = self.source / path.relative_to(ROOT)
+            copy.parent.mkdir(parents=True, exist_ok=True)
             if not copy.exists() or copy.read_bytes() != path.read_bytes():
                 copy.write_bytes(path.read_bytes())
 
