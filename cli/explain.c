@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
+#include "cli/args.h"
 #include "cli/commands.h"
 
 enum { EXIT_BAD = 2, maxTypeName = 64, maxMaskBytes = 1 << 16, showWords = 32 };
@@ -129,22 +130,24 @@ static const char *makeType(request *rq) {
 
 static int parseArgs(request *rq, int argc, char **argv) {
 	for (int i = 1; i < argc; i++) {
-		const char *a = argv[i];
+		const char *a = argv[i], *value = "";
 		if (strcmp(a, "--scan") == 0) {
 			rq->scan = true;
 		} else if (strcmp(a, "--again") == 0) {
 			rq->again = true;
-		} else if (strcmp(a, "--type") == 0 || strcmp(a, "--platform") == 0) {
-			if (i + 1 == argc) {
-				return complain(a, "needs a value (gomem explain --help)");
-			}
-			*(a[2] == 't' ? &rq->typeText : &rq->platform) = argv[++i];
+		} else if (args_takes(argc, argv, &i, "--type", &value)) {
+			rq->typeText = value;
+		} else if (args_takes(argc, argv, &i, "--platform", &value)) {
+			rq->platform = value;
 		} else if (a[0] == '-') {
 			return complain(a, "no such option (gomem explain --help lists them)");
 		} else if (rq->sizeText != NULL) {
 			return complain(a, "one SIZE is enough");
 		} else {
 			rq->sizeText = a;
+		}
+		if (value == NULL) {
+			return complain(a, "needs a value (gomem explain --help)");
 		}
 	}
 	if (rq->sizeText == NULL) {

@@ -18,6 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "cli/args.h"
 #include "cli/commands.h"
 
 static const char usageText[] =
@@ -114,7 +115,8 @@ static int run_tool(char **argv) {
 static int run_in(const char *temp, const char *source, int argc, char **argv) {
 	static char top[PATH_MAX + 32], tool[PATH_MAX + 64], work[PATH_MAX + 32];
 	if (source != NULL && realpath(source, top) == NULL) {
-		return complain("--source:", strerror(errno));
+		(void)snprintf(tool, sizeof(tool), "--source %s:", source);
+		return complain(tool, strerror(errno));
 	}
 	if (source == NULL) {
 		(void)snprintf(top, sizeof(top), "%s/source", temp);
@@ -152,8 +154,10 @@ int gomem_graft_main(int argc, char **argv) {
 			(void)fputs(usageText, stdout);
 			return 0;
 		}
-		if (strcmp(argv[i], "--source") == 0 && i + 1 < argc) {
-			source = argv[i + 1];
+		const char *keep = "";
+		if ((args_takes(argc, argv, &i, "--source", &source) && source == NULL) ||
+			(args_takes(argc, argv, &i, "--keep", &keep) && keep == NULL)) {
+			return complain("--source and --keep need a folder", NULL);
 		}
 	}
 	char temp[PATH_MAX];

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/args.h"
 #include "cli/commands.h"
 #include "gomem/mheap.h"
 
@@ -230,6 +231,7 @@ int gomem_layout_main(int argc, char **argv) {
 	static gomem_layout layouts[maxGiven];
 	unsigned n = 0;
 	bool all = false, json = false, hasAddress = false;
+	const char *address;
 	uint64_t addr = 0;
 	for (int i = 1; i < argc; i++) {
 		if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
@@ -240,9 +242,9 @@ int gomem_layout_main(int argc, char **argv) {
 			all = true;
 		} else if (strcmp(argv[i], "--json") == 0) {
 			json = true;
-		} else if (strcmp(argv[i], "--address") == 0) {
-			if (++i == argc || !parseAddress(argv[i], &addr)) {
-				return usage("--address needs an address, not ", i < argc ? argv[i] : "nothing");
+		} else if (args_takes(argc, argv, &i, "--address", &address)) {
+			if (address == NULL || !parseAddress(address, &addr)) {
+				return usage("--address needs an address, not ", address != NULL ? address : "nothing");
 			}
 			hasAddress = true;
 		} else if (argv[i][0] == '-') {

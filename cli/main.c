@@ -44,7 +44,7 @@ static void usage(FILE *out) {
 	}
 	(void)fprintf(out,
 		"  gomem help [COMMAND]\n  gomem --version\n\n"
-		"`gomem COMMAND --help` explains a command and all its options.\n"
+		"`gomem COMMAND --help` explains a command and all its options; --option VALUE and --option=VALUE are the same.\n"
 		"exit code: 0 all equal or done, 1 a difference was found, 2 bad usage or bad input\n");
 }
 

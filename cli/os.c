@@ -17,6 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "cli/args.h"
 #include "cli/commands.h"
 #include "cli/syscall_words.h"
 #include "gomem/mem.h"
@@ -479,6 +480,7 @@ static bool parse_mib(const char *s, uintptr_t *n) {
 
 int gomem_os_main(int argc, char **argv) {
 	bool sbrkOS = false;
+	const char *mib;
 	uintptr_t n = 8 << 20;
 	for (int i = 1; i < argc; i++) {
 		if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
@@ -490,8 +492,8 @@ int gomem_os_main(int argc, char **argv) {
 		}
 		if (strcmp(argv[i], "--sbrk") == 0) {
 			sbrkOS = true;
-		} else if (strcmp(argv[i], "--mib") == 0) {
-			if (i + 1 == argc || !parse_mib(argv[++i], &n)) {
+		} else if (args_takes(argc, argv, &i, "--mib", &mib)) {
+			if (mib == NULL || !parse_mib(mib, &n)) {
 				return complain("--mib", "needs an even number from 2 to 4096");
 			}
 		} else {

@@ -40,7 +40,7 @@ def refusals(folder):
             ("--phys-page-size", "1024", "not from"), ("--thp", "maybe", "on or off"),
             ("--tiny-size", "24", "power of two"), ("--tiny-size", "4", "not from"),
             ("--gogc", "0", "percentage"), ("--gogc", "many", "percentage"), ("--memory-limit", "1", "1MiB"),
-            ("--deaths", "never", "late or early"), ("--deaths", "early", "only with"), ("--green-tea", "yes", "on or off"), ("--page-cache", "1", "on or off"), ("--random-base", "", "on or off"),
+            ("--deaths", "never", "late or early"), ("--deaths", "early", "only with"), ("--green-tea", "yes", "on or off"), ("--page-cache", "1", "on or off"), ("--random-base", "", "value is missing"),
             ("--size-classes", "go1.5", "go1.15"), ("--size-classes", "go1.x", "go1.15"),
             ("--size-classes", "generated:foo=1", "align16-from"), ("--size-classes", "generated:tail", "NAME=NUMBER"),
             ("--size-classes", "generated:tail=64", "32 bits"), ("--size-classes", "generated:max-align=3", "power of two"),
@@ -61,6 +61,10 @@ def refusals(folder):
     refused(["/no/such.gmt"], "/no/such.gmt")
     refused(["--sweep", "OPTION=A"], "--sweep", "page-size", FILE)
     refused(["--sweep", "--nothing"], "--sweep", "nothing=1", FILE)
+    for values, number in (("gogc=", 1), ("gogc=50,,200", 2), ("gogc=,50", 1), ("gogc=50,200,", 3), ("gogc=50;;200", 2), ("gogc=,", 1)):
+        refused(["--sweep --gogc", "value %d is empty" % number], "--sweep", values, FILE)
+    refused(["--gogc many", "percentage"], "--sweep", "gogc=50,many", FILE)
+    refused(["--sweep", "value is missing"], "--sweep=", FILE)
     refused(["--plot"], "--plot", "/no/such/folder/a.svg", FILE)
     bad = folder / "bad.gmt"
     bad.write_bytes(Path(FILE).read_bytes()[:5000])

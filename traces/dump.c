@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/args.h"
 #include "cli/commands.h"
 #include "traces/gmt.h"
 #include "traces/gotrace.h"
@@ -192,12 +193,12 @@ int gomem_dump_main(int argc, char **argv) {
 		return 0;
 	}
 	for (int i = 1; i < argc; i++) {
-		bool is_from = strcmp(argv[i], "--from") == 0;
-		if (is_from || strcmp(argv[i], "--count") == 0) {
-			if (i + 1 == argc || !parse_number(argv[i + 1], is_from ? &from : &count)) {
+		const char *value = NULL;
+		bool is_from = args_takes(argc, argv, &i, "--from", &value);
+		if (is_from || args_takes(argc, argv, &i, "--count", &value)) {
+			if (value == NULL || !parse_number(value, is_from ? &from : &count)) {
 				return complain("dump", "--from and --count need a number");
 			}
-			i++;
 		} else if (file == NULL && argv[i][0] != '-') {
 			file = argv[i];
 		} else {

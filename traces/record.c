@@ -21,6 +21,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "cli/args.h"
 #include "cli/commands.h"
 #include "traces/gmt_format.h"
 #include "traces/record.h"
@@ -812,17 +813,17 @@ static int record(recording *r) {
 static int parse_options(options *opt, int argc, char **argv) {
 	int i = 1;
 	for (; i < argc && argv[i][0] == '-'; i++) {
-		const char *a = argv[i];
-		bool value = strcmp(a, "-o") == 0 || strcmp(a, "--raw") == 0 || strcmp(a, "--go") == 0;
+		const char *a = argv[i], *value = "";
 		if (strcmp(a, "--") == 0) {
 			i++;
 			break;
 		}
-		if (value && i + 1 == argc) {
-			return complain("%s needs a %s", a, a[2] == 'g' ? "path" : "file name");
-		}
-		if (value) {
-			*(a[1] == 'o' ? &opt->out : a[2] == 'g' ? &opt->go : &opt->raw) = argv[++i];
+		if (args_takes(argc, argv, &i, "-o", &value)) {
+			opt->out = value;
+		} else if (args_takes(argc, argv, &i, "--go", &value)) {
+			opt->go = value;
+		} else if (args_takes(argc, argv, &i, "--raw", &value)) {
+			opt->raw = value;
 		} else if (strcmp(a, "-f") == 0) {
 			opt->force = true;
 		} else if (strcmp(a, "--test") == 0) {
@@ -833,6 +834,9 @@ static int parse_options(options *opt, int argc, char **argv) {
 			opt->keep_raw = true;
 		} else {
 			return complain("unknown option %s (gomem record --help)", a);
+		}
+		if (value == NULL) {
+			return complain("%s needs a %s", a, a[2] == 'g' ? "path" : "file name");
 		}
 	}
 	opt->package = i < argc ? argv[i] : NULL;

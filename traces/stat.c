@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/args.h"
 #include "cli/commands.h"
 #include "traces/report.h"
 #include "traces/show.h"
@@ -73,27 +74,22 @@ static bool parse_types(const char *text, unsigned *to) {
 
 // takes_value reads an option with a value. 1: done, 0: another option, -1: its value is missing or wrong.
 static int takes_value(int argc, char **argv, int *i, stat_options *o, bool report) {
-	const char *a = argv[*i], *value = *i + 1 < argc ? argv[*i + 1] : NULL;
-	const char **to = NULL;
+	const char *value = NULL;
 	if (report) {
-		to = strcmp(a, "-o") == 0 ? &o->out : NULL;
-	} else if (strcmp(a, "--pprof") == 0) {
-		to = &o->pprof;
-	} else if (strcmp(a, "--perfetto") == 0) {
-		to = &o->perfetto;
-	}
-	bool types = !report && strcmp(a, "--types") == 0;
-	if (to == NULL && !types) {
+		if (!args_takes(argc, argv, i, "-o", &value)) {
+			return 0;
+		}
+		o->out = value;
+	} else if (args_takes(argc, argv, i, "--pprof", &value)) {
+		o->pprof = value;
+	} else if (args_takes(argc, argv, i, "--perfetto", &value)) {
+		o->perfetto = value;
+	} else if (args_takes(argc, argv, i, "--types", &value)) {
+		return value != NULL && parse_types(value, &o->types) ? 1 : -1;
+	} else {
 		return 0;
 	}
-	if (value == NULL || (types && !parse_types(value, &o->types))) {
-		return -1;
-	}
-	if (to != NULL) {
-		*to = value;
-	}
-	(*i)++;
-	return 1;
+	return value != NULL ? 1 : -1;
 }
 
 static bool parse(int argc, char **argv, stat_options *o, bool report) {

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/args.h"
 #include "cli/commands.h"
 #include "traces/predict.h"
 #include "traces/replay.h"
@@ -406,58 +407,76 @@ static bool parse_count(const char *text, uint32_t *n) {
 	return true;
 }
 
-// parse_options reads the options; returns the index of the first file, 0 to end with *status.
+static bool parse_os(const char *text, bool *real) {
+	*real = strcmp(text, "real") == 0;
+	return *real || strcmp(text, "sim") == 0;
+}
+
+// takes_value reads an option with a value. false: there is no such option, or its value is missing or wrong.
+static bool takes_value(int argc, char **argv, int *i, verdict_options *opt) {
+	const char *value = NULL;
+	if (args_takes(argc, argv, i, "--mismatches", &value)) {
+		return value != NULL && parse_count(value, &opt->mismatches);
+	}
+	if (args_takes(argc, argv, i, "--go", &value)) {
+		opt->replay.release = value;
+		return value != NULL && layout_versionOf(value) != NULL;
+	}
+	return args_takes(argc, argv, i, "--os", &value) && value != NULL && parse_os(value, &opt->replay.real_os);
+}
+
+// parse_option reads the option at argv[*i]. false: there is no such option, or its value is missing or wrong.
+static bool parse_option(int argc, char **argv, int *i, verdict_options *opt) {
+	const char *a = argv[*i];
+	bool *const flag = strcmp(a, "--json") == 0 ? &opt->json
+		: strcmp(a, "--quiet") == 0             ? &opt->quiet
+		: strcmp(a, "--plain") == 0             ? &opt->replay.plain
+		: strcmp(a, "--salvage") == 0           ? &opt->salvage
+												: NULL;
+	if (flag == NULL) {
+		return takes_value(argc, argv, i, opt);
+	}
+	*flag = true;
+	return true;
+}
+
+// parse_options moves the files to argv[1] and what follows, and returns how many there are; 0 to end with *status.
 static int parse_options(int argc, char **argv, verdict_options *opt, int *status) {
-	int i = 1;
+	int files = 0;
+	bool only_files = false;
 	*status = REPLAY_BAD_INPUT;
-	for (; i < argc && argv[i][0] == '-'; i++) {
+	for (int i = 1; i < argc; i++) {
 		const char *a = argv[i];
-		if (strcmp(a, "--") == 0) {
-			i++;
-			break;
-		}
-		if (strcmp(a, "--json") == 0) {
-			opt->json = true;
-		} else if (strcmp(a, "--quiet") == 0) {
-			opt->quiet = true;
-		} else if (strcmp(a, "--plain") == 0) {
-			opt->replay.plain = true;
-		} else if (strcmp(a, "--salvage") == 0) {
-			opt->salvage = true;
-		} else if (strcmp(a, "--mismatches") == 0 && i + 1 < argc && parse_count(argv[i + 1], &opt->mismatches)) {
-			i++;
-		} else if (strcmp(a, "--go") == 0 && i + 1 < argc && layout_versionOf(argv[i + 1]) != NULL) {
-			opt->replay.release = argv[++i];
-		} else if (strcmp(a, "--os") == 0 && i + 1 < argc &&
-			(strcmp(argv[i + 1], "sim") == 0 || strcmp(argv[i + 1], "real") == 0)) {
-			opt->replay.real_os = strcmp(argv[++i], "real") == 0;
+		if (only_files || a[0] != '-') {
+			argv[++files] = argv[i];
+		} else if (strcmp(a, "--") == 0) {
+			only_files = true;
 		} else if (strcmp(a, "--help") == 0 || strcmp(a, "-h") == 0) {
 			fputs(usageText, stdout);
 			*status = 0;
 			return 0;
-		} else {
+		} else if (!parse_option(argc, argv, &i, opt)) {
 			fprintf(stderr, "gomem replay: unknown option, or a value is missing or wrong: %s%s%s\n%s", a,
-				i + 1 < argc ? " " : "", i + 1 < argc ? argv[i + 1] : "", usageText);
+				a != argv[i] ? " " : "", a != argv[i] ? argv[i] : "", usageText);
 			return 0;
 		}
 	}
-	if (i >= argc) {
+	if (files == 0) {
 		fprintf(stderr, "gomem replay: no recording given\n%s", usageText);
-		return 0;
 	}
-	return i;
+	return files;
 }
 
 int gomem_replay_main(int argc, char **argv) {
 	verdict_options opt = {.mismatches = defaultMismatches};
 	int status;
-	int i = parse_options(argc, argv, &opt, &status);
-	if (i == 0) {
+	const int files = parse_options(argc, argv, &opt, &status);
+	if (files == 0) {
 		return status;
 	}
 	status = REPLAY_EQUAL;
-	for (int first = i; i < argc; i++) {
-		if (i > first && !opt.json && !opt.quiet) {
+	for (int i = 1; i <= files; i++) {
+		if (i > 1 && !opt.json && !opt.quiet) {
 			printf("\n");
 		}
 		replay_status one = verdict_file(&opt, argv[i]);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/args.h"
 #include "cli/commands.h"
 #include "traces/gotrace.h"
 #include "traces/show.h"
@@ -57,6 +58,13 @@ static int say_bad(const char *why) {
 
 // ---- runs
 
+typedef struct sweep {
+	char text[MAX_SWEEP]; // names and values are cut out of it
+	char option[64];
+	char *values[MAX_VALUES];
+	unsigned n;
+} sweep;
+
 typedef struct session {
 	const whatif_args *args;
 	gmt_reader *r; // NULL: a trace of stock Go
@@ -65,6 +73,7 @@ typedef struct session {
 	whatif_input in;
 	whatif_config config, recordedConfig;
 	whatif_outcome recorded, changed;
+	sweep sweep;
 } session;
 
 static int run_once(session *s, const whatif_config *c, bool largest, whatif_progress progress, whatif_result *out) {
@@ -180,18 +189,29 @@ static int do_pair(session *s) {
 
 // ---- a sweep
 
-typedef struct sweep {
-	char text[MAX_SWEEP]; // names and values are cut out of it
-	char option[64];
-	char *values[MAX_VALUES];
-	unsigned n;
-} sweep;
+static int split_values(char *list, sweep *w) {
+	char why[WHATIF_WHY];
+	const char *separator = strchr(list, ';') != NULL ? ";" : ",";
+	while (list != NULL) {
+		char *v = strsep(&list, separator);
+		if (*v == 0) {
+			snprintf(why, sizeof(why), "--sweep %s: value %u is empty", w->option, w->n + 1);
+			return say_bad(why);
+		}
+		if (w->n == MAX_VALUES) {
+			snprintf(why, sizeof(why), "--sweep %s: more than %d values", w->option, MAX_VALUES);
+			return say_bad(why);
+		}
+		w->values[w->n++] = v;
+	}
+	return OK;
+}
 
 static int parse_sweep(const char *arg, sweep *w) {
 	char why[WHATIF_WHY];
 	const int len = snprintf(w->text, sizeof(w->text), "%s", arg);
 	char *eq = len >= MAX_SWEEP ? NULL : strchr(w->text, '=');
-	if (eq == NULL || eq[1] == 0) {
+	if (eq == NULL) {
 		snprintf(why, sizeof(why), "--sweep %.200s: OPTION=A,B,C", arg);
 		return say_bad(why);
 	}
@@ -205,16 +225,7 @@ static int parse_sweep(const char *arg, sweep *w) {
 		snprintf(why, sizeof(why), "--sweep %.200s: no option %s", arg, w->option);
 		return say_bad(why);
 	}
-	const char *separator = strchr(eq + 1, ';') != NULL ? ";" : ",";
-	char *save = NULL;
-	for (char *v = strtok_r(eq + 1, separator, &save); v != NULL; v = strtok_r(NULL, separator, &save)) {
-		if (w->n == MAX_VALUES) {
-			snprintf(why, sizeof(why), "--sweep %s: more than %d values", w->option, MAX_VALUES);
-			return say_bad(why);
-		}
-		w->values[w->n++] = v;
-	}
-	return OK;
+	return split_values(eq + 1, w);
 }
 
 static int sweep_width(const sweep *w) {
@@ -236,8 +247,7 @@ static void sweep_points(const whatif_outcome *o, whatif_plot *p, unsigned at) {
 }
 
 static int sweep_run(session *s, sweep *w, cJSON *list, whatif_plot *p) {
-	int status = OK;
-	for (unsigned i = 0; i < w->n && status == OK; i++) {
+	for (unsigned i = 0; i < w->n; i++) {
 		const setting one = {w->option, w->values[i]};
 		char with[192];
 		snprintf(with, sizeof(with), "%s %.100s", one.option, one.value);
@@ -254,7 +264,7 @@ static int sweep_run(session *s, sweep *w, cJSON *list, whatif_plot *p) {
 		sweep_points(&s->changed, p, i);
 		p->names[i] = one.value;
 	}
-	return status;
+	return OK;
 }
 
 static void sweep_plot(const session *s, const sweep *w, whatif_plot *p) {
@@ -283,18 +293,15 @@ static cJSON *sweep_begin(const session *s, const sweep *w, cJSON **list) {
 }
 
 static int do_sweep(session *s) {
-	sweep w = {.n = 0};
 	char why[WHATIF_WHY];
 	whatif_plot *p = calloc(1, sizeof(*p));
-	int status = p == NULL ? say_bad("out of memory") : parse_sweep(s->args->sweep, &w);
-	const setting swept = {w.option, ""};
-	cJSON *o = NULL, *list = NULL;
-	status = status == OK ? check_settings(s, &swept) : status;
-	if (status == OK) {
-		sweep_plot(s, &w, p);
-		o = sweep_begin(s, &w, &list);
-		status = sweep_run(s, &w, list, p);
+	if (p == NULL) {
+		return say_bad("out of memory");
 	}
+	cJSON *list = NULL;
+	sweep_plot(s, &s->sweep, p);
+	cJSON *o = sweep_begin(s, &s->sweep, &list);
+	int status = sweep_run(s, &s->sweep, list, p);
 	if (status == OK && o != NULL) {
 		whatif_json_print(o);
 	} else {
@@ -309,6 +316,22 @@ static int do_sweep(session *s) {
 }
 
 // ---- the command
+
+// takes_value reads an option with a value, and gives its name. NULL: it is none of these.
+static const char *takes_value(int argc, char **argv, int *i, const char **value) {
+	static const char *const own[] = {"--sweep", "--plot"};
+	for (unsigned k = 0; k < 2; k++) {
+		if (args_takes(argc, argv, i, own[k], value)) {
+			return own[k];
+		}
+	}
+	for (unsigned k = 0; k < whatif_noptions; k++) {
+		if (args_takes(argc, argv, i, whatif_options[k].name, value)) {
+			return whatif_options[k].name;
+		}
+	}
+	return NULL;
+}
 
 // take_option reads the option at argv[*i]. OK, or BAD after a message.
 static int take_option(whatif_args *args, int argc, char **argv, int *i) {
@@ -330,25 +353,21 @@ static int take_option(whatif_args *args, int argc, char **argv, int *i) {
 			return OK;
 		}
 	}
-	bool known = strcmp(a, "--sweep") == 0 || strcmp(a, "--plot") == 0;
-	for (unsigned k = 0; k < whatif_noptions; k++) {
-		known |= strcmp(a, whatif_options[k].name) == 0;
-	}
-	if (!known) {
+	const char *value = NULL, *name = takes_value(argc, argv, i, &value);
+	if (name == NULL) {
 		snprintf(why, sizeof(why), "%.200s: no such option (gomem whatif --help lists them)", a);
 		return say_bad(why);
 	}
-	if (*i + 1 >= argc || args->n == WHATIF_SETTINGS) {
-		snprintf(why, sizeof(why), "%s: %s", a, args->n == WHATIF_SETTINGS ? "too many options" : "a value is missing");
+	if (value == NULL || args->n == WHATIF_SETTINGS) {
+		snprintf(why, sizeof(why), "%s: %s", name, value == NULL ? "a value is missing" : "too many options");
 		return say_bad(why);
 	}
-	const char *value = argv[++*i];
-	if (strcmp(a, "--sweep") == 0) {
+	if (strcmp(name, "--sweep") == 0) {
 		args->sweep = value;
-	} else if (strcmp(a, "--plot") == 0) {
+	} else if (strcmp(name, "--plot") == 0) {
 		args->plot = value;
 	} else {
-		args->settings[args->n++] = (setting){a, value};
+		args->settings[args->n++] = (setting){name, value};
 	}
 	return OK;
 }
@@ -386,13 +405,22 @@ static int said(const session *s, const gmt_error *err) {
 	return BAD;
 }
 
+static int check_sweep(session *s) {
+	int status = parse_sweep(s->args->sweep, &s->sweep);
+	for (unsigned i = 0; status == OK && i < s->sweep.n; i++) {
+		const setting one = {s->sweep.option, s->sweep.values[i]};
+		status = apply_settings(s, &s->config, &one);
+	}
+	return status;
+}
+
 // check_args: bad options are told before anything takes time.
 static int check_args(session *s) {
-	if ((s->args->sweep == NULL && apply_settings(s, &s->config, NULL) != OK) ||
-		(s->args->plot != NULL && !can_write(s->args->plot))) {
+	const bool swept = s->args->sweep != NULL;
+	if (swept ? check_sweep(s) != OK : apply_settings(s, &s->config, NULL) != OK) {
 		return BAD;
 	}
-	return OK;
+	return s->args->plot == NULL || can_write(s->args->plot) ? OK : BAD;
 }
 
 static int do_runs(session *s) {
