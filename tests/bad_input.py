@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """bad_input.py: whatever is not a recording is refused with a clear error that names the file, exit code 2, in bounded memory and time;
-so is a recording that was cut anywhere or has any byte changed, with the offset."""
+so is a recording that was cut anywhere or has any byte changed, with the offset, unless --salvage keeps the blocks before it."""
 import os
 import random
 import re
@@ -14,6 +14,7 @@ from pathlib import Path
 GOMEM = os.environ["GOMEM"]
 ROOT = Path(os.environ["GOMEM_SOURCE_DIR"])
 GOOD = ROOT / "tests/controls/goroutines-p4.gmt"
+MANY_BLOCKS = ROOT / "tests/controls/gofmt-p1.gmt"
 PNG = bytes.fromhex("89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c4890000000a49444154789c6300010000050001")
 MEMORY = 512 << 20
 
@@ -89,6 +90,57 @@ def damaged(tmp):
         located("byte %d changed" % at, refused("byte %d changed" % at, path, "offset"), at)
 
 
+def le(data, at):
+    return int.from_bytes(data[at:at + 8], "little")
+
+
+def blocks(data):
+    """(end, number of the event behind it) of each block, from the index (docs/FORMAT.md)."""
+    index = le(data, len(data) - 24)
+    n, first = le(data, index + 16), len(data) - 48 - 24 * le(data, index + 16)
+    entries = [(le(data, first + 24 * i), le(data, first + 24 * i + 8)) for i in range(n)]
+    return entries[1:] + [(index, le(data, index + 24))]
+
+
+def salvaged(tmp):
+    """With --salvage each command takes the blocks before the damage, and says how many events that are and where the damage is."""
+    global checks
+    data = MANY_BLOCKS.read_bytes()
+    ends = blocks(data)
+    path, page = tmp / "salvaged.gmt", tmp / "page.html"
+    rng = random.Random(2)
+    places = [ends[0][0] - 1, ends[0][0], ends[2][0] + 30, ends[-1][0] - 1, ends[-1][0], len(data) - 1] + [rng.randrange(200, len(data)) for _ in range(2)]
+    commands = (["replay"], ["replay", "--json"], ["stat"], ["stat", "--json"], ["whatif"], ["whatif", "--json"], ["info"], ["dump"], ["report", "-o", page])
+    for cut, at in [(cut, at) for cut in (True, False) for at in places]:
+        kept = max((events for end, events in ends if end <= at), default=0)
+        damaged_data = data[:at] if cut else data[:at] + bytes([data[at] ^ 4]) + data[at + 1:]
+        path.write_bytes(damaged_data)
+        what = "%s at %d, --salvage" % ("cut" if cut else "changed", at)
+        for args in commands:
+            checks += 1
+            page.write_text("")
+            run = subprocess.run([GOMEM, *args, "--salvage", str(path)], capture_output=True, text=True, preexec_fn=limited)
+            if kept == 0:
+                if run.returncode != 2 or "--salvage: nothing that stands before it is whole" not in run.stderr:
+                    failures.append("%s: %s: %d, %s" % (what, args, run.returncode, run.stderr[:200]))
+                continue
+            said = {"dump": run.stderr, "report": page.read_text() if args[0] == "report" else ""}.get(args[0], run.stdout)
+            found = re.search(r'salvaged(?:":"|: | +)the first ([0-9,]+) events, not what follows: [^"]*offset (\d+)', said)
+            if run.returncode != 0 or not found or int(found.group(1).replace(",", "")) != kept or int(found.group(2)) > at:
+                failures.append("%s: %s: %d, not %d events: %s%s" % (what, args, run.returncode, kept, run.stderr[:200], said[:300]))
+            if args == ["dump"] and run.stdout.count("\n") != kept:
+                failures.append("%s: dump prints %d events of %d" % (what, run.stdout.count("\n"), kept))
+        checks += 1
+        run = subprocess.run([GOMEM, "replay", str(path)], capture_output=True, text=True)
+        if ("(--salvage takes what is before it)" in run.stderr) != (kept > 0):
+            failures.append("%s: what is said without it: %s" % (what, run.stderr))
+    for args in commands:
+        checks += 1
+        run = subprocess.run([GOMEM, *args, "--salvage", str(MANY_BLOCKS)], capture_output=True, text=True)
+        if run.returncode != 0 or "salvaged" in run.stdout + run.stderr or args[0] == "report" and '"salvaged":"' in page.read_text():
+            failures.append("%s --salvage of a good recording: %d, %s" % (args, run.returncode, run.stderr[:200]))
+
+
 def usage():
     global checks
     for args in ([], ["replay"], ["replay", "--nonsense", str(GOOD)], ["replay", "--os", "mars", str(GOOD)], ["nonsense"]):
@@ -108,6 +160,7 @@ def main():
     try:
         nonsense(tmp)
         damaged(tmp)
+        salvaged(tmp)
         usage()
     finally:
         shutil.rmtree(tmp)

@@ -51,6 +51,7 @@ INDEX = get(GOOD, len(GOOD) - END + 16, 8)
 INDEX_END = len(GOOD) - END - 8
 FIRST = HEADER + 8
 KINDS, PATHS = get(GOOD, INDEX + 4, 4), get(GOOD, INDEX + 8, 4)
+SECOND = get(GOOD, INDEX_END - 24, 8)  # where the last of its two blocks begins
 ENTRIES = INDEX + INDEX_FIXED + 8 * (KINDS + PATHS)
 
 
@@ -155,7 +156,7 @@ def main():
         return 77
     tmp = Path(tempfile.mkdtemp())
     runner = gotrace_bad.Runner(tmp)
-    failures, checks, files, most, left = [], 0, 0, 0, 0
+    failures, checks, files, most, left, kept = [], 0, 0, 0, 0, 0
     try:
         path = tmp / "bad.gmt"
         path.write_bytes(GOOD)
@@ -178,13 +179,22 @@ def main():
                     failures.append("%s: %s: exit code %d: %s" % (name, args[0], code, err.strip()[:200]))
                 if not gotrace_bad.SANITIZED and peak > BOUND:
                     failures.append("%s: %s: %d bytes of memory" % (name, args[0], peak))
+            checks += 1
+            code, out, err, peak = runner.run("replay", "--salvage", path)
+            most = max(most, peak)
+            good = code == 0 and "\nsalvaged " in out and "\nverdict    every decision equal" in out
+            if good != (data[:SECOND] == GOOD[:SECOND]) or not good and (code, out) != (2, ""):
+                failures.append("%s: replay --salvage: exit code %d: %s%s" % (name, code, out[:400], err[:200]))
+            if not gotrace_bad.SANITIZED and peak > BOUND:
+                failures.append("%s: replay --salvage: %d bytes of memory" % (name, peak))
+            kept += code == 0
     finally:
         runner.stop()
         shutil.rmtree(tmp)
     for f in failures:
         print("FAILED " + f)
-    print("%d recordings that do harm, %d of %d checks hold; not for `info` to tell: %d; memory at most %.1f MiB of %d" % (
-        files, checks - len(failures) - left, checks - left, left, most / MIB, BOUND // MIB))
+    print("%d recordings that do harm, %d of %d checks hold; not for `info` to tell: %d; --salvage replays of %d what is left; memory at most %.1f MiB of %d" % (
+        files, checks - len(failures) - left, checks - left, left, kept, most / MIB, BOUND // MIB))
     return 1 if failures or not files else 0
 
 

@@ -309,19 +309,27 @@ def refused(runner, case, path, args):
 
 
 def salvaged(runner, case, path):
-    """What is left, as replay and stat say in JSON: events of the generations before, or up to the damage; or nothing, and exit code 2."""
-    for command, note in (("replay", "salvaged"), ("stat", "note")):
-        code, out, err, peak = runner.run(command, "--json", "--salvage", path)
+    """What is left, as each command says: events of the generations before, or up to the damage; or nothing, and exit code 2."""
+    counts = {}
+    for args in (["replay", "--json"], ["stat", "--json"], ["whatif", "--json"], ["info"], ["dump"], ["report", "-o", path.with_suffix(".html")]):
+        command = args[0]
+        code, out, err, peak = runner.run(*args, "--salvage", path)
         memory(case, command + " --salvage", peak)
         if case.left == 0:
             why = "nothing that stands before it is whole" in err or "not a recording" in err
             expect(case, command + " --salvage leaves nothing", code == 2 and re.search(case.words, err) and why, (code, err))
             continue
-        expect(case, command + " --salvage", code in (0, 1), (code, err))
-        if code in (0, 1):
-            told = json.loads(out.splitlines()[-1])
-            expect(case, command + " --salvage says why", re.search(case.words, out), out[:300])
-            expect(case, command + " --salvage leaves events", told.get("events", 1) > 0, told.get("events"))
+        expect(case, command + " --salvage", code == 0 or code == 1 and command == "replay", (code, err))
+        if code == 2:
+            continue
+        said = {"dump": err, "report": path.with_suffix(".html").read_text() if command == "report" else ""}.get(command, out)
+        found = re.search(r'salvaged(?:":"|: | +)the first ([0-9,]+) events, not what follows: ([^"]*)', said)
+        expect(case, command + " --salvage says how much and why", found and re.search(case.words, found.group(2)), said[:300])
+        counts[command] = int(found.group(1).replace(",", "")) if found else 0
+        if command == "dump":
+            expect(case, "dump --salvage prints as many events as it says", counts["dump"] == out.count("\n"), (counts, out.count("\n")))
+    counts.pop("replay", 0)  # it counts more kinds of events
+    expect(case, "--salvage leaves events, each command as many", len(set(counts.values())) < 2 and 0 not in counts.values(), counts)
 
 
 def judge(runner, case, tmp):

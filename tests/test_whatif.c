@@ -310,7 +310,7 @@ static void test_trace(void **state) {
 	assert_int_equal(glob("traces/data/gotrace/*.zst", 0, NULL, &g), 0);
 	assert_true(g.gl_pathc >= 10);
 	for (size_t i = 0; i < g.gl_pathc; i++) {
-		const bool good = whatif_read_trace(g.gl_pathv[i], &t, (whatif_progress){0}, &err);
+		const bool good = whatif_read_trace(g.gl_pathv[i], false, &t, (whatif_progress){0}, &err);
 		assert_int_equal(good, strstr(g.gl_pathv[i], "noobjects") == NULL);
 		if (!good) {
 			assert_non_null(strstr(err.text, "GODEBUG=traceallocfree=1"));

@@ -124,6 +124,12 @@ static bool recording_events(feed *f, gmt_reader *r, gmt_error *err) {
 	return got >= 0;
 }
 
+static void note_salvaged(const char *why, census_source *to) {
+	if (why != NULL) {
+		(void)snprintf(to->salvaged, sizeof(to->salvaged), "%.500s", why);
+	}
+}
+
 static void recording_about(const gmt_reader *r, census_source *to) {
 	const gmt_header *h = gmt_reader_header(r);
 	(void)snprintf(to->program, sizeof(to->program), "%.1000s", h->command);
@@ -131,11 +137,12 @@ static void recording_about(const gmt_reader *r, census_source *to) {
 	to->gomaxprocs = h->gomaxprocs;
 	to->greentea = h->green_tea;
 	to->events = gmt_reader_events(r);
+	note_salvaged(gmt_reader_salvaged(r), to);
 }
 
 // recording_read is one reading, with or without a plan.
 static census *recording_read(const char *path, feed *f, const census_plan *plan, census_source *to, gmt_error *err) {
-	gmt_reader *r = gmt_open(path, err);
+	gmt_reader *r = gmt_open_with(path, (gmt_options){.salvage = f->o->salvage}, err);
 	if (r == NULL) {
 		return NULL;
 	}
@@ -240,10 +247,6 @@ static bool trace_events(feed *f, gotrace *t, census_source *to, gmt_error *err)
 	}
 	census_finish(f->c, now + 1);
 	to->events = n;
-	size_t len = got < 0 ? strlen(err->text) : 0;
-	if (got < 0 && !f->o->salvage) {
-		(void)snprintf(err->text + len, sizeof(err->text) - len, " (--salvage takes what is before it)");
-	}
 	return got >= 0;
 }
 
@@ -269,10 +272,7 @@ static bool trace_types(const gotrace *t, census_source *to) {
 
 static void trace_about(const gotrace *t, census_source *to) {
 	(void)gotrace_go(gotrace_version(t), to->go);
-	const char *left = gotrace_salvaged(t);
-	if (left != NULL) {
-		(void)snprintf(to->note, sizeof(to->note), "%.500s", left);
-	}
+	note_salvaged(gotrace_salvaged(t), to);
 }
 
 static census *trace_read(const char *path, feed *f, const census_plan *plan, census_source *to, gmt_error *err) {

@@ -19,7 +19,7 @@ typedef struct census_source {
 	uint64_t events;
 	uint64_t start, start_bytes; // slots that were taken when a trace began: they count as taken then
 	bool greentea;
-	char note[512];     // what was left out; empty: nothing
+	char salvaged[512]; // of a damaged file: why there is no more; empty: it is whole
 	census_type *types; // by number; type 0 is not used
 	uint32_t ntypes;
 	census_plan plan;
@@ -28,7 +28,7 @@ typedef struct census_source {
 
 typedef struct census_read_options {
 	unsigned columns, rows;                                     // of samples and the map
-	bool salvage;                                               // of a damaged trace, take what is before the damage
+	bool salvage;                                               // of a damaged file, take what is before the damage
 	void (*progress)(void *ctx, uint64_t done, uint64_t total); // NULL: none
 	void *progress_ctx;
 } census_read_options;

@@ -16,7 +16,7 @@
 enum { EXIT_BAD = 2 };
 
 static const char dumpUsage[] =
-	"usage: gomem dump [--from N] [--count N] FILE\n"
+	"usage: gomem dump [--from N] [--count N] [--salvage] FILE\n"
 	"\n"
 	"Prints the events of a recording (.gmt), one a line: number, stream (P3: P number 3; M1: the second M without a P), kind,\n"
 	"fields. docs/FORMAT.md explains them. Or those of a Go execution trace: number, time, thread, P, kind, fields (docs/TRACES.md).\n"
@@ -24,17 +24,19 @@ static const char dumpUsage[] =
 	"\n"
 	"  --from N    begin with event N\n"
 	"  --count N   print N events at most\n"
+	"  --salvage   of a damaged file, take what is before the damage, and say on stderr how much that is\n"
 	"\n"
 	"Exit status: 0 done, 2 bad usage or bad input.\n";
 
 static const char infoUsage[] =
-	"usage: gomem info [--verify] FILE...\n"
+	"usage: gomem info [--verify] [--salvage] FILE...\n"
 	"\n"
 	"Prints what recordings (.gmt) hold: program, Go version, how it ended, events by kind; or Go execution traces\n"
 	"(docs/TRACES.md), plain or compressed by gzip or zstd: Go version, generations, types, events by kind.\n"
 	"\n"
-	"  --verify   recordings: read all events as well: each hash and count is checked\n"
-	"             traces, which are always read in full: count the events of each type of the format, too\n"
+	"  --verify    recordings: read all events as well: each hash and count is checked\n"
+	"              traces, which are always read in full: count the events of each type of the format, too\n"
+	"  --salvage   of a damaged file, take what is before the damage, and say how much that is\n"
 	"\n"
 	"Exit status: 0 done, 2 bad usage or bad input.\n";
 
@@ -187,6 +189,7 @@ static int print_events(gmt_reader *r, uint64_t from, uint64_t count, gmt_error 
 int gomem_dump_main(int argc, char **argv) {
 	uint64_t from = 0;
 	uint64_t count = UINT64_MAX;
+	bool salvage = false;
 	const char *file = NULL;
 	if (is_help(argc, argv)) {
 		(void)fputs(dumpUsage, stdout);
@@ -199,6 +202,8 @@ int gomem_dump_main(int argc, char **argv) {
 			if (value == NULL || !parse_number(value, is_from ? &from : &count)) {
 				return complain("dump", "--from and --count need a number");
 			}
+		} else if (strcmp(argv[i], "--salvage") == 0) {
+			salvage = true;
 		} else if (file == NULL && argv[i][0] != '-') {
 			file = argv[i];
 		} else {
@@ -212,11 +217,14 @@ int gomem_dump_main(int argc, char **argv) {
 	}
 	gmt_error err;
 	if (gotrace_is_file(file)) {
-		return gotrace_dump(file, from, count, &err) == 0 ? 0 : complain("dump", err.text);
+		return gotrace_dump(file, from, count, salvage, &err) == 0 ? 0 : complain("dump", err.text);
 	}
-	gmt_reader *r = gmt_open(file, &err);
+	gmt_reader *r = gmt_open_with(file, (gmt_options){.salvage = salvage}, &err);
 	if (r == NULL) {
 		return complain("dump", err.text);
+	}
+	if (gmt_reader_salvaged(r) != NULL) {
+		show_left("dump", gmt_reader_events(r), gmt_reader_salvaged(r));
 	}
 	int result = from == 0 ? 0 : gmt_seek(r, from, &err);
 	result = result == 0 ? print_events(r, from, count, &err) : result;
@@ -242,8 +250,11 @@ static void print_end(const gmt_reader *r) {
 	case GMT_END_ERROR:
 		printf("end         recording stopped: %s\n", value < 4096 ? strerror((int)value) : "?");
 		return;
-	default:
+	case GMT_END_EXEC:
 		printf("end         the program replaced itself by another (exec)\n");
+		return;
+	default:
+		printf("end         not known\n");
 	}
 }
 
@@ -270,6 +281,10 @@ static void print_info(const gmt_reader *r) {
 		h->runtime_freegc ? "on" : "off");
 	printf("seed        0x%016" PRIx64 "\n", h->rand_seed);
 	print_end(r);
+	if (gmt_reader_salvaged(r) != NULL) {
+		char left[640];
+		printf("salvaged    %s\n", show_salvaged(gmt_reader_events(r), gmt_reader_salvaged(r), left));
+	}
 	printf("events      %" PRIu64 "\n", gmt_reader_events(r));
 	printf("spans       %" PRIu64 "\n", gmt_reader_spans(r));
 	for (unsigned i = 0; i < EV_MAX; i++) {
@@ -285,18 +300,22 @@ static void print_info(const gmt_reader *r) {
 	}
 }
 
-static int info_gotrace(const char *file, bool verify) {
+typedef struct info_options {
+	bool verify, salvage;
+} info_options;
+
+static int info_gotrace(const char *file, const info_options *o) {
 	gmt_error err;
 	print_text("file", file);
-	return gotrace_info(file, verify, &err) == 0 ? 0 : complain("info", err.text);
+	return gotrace_info(file, o->verify, o->salvage, &err) == 0 ? 0 : complain("info", err.text);
 }
 
-static int info_file(const char *file, bool verify) {
+static int info_file(const char *file, const info_options *o) {
 	gmt_error err;
 	if (gotrace_is_file(file)) {
-		return info_gotrace(file, verify);
+		return info_gotrace(file, o);
 	}
-	gmt_reader *r = gmt_open(file, &err);
+	gmt_reader *r = gmt_open_with(file, (gmt_options){.salvage = o->salvage}, &err);
 	if (r == NULL) {
 		return complain("info", err.text);
 	}
@@ -304,35 +323,51 @@ static int info_file(const char *file, bool verify) {
 	print_info(r);
 	gmt_block b;
 	int got = 0;
-	while (verify && (got = gmt_next(r, &b, &err)) > 0) {
+	while (o->verify && (got = gmt_next(r, &b, &err)) > 0) {
 	}
 	gmt_close(r);
 	if (got < 0) {
 		return complain("info", err.text);
 	}
-	if (verify) {
+	if (o->verify) {
 		printf("verified    all hashes and counts\n");
 	}
 	return 0;
 }
 
+// info_parse moves the files to argv[1] and what follows. Gives how many there are; 0: the usage is wrong.
+static int info_parse(int argc, char **argv, info_options *o) {
+	int files = 0;
+	for (int i = 1; i < argc; i++) {
+		if (strcmp(argv[i], "--verify") == 0) {
+			o->verify = true;
+		} else if (strcmp(argv[i], "--salvage") == 0) {
+			o->salvage = true;
+		} else if (argv[i][0] == '-') {
+			return 0;
+		} else {
+			argv[++files] = argv[i];
+		}
+	}
+	return files;
+}
+
 int gomem_info_main(int argc, char **argv) {
-	bool verify = argc > 1 && strcmp(argv[1], "--verify") == 0;
-	int first = verify ? 2 : 1;
 	if (is_help(argc, argv)) {
 		(void)fputs(infoUsage, stdout);
 		return 0;
 	}
-	if (argc == first || argv[first][0] == '-') {
+	info_options o = {0};
+	int files = info_parse(argc, argv, &o), result = 0;
+	if (files == 0) {
 		(void)fputs(infoUsage, stderr);
 		return EXIT_BAD;
 	}
-	int result = 0;
-	for (int i = first; i < argc; i++) {
-		if (i > first) {
+	for (int i = 1; i <= files; i++) {
+		if (i > 1) {
 			(void)putchar('\n');
 		}
-		int bad = info_file(argv[i], verify);
+		int bad = info_file(argv[i], &o);
 		result = bad != 0 ? bad : result;
 	}
 	return fflush(stdout) != 0 ? complain("info", "cannot write") : result;

@@ -24,11 +24,12 @@ enum {
 
 // How a recording ended.
 typedef enum gmt_end_kind {
-	GMT_END_EXIT = 1,   // value: exit code
-	GMT_END_SIGNAL = 2, // value: signal number
-	GMT_END_DISK = 3,   // the disk was full; value: errno
-	GMT_END_ERROR = 4,  // the recorder stopped itself; value: errno
-	GMT_END_EXEC = 5,   // the program replaced itself by exec
+	GMT_END_UNKNOWN = 0, // what is left of a damaged recording: its end is not
+	GMT_END_EXIT = 1,    // value: exit code
+	GMT_END_SIGNAL = 2,  // value: signal number
+	GMT_END_DISK = 3,    // the disk was full; value: errno
+	GMT_END_ERROR = 4,   // the recorder stopped itself; value: errno
+	GMT_END_EXEC = 5,    // the program replaced itself by exec
 } gmt_end_kind;
 
 // What the recorded program was given. Everything here is an input of a replay.
@@ -79,6 +80,15 @@ typedef struct gmt_writer gmt_writer;
 
 // gmt_open opens a recording and reads header, index and end record. Returns NULL and fills err on bad input.
 gmt_reader *gmt_open(const char *path, gmt_error *err);
+// What is left of a damaged recording: the blocks before the first that is damaged or cut, if there are any; their events are counted, whatever
+// the index says.
+typedef struct gmt_options {
+	bool
+		salvage; // all of the recording is read and checked; what stands behind damage is left out, instead of refusing the file
+} gmt_options;
+gmt_reader *gmt_open_with(const char *path, gmt_options o, gmt_error *err);
+// gmt_reader_salvaged: salvage left something out; why and where. NULL: the recording is whole.
+const char *gmt_reader_salvaged(const gmt_reader *r);
 // gmt_open_memory does the same with the bytes of a recording, which stay the caller's until gmt_close. name: for messages.
 gmt_reader *gmt_open_memory(const char *name, const uint8_t *p, size_t n, gmt_error *err);
 // gmt_open_events gives a reader of events that stand in memory as they are (at most a block; the caller's until gmt_close), with valid

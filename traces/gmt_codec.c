@@ -7,6 +7,11 @@
 // Tables begin small: most recordings that are looked at are.
 enum { FEW_SLOTS = 64, FEW_SPANS = 256 };
 
+void gmt_add(gmt_error *err, const char *text) {
+	size_t len = strlen(err->text);
+	(void)snprintf(err->text + len, sizeof(err->text) - len, "%s", text);
+}
+
 int gmt_fail(gmt_error *err, const char *path, uint64_t offset, const char *fmt, ...) {
 	int n;
 	if (offset == GMT_NO_OFFSET) {

@@ -67,6 +67,11 @@ static inline uint8_t *gmt_put64(uint8_t *p, uint64_t v) {
 __attribute__((format(printf, 4, 5))) int gmt_fail(
 	gmt_error *err, const char *path, uint64_t offset, const char *fmt, ...);
 
+// What is said of --salvage behind an error: that it helps, or that it could not.
+#define GMT_SALVAGE_HELPS " (--salvage takes what is before it)"
+#define GMT_SALVAGE_EMPTY "; --salvage: nothing that stands before it is whole"
+void gmt_add(gmt_error *err, const char *text);
+
 // gmt_sweep_marks is how many words of mark bits follow an EV_SWEEP: those of its objects, where some live and some don't.
 static inline uint32_t gmt_sweep_marks(uint64_t a, uint64_t d) {
 	uint32_t nelems = (uint32_t)(a >> 1) & 0xffff;

@@ -13,6 +13,7 @@
 
 #include "gomem/poison.h"
 #include "traces/gmt_model.h"
+#include "traces/grow.h"
 
 typedef struct block_entry {
 	uint64_t offset, first, spans;
@@ -30,6 +31,8 @@ struct gmt_reader {
 	uint64_t events, spans, nblocks;
 	uint64_t counts[EV_MAX], paths[GMT_PATHS]; // as the index claims
 	block_entry *blocks;                       // nblocks, and one that stands for the end
+	bool salvage;                              // asked for
+	char *salvaged;                            // NULL: the recording is whole
 	uint64_t next;                             // block that gmt_next decodes
 	bool verify;                               // all events since the first were seen
 	uint64_t seen[EV_MAX], seen_paths[GMT_PATHS];
@@ -325,14 +328,19 @@ static gmt_reader *new_reader(const char *path, gmt_error *err) {
 	return r;
 }
 
-// read_frame reads what frames the blocks, and makes what decoding them needs.
+// make_decoder makes what decoding blocks needs.
+static int make_decoder(gmt_reader *r, gmt_error *err) {
+	r->zstd = ZSTD_createDCtx();
+	return gmt_codec_init(&r->codec) && r->zstd != NULL ? 0 : fail_memory(r, err);
+}
+
+// read_frame reads what frames the blocks.
 static int read_frame(gmt_reader *r, gmt_error *err) {
 	uint64_t first = 0;
 	if (read_header(r, &first, err) != 0 || read_end(r, first, err) != 0 || read_index(r, first, err) != 0) {
 		return -1;
 	}
-	r->zstd = ZSTD_createDCtx();
-	return gmt_codec_init(&r->codec) && r->zstd != NULL ? 0 : fail_memory(r, err);
+	return make_decoder(r, err);
 }
 
 gmt_reader *gmt_open(const char *path, gmt_error *err) {
@@ -395,6 +403,7 @@ void gmt_close(gmt_reader *r) {
 	(void)ZSTD_freeDCtx(r->zstd);
 	free(r->path);
 	free(r->blocks);
+	free(r->salvaged);
 	free(r->raw);
 	free(r->in);
 	free(r->ev);
@@ -405,6 +414,7 @@ const gmt_header *gmt_reader_header(const gmt_reader *r) { return &r->header; }
 uint64_t gmt_reader_events(const gmt_reader *r) { return r->events; }
 uint64_t gmt_reader_spans(const gmt_reader *r) { return r->spans; }
 uint64_t gmt_reader_count(const gmt_reader *r, gomem_ev k) { return (unsigned)k < EV_MAX ? r->counts[k] : 0; }
+const char *gmt_reader_salvaged(const gmt_reader *r) { return r->salvaged; }
 uint64_t gmt_reader_path_count(const gmt_reader *r, unsigned path) { return path < GMT_PATHS ? r->paths[path] : 0; }
 
 gmt_end_kind gmt_reader_end(const gmt_reader *r, uint64_t *value) {
@@ -592,6 +602,21 @@ static int load_block(gmt_reader *r, uint64_t i, uint32_t *n, size_t *raw_size, 
 	return 0;
 }
 
+// decode_block leaves the n events of block i in r->ev.
+static int decode_block(gmt_reader *r, uint64_t i, uint32_t *n, gmt_error *err) {
+	size_t raw = 0;
+	if (load_block(r, i, n, &raw, err) != 0) {
+		return -1;
+	}
+	gmt_codec *c = &r->codec;
+	gmt_codec_begin(c, r->blocks[i].spans);
+	c->nmarks = 0;
+	if (!set_columns(c, r->raw, raw) || !read_dict(c) || !decode_events(r, *n) || !columns_empty(c)) {
+		return fail_at(r, r->blocks[i].offset + GMT_BLOCK_FIXED, err, "the block's columns are not valid");
+	}
+	return 0;
+}
+
 static int check_counts(gmt_reader *r, gmt_error *err) {
 	if (!r->verify) {
 		return 0;
@@ -608,10 +633,18 @@ static int check_counts(gmt_reader *r, gmt_error *err) {
 	return 0;
 }
 
+// fail_behind: blocks before were good.
+static int fail_behind(const gmt_reader *r, gmt_error *err) {
+	if (r->next > 0 && !r->salvage) {
+		gmt_add(err, GMT_SALVAGE_HELPS);
+	}
+	return -1;
+}
+
 int gmt_next(gmt_reader *r, gmt_block *block, gmt_error *err) {
 	if (r->next == r->nblocks) {
 		*block = (gmt_block){.first = r->events};
-		return check_counts(r, err);
+		return check_counts(r, err) == 0 ? 0 : fail_behind(r, err);
 	}
 	if (r->ready.events != NULL) {
 		*block = r->ready;
@@ -619,22 +652,17 @@ int gmt_next(gmt_reader *r, gmt_block *block, gmt_error *err) {
 		r->verify = false;
 		return 1;
 	}
-	uint64_t at = r->blocks[r->next].offset;
+	const gmt_codec *c = &r->codec;
+	const block_entry *b = &r->blocks[r->next];
 	uint32_t n = 0;
-	size_t raw = 0;
-	if (load_block(r, r->next, &n, &raw, err) != 0) {
-		return -1;
+	int result = decode_block(r, r->next, &n, err);
+	if (result == 0 && c->max_span != b[1].spans) {
+		result = fail_at(r, b->offset, err, "the block names other spans than the index claims");
 	}
-	gmt_codec *c = &r->codec;
-	gmt_codec_begin(c, r->blocks[r->next].spans);
-	c->nmarks = 0;
-	if (!set_columns(c, r->raw, raw) || !read_dict(c) || !decode_events(r, n) || !columns_empty(c)) {
-		return fail_at(r, at + GMT_BLOCK_FIXED, err, "the block's columns are not valid");
+	if (result != 0) {
+		return fail_behind(r, err);
 	}
-	if (c->max_span != r->blocks[r->next + 1].spans) {
-		return fail_at(r, at, err, "the block names other spans than the index claims");
-	}
-	*block = (gmt_block){r->blocks[r->next].first, n, r->ev, c->marks, c->nmarks};
+	*block = (gmt_block){b->first, n, r->ev, c->marks, c->nmarks};
 	r->next++;
 	return 1;
 }
@@ -659,4 +687,93 @@ int gmt_seek(gmt_reader *r, uint64_t event, gmt_error *err) {
 	memset(r->seen, 0, sizeof(r->seen));
 	memset(r->seen_paths, 0, sizeof(r->seen_paths));
 	return 0;
+}
+
+// ---- salvage
+
+// keep_block takes one block more, if it is whole; index and end record are not asked. false: it is not, and r is as before.
+static bool keep_block(gmt_reader *r, size_t *room) {
+	gmt_error err;
+	uint8_t head[GMT_BLOCK_FIXED];
+	if (!array_grow(&r->blocks, room, r->nblocks + 1, sizeof(*r->blocks))) {
+		return false;
+	}
+	block_entry *b = &r->blocks[r->nblocks];
+	if (read_at(r, b->offset, head, sizeof(head), &err) != 0) {
+		return false;
+	}
+	uint32_t n = gmt_get32(head + 4);
+	b[1].offset = b->offset + GMT_BLOCK_FIXED + gmt_get32(head + 12) + GMT_HASH;
+	b[1].first = b->first + n;
+	if (n == 0 || n > GMT_MAX_BLOCK_EVENTS || decode_block(r, r->nblocks, &n, &err) != 0) {
+		return false;
+	}
+	b[1].spans = r->codec.max_span;
+	memcpy(r->counts, r->seen, sizeof(r->counts));
+	memcpy(r->paths, r->seen_paths, sizeof(r->paths));
+	r->nblocks++;
+	return true;
+}
+
+// keep_blocks takes all blocks before the damage that err tells.
+static int keep_blocks(gmt_reader *r, gmt_error *err) {
+	gmt_error damage = *err;
+	size_t room = 0;
+	uint64_t first = 0;
+	if (open_file(r, err) != 0 || read_header(r, &first, err) != 0 || make_decoder(r, err) != 0) {
+		return -1;
+	}
+	r->salvaged = strdup(damage.text);
+	if (r->salvaged == NULL || !array_grow(&r->blocks, &room, 0, sizeof(*r->blocks))) {
+		return fail_memory(r, err);
+	}
+	r->blocks[0] = (block_entry){.offset = first};
+	while (keep_block(r, &room)) {
+	}
+	if (r->nblocks == 0) {
+		*err = damage;
+		gmt_add(err, GMT_SALVAGE_EMPTY);
+		return -1;
+	}
+	r->events = r->blocks[r->nblocks].first;
+	r->spans = r->blocks[r->nblocks].spans;
+	return gmt_seek(r, 0, err);
+}
+
+// is_whole reads all of r, and goes back to its beginning.
+static bool is_whole(gmt_reader *r, gmt_error *err) {
+	gmt_block b;
+	int got;
+	r->salvage = true;
+	while ((got = gmt_next(r, &b, err)) > 0) {
+	}
+	return got == 0 && gmt_seek(r, 0, err) == 0;
+}
+
+// open_damaged opens what is left before the damage that err tells.
+static gmt_reader *open_damaged(const char *path, gmt_error *err) {
+	gmt_reader *r = new_reader(path, err);
+	if (r != NULL && keep_blocks(r, err) != 0) {
+		gmt_close(r);
+		return NULL;
+	}
+	return r;
+}
+
+gmt_reader *gmt_open_with(const char *path, gmt_options o, gmt_error *err) {
+	gmt_reader *r = gmt_open(path, err);
+	if (r != NULL && (!o.salvage || is_whole(r, err))) {
+		return r;
+	}
+	gmt_close(r);
+	if (o.salvage) {
+		return open_damaged(path, err);
+	}
+	gmt_error none = *err;
+	gmt_reader *left = open_damaged(path, &none);
+	if (left != NULL) {
+		gmt_add(err, GMT_SALVAGE_HELPS);
+	}
+	gmt_close(left);
+	return NULL;
 }

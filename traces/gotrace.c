@@ -595,12 +595,13 @@ static bool salvage(gotrace *t) {
 	return true;
 }
 
-// tell_failure: and if that was asked for, why nothing of the trace remains.
+// tell_failure: and whether something of the trace would remain.
 static void tell_failure(const gotrace *t, gmt_error *err) {
 	*err = t->err;
-	if (t->options.salvage && t->damaged) {
-		size_t len = strlen(err->text);
-		(void)snprintf(err->text + len, sizeof(err->text) - len, "; --salvage: nothing that stands before it is whole");
+	if (t->damaged && t->options.salvage) {
+		gmt_add(err, GMT_SALVAGE_EMPTY);
+	} else if (t->damaged && t->snap_told) {
+		gmt_add(err, GMT_SALVAGE_HELPS);
 	}
 }
 

@@ -42,6 +42,10 @@ static void count(facts *f, const gotrace_event *e) {
 static void print(const gotrace *t, const facts *f) {
 	char go[32];
 	printf("trace       %s\n", gotrace_go(gotrace_version(t), go));
+	if (gotrace_salvaged(t) != NULL) {
+		char left[640];
+		printf("salvaged    %s\n", show_salvaged(f->events, gotrace_salvaged(t), left));
+	}
 	printf("generations %" PRIu64 "\n", gotrace_generations(t));
 	printf("time        %.3f s\n", (double)f->last / 1e9);
 	printf("GOMAXPROCS  %" PRIu64, f->min);
@@ -74,8 +78,8 @@ static void print_raw(const gotrace *t) {
 	}
 }
 
-int gotrace_info(const char *file, bool raw, gmt_error *err) {
-	gotrace *t = gotrace_open(file, (gotrace_options){false}, err);
+int gotrace_info(const char *file, bool raw, bool salvage, gmt_error *err) {
+	gotrace *t = gotrace_open(file, (gotrace_options){.salvage = salvage}, err);
 	if (t == NULL) {
 		return -1;
 	}
@@ -162,18 +166,22 @@ static void print_event(const gotrace *t, uint64_t number, const gotrace_event *
 	(void)putchar('\n');
 }
 
-int gotrace_dump(const char *file, uint64_t from, uint64_t events, gmt_error *err) {
-	gotrace *t = gotrace_open(file, (gotrace_options){false}, err);
+int gotrace_dump(const char *file, uint64_t from, uint64_t events, bool salvage, gmt_error *err) {
+	gotrace *t = gotrace_open(file, (gotrace_options){.salvage = salvage}, err);
 	if (t == NULL) {
 		return -1;
 	}
 	gotrace_event e;
 	int got = 0;
-	for (uint64_t i = 0; events > 0 && !ferror(stdout) && (got = gotrace_next(t, &e, err)) > 0; i++) {
+	uint64_t i = 0;
+	for (; events > 0 && !ferror(stdout) && (got = gotrace_next(t, &e, err)) > 0; i++) {
 		if (i >= from) {
 			print_event(t, i, &e);
 			events--;
 		}
+	}
+	if (gotrace_salvaged(t) != NULL) {
+		show_left("dump", i, gotrace_salvaged(t));
 	}
 	gotrace_close(t);
 	return got < 0 ? -1 : 0;

@@ -123,11 +123,16 @@ static const char *headline(const predict_result *r) {
 	return mismatches(r) == 0 ? "as predicted" : "NOT ALL AS PREDICTED";
 }
 
+// salvagedText says what is left of a damaged trace. NULL: it is whole.
+static const char *salvagedText(const predict_result *r, const gotrace *t, char buf[640]) {
+	return gotrace_salvaged(t) == NULL ? NULL : show_salvaged(r->events, gotrace_salvaged(t), buf);
+}
+
 static void printText(const char *path, const predict_result *r, const gotrace *t, double seconds, bool quiet) {
 	const predict_count objects = sum(r, PREDICT_TINY, PREDICT_LARGE),
 						spans = sum(r, PREDICT_SPAN_SMALL, PREDICT_SPAN_MANUAL);
-	char a[32], b[32], go[32];
-	const char *salvaged = gotrace_salvaged(t);
+	char a[32], b[32], go[32], left[640];
+	const char *salvaged = salvagedText(r, t, left);
 	if (quiet) {
 		printf("%s: %s: objects %s %%, spans %s %%, %" PRIu64 " mismatches, %" PRIu64 " events, %.2f s%s%s\n", path,
 			headline(r), percentText(&objects, a), percentText(&spans, b), mismatches(r), r->events, seconds,
@@ -137,6 +142,9 @@ static void printText(const char *path, const predict_result *r, const gotrace *
 	printf("%s\n", path);
 	printf("trace      %s, %" PRId32 " Ps, %sgreenteagc, %" PRIu64 " events, %" PRIu64 " cycles\n",
 		gotrace_go(gotrace_version(t), go), r->procs, r->green_tea ? "" : "no", r->events, r->cycles);
+	if (salvaged != NULL) {
+		printf("salvaged   %s\n", salvaged);
+	}
 	printf("at start   %" PRIu64 " spans, %" PRIu64 " objects\n", r->snapshot_spans, r->snapshot_objects);
 	printf(
 		"verdict    %s: objects %s %%, spans %s %%\n\n", headline(r), percentText(&objects, a), percentText(&spans, b));
@@ -149,9 +157,6 @@ static void printText(const char *path, const predict_result *r, const gotrace *
 	printMismatches(r);
 	if (r->stopped[0] != 0) {
 		printf("\nstopped: %s\n", r->stopped);
-	}
-	if (salvaged != NULL) {
-		printf("\nsalvaged: %s\n", salvaged);
 	}
 	printf("\ngiven, not checked: %" PRIu64 " frees of objects, %" PRIu64
 		   " of spans, sizes (by class), when caches are flushed",
@@ -217,8 +222,10 @@ static void printJson(const char *path, const predict_result *r, const gotrace *
 	if (r->stopped[0] != 0) {
 		cJSON_AddStringToObject(o, "stopped", r->stopped);
 	}
-	if (gotrace_salvaged(t) != NULL) {
-		cJSON_AddStringToObject(o, "salvaged", gotrace_salvaged(t));
+	char left[640];
+	const char *salvaged = salvagedText(r, t, left);
+	if (salvaged != NULL) {
+		cJSON_AddStringToObject(o, "salvaged", salvaged);
 	}
 	cJSON_AddNumberToObject(o, "seconds", seconds);
 	cJSON_AddNumberToObject(o, "peak_kib", (double)show_peak_kib());

@@ -26,6 +26,17 @@ void show_text(FILE *out, const char *text, size_t n) {
 	}
 }
 
+const char *show_salvaged(uint64_t events, const char *why, char buf[640]) {
+	char n[32];
+	(void)snprintf(buf, 640, "the first %s events, not what follows: %s", show_count(events, n), why);
+	return buf;
+}
+
+void show_left(const char *command, uint64_t events, const char *why) {
+	char left[640];
+	(void)fprintf(stderr, "gomem %s: salvaged: %s\n", command, show_salvaged(events, why, left));
+}
+
 uint64_t show_peak_kib(void) {
 	struct rusage ru;
 	(void)getrusage(RUSAGE_SELF, &ru);

@@ -11,6 +11,10 @@
 const char *show_count(uint64_t n, char buf[32]);
 // show_text prints at most n bytes of a string of a file: control characters would reach the terminal.
 void show_text(FILE *out, const char *text, size_t n);
+// show_salvaged: how much is left of a damaged file, and why no more.
+const char *show_salvaged(uint64_t events, const char *why, char buf[640]);
+// show_left says it on stderr, for a command whose output are events.
+void show_left(const char *command, uint64_t events, const char *why);
 // KiB that this process had in memory at the most.
 uint64_t show_peak_kib(void);
 

@@ -24,7 +24,7 @@ static const char statUsage[] =
 	"  --types N          rows in the table of types (15)\n"
 	"  --pprof OUT.pb.gz  write a profile for `go tool pprof`: in-use (at the peak) and allocated objects and bytes\n"
 	"  --perfetto OUT     write counters and GC cycles for ui.perfetto.dev, as JSON\n"
-	"  --salvage          of a damaged trace, take what is before the damage\n"
+	"  --salvage          of a damaged file, take what is before the damage, and say how much that is\n"
 	"\n"
 	"Exit status: 0 done, 2 bad usage or bad input.\n";
 
@@ -36,7 +36,7 @@ static const char reportUsage[] =
 	"trace that stock Go >= 1.23 wrote with GODEBUG=traceallocfree=1.\n"
 	"\n"
 	"  -o OUT.html   where to (report.html)\n"
-	"  --salvage     of a damaged trace, take what is before the damage\n"
+	"  --salvage     of a damaged file, take what is before the damage, and say how much that is\n"
 	"\n"
 	"Exit status: 0 done, 2 bad usage or bad input.\n";
 

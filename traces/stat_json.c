@@ -3,6 +3,7 @@
 // Equations that hold in each output (tests/stat_data.py):
 //   totals.taken_bytes - totals.freed_bytes == end.used_bytes       sum of classes == heap, for each field
 //   span_bytes == used_bytes + free_bytes + tail_bytes              requested_bytes == used_bytes - waste_bytes
+#include "traces/show.h"
 #include "traces/stat.h"
 
 #include <inttypes.h>
@@ -414,8 +415,9 @@ static void about(cJSON *to, const char *path, const census_source *s) {
 	text(to, "axis", s->trace ? "ns" : "event");
 	number(to, "length", s->plan.end);
 	number(to, "events", s->events);
-	if (s->note[0] != 0) {
-		text(to, "note", s->note);
+	if (s->salvaged[0] != 0) {
+		char left[640];
+		text(to, "salvaged", show_salvaged(s->events, s->salvaged, left));
 	}
 }
 

@@ -45,8 +45,10 @@ static void print_head(FILE *out, const cJSON *j) {
 		(void)fprintf(out, ", %.3f s", (double)num(j, "length") / 1e9);
 	}
 	(void)fprintf(out, "\n");
-	if (str(j, "note")[0] != 0) {
-		(void)fprintf(out, "note        %s\n", str(j, "note"));
+	if (str(j, "salvaged")[0] != 0) {
+		(void)fprintf(out, "salvaged    ");
+		show_text(out, str(j, "salvaged"), SIZE_MAX);
+		(void)fprintf(out, "\n");
 	}
 }
 

@@ -27,7 +27,7 @@ static const char usageText[] =
 	"  --json      print one JSON object a file\n"
 	"  --quiet     print one line a file\n"
 	"  --mismatches N   traces: describe the first N steps that were not as predicted (default 5)\n"
-	"  --salvage   traces: use what stands before damage, instead of refusing the file\n"
+	"  --salvage   of a damaged file, take what is before the damage, and say how much that is\n"
 	"\n"
 	"Exit status: 0 all decisions equal, 1 a difference was found, 2 usage or bad input.\n";
 
@@ -184,10 +184,14 @@ static const char *end_text(gmt_end_kind end, uint64_t value, char buf[96]) {
 		snprintf(buf, 96, "the program replaced itself by exec");
 		break;
 	default:
-		snprintf(buf, 96, "unknown");
+		snprintf(buf, 96, "how the program ended is not known");
 		break;
 	}
 	return buf;
+}
+
+static const char *salvaged_text(const gmt_reader *r, char buf[640]) {
+	return show_salvaged(gmt_reader_events(r), gmt_reader_salvaged(r), buf);
 }
 
 static void print_head(const char *path, gmt_reader *r, const char *release) {
@@ -203,6 +207,10 @@ static void print_head(const char *path, gmt_reader *r, const char *release) {
 		h->size_specialized_malloc ? ", sizespecializedmalloc" : "", h->runtime_freegc ? ", runtimefreegc" : "");
 	printf("replayed   as %s\n", release);
 	printf("events     %s; %s\n", show_count(gmt_reader_events(r), n), end_text(end, value, ended));
+	char left[640];
+	if (gmt_reader_salvaged(r) != NULL) {
+		printf("salvaged   %s\n", salvaged_text(r, left));
+	}
 }
 
 static const char *headline(const verdict_options *opt, const replay_result *res, const tally *all) {
@@ -221,11 +229,13 @@ static void print_tally(const char *name, const tally *t) {
 static void print_text(const verdict_options *opt, const char *path, gmt_reader *r, const replay_result *res) {
 	tally all = tally_all(opt, res), objects, spans, arenas;
 	tally_headline(res, &objects, &spans, &arenas);
-	char n[32];
+	char n[32], left[640];
 	if (opt->quiet) {
 		printf("%s: %s (%s):", path, headline(opt, res, &all), res->release);
 		print_tally("decisions", &all);
-		printf("  %s events, %.2f s\n", show_count(res->events, n), res->seconds);
+		printf("  %s events, %.2f s", show_count(res->events, n), res->seconds);
+		printf("%s%s\n", gmt_reader_salvaged(r) != NULL ? "; salvaged: " : "",
+			gmt_reader_salvaged(r) != NULL ? salvaged_text(r, left) : "");
 		return;
 	}
 	print_head(path, r, res->release);
@@ -282,7 +292,8 @@ static void json_kinds(const verdict_options *opt, const replay_result *res, cJS
 	}
 }
 
-static void print_json(const verdict_options *opt, const char *path, const gmt_header *h, const replay_result *res) {
+// print_json: r is NULL if the file was not opened.
+static void print_json(const verdict_options *opt, const char *path, const gmt_reader *r, const replay_result *res) {
 	static const char *const statuses[] = {"equal", "differs", "bad input"};
 	tally all = tally_all(opt, res), objects, spans, arenas;
 	tally_headline(res, &objects, &spans, &arenas);
@@ -292,10 +303,15 @@ static void print_json(const verdict_options *opt, const char *path, const gmt_h
 	if (res->error[0] != 0) {
 		cJSON_AddStringToObject(o, "error", res->error);
 	}
-	if (h != NULL) {
+	if (r != NULL) {
+		const gmt_header *h = gmt_reader_header(r);
 		cJSON_AddStringToObject(o, "program", h->command);
 		cJSON_AddStringToObject(o, "goversion", h->goversion);
 		cJSON_AddNumberToObject(o, "gomaxprocs", h->gomaxprocs);
+	}
+	char left[640];
+	if (r != NULL && gmt_reader_salvaged(r) != NULL) {
+		cJSON_AddStringToObject(o, "salvaged", salvaged_text(r, left));
 	}
 	if (res->release != NULL) {
 		cJSON_AddStringToObject(o, "replayed_as", res->release);
@@ -355,7 +371,7 @@ static replay_status verdict_file(const verdict_options *opt, const char *path) 
 		return verdict_trace(opt, path);
 	}
 	gmt_error err;
-	gmt_reader *r = gmt_open(path, &err);
+	gmt_reader *r = gmt_open_with(path, (gmt_options){.salvage = opt->salvage}, &err);
 	if (r == NULL) {
 		return verdict_bad(opt, path, err.text);
 	}
@@ -384,7 +400,7 @@ static replay_status verdict_file(const verdict_options *opt, const char *path) 
 	}
 	replay_status status = res->status;
 	if (opt->json) {
-		print_json(opt, path, gmt_reader_header(r), res);
+		print_json(opt, path, r, res);
 	} else if (status != REPLAY_BAD_INPUT) {
 		print_text(opt, path, r, res);
 	}

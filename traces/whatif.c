@@ -28,6 +28,7 @@ static const char usageTail[] =
 	"  --plot FILE.svg         a plot: of bytes in use over time, or of a sweep\n"
 	"  --classes               print all size classes, not those with most waste\n"
 	"  --json                  print one JSON object\n"
+	"  --salvage               of a damaged file, take what is before the damage, and say how much that is\n"
 	"\n"
 	"Sizes are bytes, or end with KiB, MiB, GiB. Example:\n"
 	"  gomem whatif --page-size 16KiB traces/data/gofmt-p1.gmt\n"
@@ -74,6 +75,7 @@ typedef struct session {
 	whatif_config config, recordedConfig;
 	whatif_outcome recorded, changed;
 	sweep sweep;
+	char left[640];
 } session;
 
 static int run_once(session *s, const whatif_config *c, bool largest, whatif_progress progress, whatif_result *out) {
@@ -341,6 +343,10 @@ static int take_option(whatif_args *args, int argc, char **argv, int *i) {
 		args->json = true;
 		return OK;
 	}
+	if (strcmp(a, "--salvage") == 0) {
+		args->salvage = true;
+		return OK;
+	}
 	if (strcmp(a, "--classes") == 0) {
 		args->allClasses = true;
 		return OK;
@@ -430,6 +436,10 @@ static int do_runs(session *s) {
 	return s->args->sweep != NULL ? do_sweep(s) : do_pair(s);
 }
 
+static void note_salvaged(session *s, uint64_t events, const char *why) {
+	s->in.salvaged = why == NULL ? NULL : show_salvaged(events, why, s->left);
+}
+
 static int do_recording(session *s) {
 	gmt_error err;
 	char why[WHATIF_WHY];
@@ -440,6 +450,7 @@ static int do_recording(session *s) {
 		return say_bad(why);
 	}
 	s->in = (whatif_input){.head = head, .lives = &s->lives};
+	note_salvaged(s, gmt_reader_events(s->r), gmt_reader_salvaged(s->r));
 	whatif_config_recorded(&s->recordedConfig, head);
 	if (check_args(s) != OK) {
 		return BAD;
@@ -464,12 +475,13 @@ static int do_trace(session *s) {
 	if (check_args(s) != OK) {
 		return BAD;
 	}
-	const bool good = whatif_read_trace(s->args->file, &s->trace, progress_of(&shown), &err);
+	const bool good = whatif_read_trace(s->args->file, s->args->salvage, &s->trace, progress_of(&shown), &err);
 	show_progress_end(&shown);
 	if (!good) {
 		return said(s, &err);
 	}
 	s->in = (whatif_input){.lives = &s->trace.lives, .trace = &s->trace};
+	note_salvaged(s, s->trace.events, s->trace.salvaged);
 	whatif_config_trace(&s->recordedConfig, &s->trace); // now it is known whether there is Green Tea
 	return do_runs(s);
 }
@@ -479,7 +491,7 @@ static int do_file(session *s) {
 	if (gotrace_is_file(s->args->file)) {
 		return do_trace(s);
 	}
-	s->r = gmt_open(s->args->file, &err);
+	s->r = gmt_open_with(s->args->file, (gmt_options){.salvage = s->args->salvage}, &err);
 	return s->r == NULL ? say_bad(err.text) : do_recording(s);
 }
 

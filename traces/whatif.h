@@ -143,10 +143,13 @@ typedef struct whatif_trace {
 	unsigned version;      // NN of go1.NN
 	uint32_t procs, cycles;
 	bool greenTea;
+	uint64_t events;
+	char *salvaged; // why there are no more, of a damaged trace; NULL: it is whole
 } whatif_trace;
 
-// whatif_read_trace: false and err: not a trace, or one that cannot be used. The caller frees with whatif_trace_free.
-bool whatif_read_trace(const char *path, whatif_trace *t, whatif_progress progress, gmt_error *err);
+// whatif_read_trace: false and err: not a trace, or one that cannot be used. salvage: of a damaged one, what is before the damage. The caller frees
+// with whatif_trace_free.
+bool whatif_read_trace(const char *path, bool salvage, whatif_trace *t, whatif_progress progress, gmt_error *err);
 void whatif_trace_free(whatif_trace *t);
 // whatif_config_trace gives Go's constants; of the OS, which a trace doesn't tell, those of linux/amd64.
 void whatif_config_trace(whatif_config *c, const whatif_trace *t);

@@ -279,6 +279,9 @@ void whatif_print_head(const whatif_args *args, const whatif_input *in, const wh
 	const whatif_result *a = &recorded->of[0];
 	char n[32], m[32];
 	printf("%s\n", args->file);
+	if (in->salvaged != NULL) {
+		printf("salvaged   %s\n", in->salvaged);
+	}
 	if (in->head == NULL) {
 		print_traceHead(in->trace);
 		return;
@@ -417,6 +420,9 @@ static void json_trace(cJSON *o, const whatif_trace *t) {
 cJSON *whatif_json_head(const whatif_args *args, const whatif_input *in, const whatif_outcome *recorded) {
 	cJSON *o = cJSON_CreateObject();
 	cJSON_AddStringToObject(o, "file", args->file);
+	if (in->salvaged != NULL) {
+		cJSON_AddStringToObject(o, "salvaged", in->salvaged);
+	}
 	if (in->head == NULL) {
 		json_trace(o, in->trace);
 	} else {

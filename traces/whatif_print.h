@@ -17,7 +17,7 @@ typedef struct setting {
 
 typedef struct whatif_args {
 	const char *file, *sweep, *plot;
-	bool json, allClasses;
+	bool json, allClasses, salvage;
 	setting settings[WHATIF_SETTINGS];
 	unsigned n;
 } whatif_args;
@@ -32,6 +32,7 @@ typedef struct whatif_input {
 	const gmt_header *head;
 	const whatif_lives *lives;
 	const whatif_trace *trace;
+	const char *salvaged; // what is left of a damaged file, in words; NULL: it is whole
 } whatif_input;
 
 void whatif_print_head(const whatif_args *args, const whatif_input *in, const whatif_outcome *recorded);

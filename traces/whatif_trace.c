@@ -516,11 +516,18 @@ static bool fill_start(reading *r) {
 
 // ---- the whole trace
 
+static bool note_salvaged(reading *r) {
+	const char *why = gotrace_salvaged(r->from);
+	r->t->salvaged = why == NULL ? NULL : strdup(why);
+	return why == NULL || r->t->salvaged != NULL || bad(r, "out of memory");
+}
+
 static bool read_events(reading *r, whatif_progress progress) {
 	gotrace_event e;
 	int got;
 	for (uint64_t n = 1; (got = gotrace_next(r->from, &e, r->err)) > 0; n++) {
 		r->e = &e;
+		r->t->events = n;
 		if (!on_event(r, &e)) {
 			return false;
 		}
@@ -531,7 +538,7 @@ static bool read_events(reading *r, whatif_progress progress) {
 		}
 	}
 	r->e = NULL;
-	return got == 0 && (r->started || bad(r, "the trace has no snapshot of the heap"));
+	return got == 0 && note_salvaged(r) && (r->started || bad(r, "the trace has no snapshot of the heap"));
 }
 
 static void take_lists(reading *r) {
@@ -571,10 +578,10 @@ static bool read_all(reading *r, whatif_progress progress) {
 	return fill_start(r);
 }
 
-bool whatif_read_trace(const char *path, whatif_trace *t, whatif_progress progress, gmt_error *err) {
+bool whatif_read_trace(const char *path, bool salvage, whatif_trace *t, whatif_progress progress, gmt_error *err) {
 	*t = (whatif_trace){0};
 	reading r = {.t = t, .err = err, .path = path};
-	r.from = gotrace_open(path, (gotrace_options){0}, err);
+	r.from = gotrace_open(path, (gotrace_options){.salvage = salvage}, err);
 	if (r.from == NULL) {
 		return false;
 	}
@@ -599,5 +606,6 @@ void whatif_trace_free(whatif_trace *t) {
 	free(t->start);
 	free(t->freed);
 	free(t->lives.death);
+	free(t->salvaged);
 	*t = (whatif_trace){0};
 }

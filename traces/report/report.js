@@ -63,8 +63,8 @@ function head() {
 	facts.push(count(D.events) + " events");
 	if (!recording) facts.push(fixed(D.length / 1e9, 3) + " s");
 	$("about").textContent = facts.join(" \u00b7 ");
-	if (D.note) {
-		$("note").textContent = D.note;
+	if (D.salvaged) {
+		$("note").textContent = "Of a damaged file this is what could be read: " + D.salvaged;
 		$("note").hidden = false;
 	}
 	const p = D.peak;
