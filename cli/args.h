@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
 // args_takes says whether argv[*i] is the option name, and gives its value: what follows =, or the next argument, to which *i moves then.
@@ -21,6 +22,13 @@ static inline bool args_takes(int argc, char **argv, int *i, const char *name, c
 	}
 	*value = *v == 0 ? NULL : v;
 	return true;
+}
+
+// args_only gives the words for an option that has no meaning for this kind of file.
+static inline const char *args_only(const char *file, const char *option, bool trace, char why[512]) {
+	(void)snprintf(why, 512, "%.300s: %s applies to %s only, and this is a %s", file, option,
+		trace ? "recordings" : "traces of stock Go", trace ? "trace of stock Go" : "recording");
+	return why;
 }
 
 #endif

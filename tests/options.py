@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """options.py: in each command that has options with a value, --option VALUE and --option=VALUE are the same; no value, or an empty one, is refused,
-exit code 2; and what follows a program's name or -- is the program's."""
+exit code 2; and what follows a program's name or -- is the program's. Options that have no meaning for recordings, or for traces, are refused for these."""
 import os
 import re
 import subprocess
@@ -40,6 +40,23 @@ def files(command, option, folder, *rest):
     check("%s %s= is refused" % (command, option), got.returncode == 2 and got.stderr, got)
 
 
+def one_kind_only():
+    """Options that have no meaning for a kind of file are refused for it, and for the other kind they are not."""
+    for command, options, fits, other in (
+            ("replay", ["--os", "sim"], RECORDING, TRACE), ("replay", ["--os=real"], RECORDING, TRACE), ("replay", ["--go", "go1.26"], RECORDING, TRACE),
+            ("replay", ["--plain"], "tests/controls/appends-p1.gmt", TRACE), ("replay", ["--mismatches", "5"], TRACE, RECORDING),
+            ("stat", ["--types", "15"], TRACE, RECORDING), ("whatif", ["--random-base", "on"], RECORDING, TRACE)):
+        got = run(GOMEM, command, *options, other)
+        name = options[0].split("=")[0]
+        check("%s %s %s: refused" % (command, options, other), got.returncode == 2 and not got.stdout and name in got.stderr and "only" in got.stderr, got)
+        got = run(GOMEM, command, *options, fits)
+        check("%s %s %s" % (command, options, fits), got.returncode == 0, got)
+    got = run(GOMEM, "replay", "--quiet", "--os", "sim", TRACE, RECORDING)
+    check("replay: the files of the right kind are replayed", got.returncode == 2 and "every decision equal" in got.stdout and got.stdout.count("\n") == 1, got)
+    got = run(GOMEM, "replay", "--json", "--os", "sim", TRACE)
+    check("replay --json says so, too", '"status":"bad input"' in got.stdout and "recordings only" in got.stdout, got)
+
+
 def main():
     os.chdir(os.environ["GOMEM_SOURCE_DIR"])
     same("replay", "--os", "real", RECORDING)
@@ -72,6 +89,7 @@ def main():
     check("record --go=PATH", got.returncode == 2 and "/no/such" in got.stderr and "--go=y" not in got.stderr, got)
     got = run(GOMEM, "graft", "--source=/no/such/tree", "--", "go", "build", "--source=other")
     check("graft --source=DIR, of its own options only", got.returncode == 2 and "--source /no/such/tree:" in got.stderr, got)
+    one_kind_only()
     behind, before = run(GOMEM, "replay", RECORDING, "--json"), run(GOMEM, "replay", "--json", RECORDING)
     check("replay: an option behind the file", MEASURED.sub("", behind.stdout) == MEASURED.sub("", before.stdout) != "", (before, behind))
     got = run(GOMEM, "replay", "--json", "--", "--quiet")

@@ -295,7 +295,7 @@ def usage(problems):
     good = ROOT / "tests/controls/large-p2.gmt"
     for want, argv in ((2, ["stat"]), (2, ["stat", "/nonexistent"]), (2, ["stat", "--what", good]), (2, ["stat", good, good]),
                        (2, ["stat", "--types", "x", good]), (2, ["stat", "--pprof"]), (2, ["stat", ROOT / "README.md"]), (0, ["stat", "--help"]),
-                       (0, ["stat", "--types", "3", good]), (2, ["report"]), (2, ["report", "-o"]), (2, ["report", "-o", "/nonexistent/x", good]),
+                       (2, ["stat", "--types", "3", good]), (2, ["report"]), (2, ["report", "-o"]), (2, ["report", "-o", "/nonexistent/x", good]),
                        (2, ["report", "--json", good]), (0, ["report", "--help"]), (2, ["stat", "--perfetto", "/nonexistent/x", good])):
         got = run(*argv)
         check(problems, "exit code of " + " ".join(map(str, argv)), got.returncode, want)

@@ -21,7 +21,7 @@ static const char statUsage[] =
 	"\n"
 	"  --json             print all of it as JSON: what `gomem report` shows, map and series as well (docs/REPORT.md)\n"
 	"  --all              small span classes as well\n"
-	"  --types N          rows in the table of types (15)\n"
+	"  --types N          rows in the table of types (15); traces only: a recording has none\n"
 	"  --pprof OUT.pb.gz  write a profile for `go tool pprof`: in-use (at the peak) and allocated objects and bytes\n"
 	"  --perfetto OUT     write counters and GC cycles for ui.perfetto.dev, as JSON\n"
 	"  --salvage          of a damaged file, take what is before the damage, and say how much that is\n"
@@ -44,6 +44,7 @@ typedef struct stat_options {
 	const char *file, *pprof, *perfetto, *out;
 	unsigned types;
 	bool json, all, salvage, help;
+	bool traces; // an option was given that applies to traces only: --types
 } stat_options;
 
 static int complain(const char *command, const char *text) {
@@ -85,6 +86,7 @@ static int takes_value(int argc, char **argv, int *i, stat_options *o, bool repo
 	} else if (args_takes(argc, argv, i, "--perfetto", &value)) {
 		o->perfetto = value;
 	} else if (args_takes(argc, argv, i, "--types", &value)) {
+		o->traces = true;
 		return value != NULL && parse_types(value, &o->types) ? 1 : -1;
 	} else {
 		return 0;
@@ -168,6 +170,10 @@ int gomem_stat_main(int argc, char **argv) {
 	census_source s;
 	if (!read_file(&o, &s, &err)) {
 		return complain("stat", err.text);
+	}
+	if (o.traces && !s.trace) {
+		census_source_free(&s);
+		return complain("stat", args_only(o.file, "--types", false, err.text));
 	}
 	bool good = (o.pprof == NULL || stat_pprof(o.pprof, &s, &err)) &&
 		(o.perfetto == NULL || stat_perfetto(o.perfetto, &s, &err));

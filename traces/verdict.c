@@ -20,14 +20,17 @@ static const char usageText[] =
 	"A FILE may also be an execution trace of any Go program (GODEBUG=traceallocfree=1, runtime/trace): before each\n"
 	"step the port predicts where the object or span goes, and what Go did is compared (docs/PREDICT.md).\n"
 	"\n"
+	"  --json      print one JSON object a file\n"
+	"  --quiet     print one line a file\n"
+	"  --salvage   of a damaged file, take what is before the damage, and say how much that is\n"
+	"\n"
+	"For recordings only:\n"
 	"  --os sim    simulated memory (default): needs no more memory than metadata\n"
 	"  --os real   map arenas at the recorded addresses, and check that zeroed objects are zero\n"
 	"  --plain     use the library without yield points (recordings with GOMAXPROCS=1)\n"
-	"  --go RELEASE   decide as this release of Go does (go1.24 to go1.27), not as the one that was recorded\n"
-	"  --json      print one JSON object a file\n"
-	"  --quiet     print one line a file\n"
-	"  --mismatches N   traces: describe the first N steps that were not as predicted (default 5)\n"
-	"  --salvage   of a damaged file, take what is before the damage, and say how much that is\n"
+	"  --go RELEASE     decide as this release of Go does (go1.24 to go1.27), not as the one that was recorded\n"
+	"For traces only:\n"
+	"  --mismatches N   describe the first N steps that were not as predicted (default 5)\n"
 	"\n"
 	"Exit status: 0 all decisions equal, 1 a difference was found, 2 usage or bad input.\n";
 
@@ -35,6 +38,7 @@ typedef struct verdict_options {
 	replay_options replay;
 	bool json, quiet, salvage;
 	uint32_t mismatches;
+	const char *recordings, *traces; // an option that applies to these only; NULL: none was given
 } verdict_options;
 
 enum { defaultMismatches = 5, maxMismatches = 1000 * 1000 };
@@ -366,19 +370,31 @@ static replay_status verdict_trace(const verdict_options *opt, const char *path)
 	return status == 0 ? REPLAY_EQUAL : status == 1 ? REPLAY_DIFFERS : REPLAY_BAD_INPUT;
 }
 
+// fits says whether the options have a meaning for this recording; else why not.
+static bool fits(const verdict_options *opt, const char *path, const gmt_reader *r, char why[512]) {
+	if (opt->traces != NULL) {
+		(void)args_only(path, opt->traces, false, why);
+		return false;
+	}
+	if (opt->replay.plain && gmt_reader_count(r, EV_PINIT) > 1) {
+		snprintf(why, 512, "%.400s: several Ps: --plain replays recordings of one P", path);
+		return false;
+	}
+	return true;
+}
+
 static replay_status verdict_file(const verdict_options *opt, const char *path) {
+	char why[512];
 	if (gotrace_is_file(path)) {
-		return verdict_trace(opt, path);
+		return opt->recordings == NULL ? verdict_trace(opt, path)
+									   : verdict_bad(opt, path, args_only(path, opt->recordings, true, why));
 	}
 	gmt_error err;
 	gmt_reader *r = gmt_open_with(path, (gmt_options){.salvage = opt->salvage}, &err);
 	if (r == NULL) {
 		return verdict_bad(opt, path, err.text);
 	}
-	uint64_t ps = gmt_reader_count(r, EV_PINIT);
-	if (opt->replay.plain && ps > 1) {
-		char why[512];
-		snprintf(why, sizeof(why), "%.400s: %" PRIu64 " Ps: --plain replays recordings of one P", path, ps);
+	if (!fits(opt, path, r, why)) {
 		gmt_close(r);
 		return verdict_bad(opt, path, why);
 	}
@@ -432,13 +448,19 @@ static bool parse_os(const char *text, bool *real) {
 static bool takes_value(int argc, char **argv, int *i, verdict_options *opt) {
 	const char *value = NULL;
 	if (args_takes(argc, argv, i, "--mismatches", &value)) {
+		opt->traces = "--mismatches";
 		return value != NULL && parse_count(value, &opt->mismatches);
 	}
 	if (args_takes(argc, argv, i, "--go", &value)) {
+		opt->recordings = "--go";
 		opt->replay.release = value;
 		return value != NULL && layout_versionOf(value) != NULL;
 	}
-	return args_takes(argc, argv, i, "--os", &value) && value != NULL && parse_os(value, &opt->replay.real_os);
+	if (args_takes(argc, argv, i, "--os", &value)) {
+		opt->recordings = "--os";
+		return value != NULL && parse_os(value, &opt->replay.real_os);
+	}
+	return false;
 }
 
 // parse_option reads the option at argv[*i]. false: there is no such option, or its value is missing or wrong.
@@ -453,6 +475,7 @@ static bool parse_option(int argc, char **argv, int *i, verdict_options *opt) {
 		return takes_value(argc, argv, i, opt);
 	}
 	*flag = true;
+	opt->recordings = opt->replay.plain ? "--plain" : opt->recordings;
 	return true;
 }
 
