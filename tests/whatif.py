@@ -2,6 +2,7 @@
 """The command `gomem whatif`: what it refuses and why, its JSON, sweeps, tables of size classes in files, exit codes."""
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -141,7 +142,14 @@ def near_go(one, what, got):
     check(peak["low"] * 0.98 <= go <= peak["high"] * 1.02, "%s: Go's peak %d, here %s" % (what, go, peak), got)
 
 
+def documented():
+    """The table of docs/WHATIF.md: trace -> Go's peak, low..high."""
+    rows = re.findall(r"^\| ([a-z0-9-]+) \| ([0-9,]+) \| ([0-9,]+)\.\.([0-9,]+) \|$", Path("docs/WHATIF.md").read_text(), re.M)
+    return {name: tuple(int(n.replace(",", "")) for n in numbers) for name, *numbers in rows}
+
+
 def trace_results(folder):
+    table = documented()
     for name in TRACES:
         path = "traces/data/gotrace/%s.trace.zst" % name
         got = run("--json", path)
@@ -153,6 +161,10 @@ def trace_results(folder):
         check(one["recorded"]["gc_cycles"] == {"low": one["cycles"], "high": one["cycles"]}, "%s: cycles" % name, got)
         check_side(one["recorded"], name, got)
         near_go(one, name, got)
+        peak = one["recorded"]["peak_in_use"]
+        here = (one["peak_in_use_of_go"], peak["low"], peak["high"])
+        check(table.pop(name, None) == here, "docs/WHATIF.md has the row of %s: %s" % (name, here), got)
+    check(not table, "docs/WHATIF.md has no other rows: %s" % table, got)
     # Go's constants as options; and the negative control: others change something.
     same = [["--page-size", "8KiB"], ["--size-classes", "generated"], ["--size-classes", "go1.26"], ["--arena-size", "64MiB"],
             ["--tiny-size", "16", "--page-cache", "on", "--green-tea", "on"]]
@@ -197,7 +209,7 @@ def trace_refusals(folder):
         refused(["cut.trace", "offset"], str(cut))
 
 
-TRACES = ("compile-p1", "go123-p4", "go124-p4", "go125-p4", "http-p4", "json-p1", "json-p4", "traced-p1", "traced-p4")
+TRACES = sorted(p.name.split(".")[0] for p in Path("traces/data/gotrace").glob("*.zst") if "noobjects" not in p.name)
 TRACE = "traces/data/gotrace/traced-p4.trace.zst"
 with tempfile.TemporaryDirectory() as name:
     trace_refusals(Path(name))
