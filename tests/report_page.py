@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""The page of `gomem report` in a real browser, at 1280 and 400 pixels: no error, nothing wider than the window, and every figure that it shows (data-key,
-data-value) equals `gomem stat --json`.
+"""The page of `gomem report` in a real browser, at 1280 and 400 pixels and on paper: no error, nothing wider than the window, all columns to be had, and every
+figure that it shows (data-key, data-value) equals `gomem stat --json`.
 
 usage: report_page.py [--shots DIR] [--dark] [FILE...]      needs $GOMEM and Chromium; exits with 77 if there is none
 
 It talks to the browser over a pipe, so that nothing listens on a port."""
+import argparse
 import base64
 import json
 import os
@@ -42,10 +43,39 @@ EXERCISE = """(() => {
 	document.querySelector("[data-view=size_classes]").click();
 	for (const button of document.querySelectorAll("#classes-more, #types-more, th button")) button.click();
 	for (const heads = document.querySelectorAll("th button").length, i = {n: 0}; i.n < heads; i.n++) document.querySelectorAll("th button")[i.n].click();
-	dispatchEvent(new Event("beforeprint"));
-	dispatchEvent(new Event("afterprint"));
 	return {tip, moved: clicked !== title};
 })()"""
+
+# On a phone a button shows the columns that do not fit: they scroll inside of their box, and no name of a type is cut.
+COLUMNS = """(() => {
+	const shown = () => [...document.querySelectorAll("th")].filter(e => e.offsetWidth > 0).length, cut = () =>
+		[...document.querySelectorAll("td.type")].filter(e => getComputedStyle(e).whiteSpace === "nowrap" && e.scrollWidth > e.clientWidth).length;
+	const before = shown(), names = cut();
+	for (const button of document.querySelectorAll(".columns")) if (button.offsetWidth > 0) button.click();
+	const after = shown();
+	// What scrolls goes below the first column.
+	const above = [...document.querySelectorAll(".scroll th:first-child")].filter(th => {
+		th.scrollIntoView({block: "center"});
+		th.closest(".scroll").scrollLeft = 150;
+		const box = th.getBoundingClientRect();
+		return !th.contains(document.elementFromPoint(box.right - 8, box.bottom - 8));
+	}).length;
+	const thin = [...document.querySelectorAll("td.type")].filter(e => e.offsetWidth < 100).length;
+	return {all: document.querySelectorAll("th").length, before, after, names: names + thin, above, scroll: document.documentElement.scrollWidth};
+})()"""
+
+# On paper: all columns, within the page's width; no picture is stretched; the map stands below its heading.
+PRINT = "dispatchEvent(new Event('beforeprint'))"
+PICTURES = "[...document.querySelectorAll('canvas')].map(c => c.clientWidth)"
+PRINTED = """(() => {
+	const keep = document.getElementById("map").closest(".keep");
+	const said = {all: document.querySelectorAll("th").length, columns: [...document.querySelectorAll("th")].filter(e => e.offsetWidth > 0).length,
+		wide: Math.max(...[...document.querySelectorAll("body *")].map(e => e.getBoundingClientRect().right)),
+		kept: !!keep && keep.contains(document.getElementById("h-map")) && getComputedStyle(keep).breakInside === "avoid"};
+	dispatchEvent(new Event("afterprint"));
+	return said;
+})()"""
+PAPER = 717  # pixels: A4 with the margins of browsers
 
 
 class Browser:
@@ -115,6 +145,41 @@ def complaints(events):
             yield "log: " + params["entry"]["text"]
 
 
+def ask(browser, session, expression):
+    return browser.call("Runtime.evaluate", session, expression=expression, returnByValue=True)["result"].get("value")
+
+
+def on_phone(browser, session):
+    said = ask(browser, session, COLUMNS)
+    if not said["before"] < said["after"] == said["all"]:
+        yield "of %d columns %d are shown, and %d after \"all columns\"" % (said["all"], said["before"], said["after"])
+    if said["names"]:
+        yield "%d names of types are cut, or have no room" % said["names"]
+    if said["above"]:
+        yield "in %d tables columns lie above the first" % said["above"]
+    if said["scroll"] > 400:
+        yield "with all columns the page is %d pixels wide" % said["scroll"]
+
+
+def on_paper(browser, session, width):
+    """A browser tells the page that it prints while the page is as wide as the window, and then makes it as wide as the paper."""
+    ask(browser, session, PRINT)
+    drawn = ask(browser, session, PICTURES)
+    browser.call("Emulation.setEmulatedMedia", session, media="print")
+    browser.call("Emulation.setDeviceMetricsOverride", session, width=PAPER, height=1000, deviceScaleFactor=0, mobile=False)
+    paper, said = ask(browser, session, PICTURES), ask(browser, session, PRINTED)
+    browser.call("Emulation.setEmulatedMedia", session, media="screen")
+    browser.call("Emulation.setDeviceMetricsOverride", session, width=width, height=900, deviceScaleFactor=0, mobile=width < 600)
+    if said["columns"] != said["all"]:
+        yield "on paper %d of %d columns are shown" % (said["columns"], said["all"])
+    if paper != drawn:
+        yield "pictures are drawn %s pixels wide, and on paper %s" % (drawn, paper)
+    if said["wide"] > PAPER:
+        yield "on paper something ends at %d of %d pixels" % (said["wide"], PAPER)
+    if not said["kept"]:
+        yield "on paper the map may be on another page than its heading"
+
+
 def visit(browser, page, width, dark, shot):
     target = browser.call("Target.createTarget", url="about:blank")["targetId"]
     session = browser.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
@@ -131,10 +196,11 @@ def visit(browser, page, width, dark, shot):
     if shot:
         picture = browser.call("Page.captureScreenshot", session, captureBeyondViewport=True, format="png",
                                clip={"x": 0, "y": 0, "width": width, "height": min(said["result"]["value"]["height"], 9000), "scale": 1})
-        Path(shot).write_bytes(base64.b64decode(picture["data"]))
+        shot.write_bytes(base64.b64decode(picture["data"]))
     used = browser.call("Runtime.evaluate", session, expression=EXERCISE, returnByValue=True)["result"].get("value") or {}
+    bad = list(on_phone(browser, session) if width < 600 else ()) + list(on_paper(browser, session, width))
     again = browser.call("Runtime.evaluate", session, expression=PROBE, returnByValue=True)["result"].get("value") or {"shown": []}
-    bad = list(complaints(browser.events))
+    bad += complaints(browser.events)
     if not used.get("moved") or "0x" not in used.get("tip", ""):
         bad.append("pointing at the map and clicking did nothing: %s" % used)
     if said["result"].get("value"):
@@ -169,15 +235,19 @@ def wrong(said, bad, data, width):
 
 
 def main(argv):
-    shots, dark = None, "--dark" in argv
-    argv = [a for a in argv if a != "--dark"]
-    if argv[:1] == ["--shots"]:
-        shots, argv = argv[1], argv[2:]
+    parser = argparse.ArgumentParser(usage=__doc__.split("usage: ")[1].splitlines()[0])
+    parser.add_argument("--shots", type=Path)
+    parser.add_argument("--dark", action="store_true")
+    parser.add_argument("files", nargs="*", type=Path)
+    args = parser.parse_args(argv)
+    shots, dark = args.shots, args.dark
+    if shots:
+        shots.mkdir(parents=True, exist_ok=True)
     program = next((p for p in map(shutil.which, BROWSERS) if p), None)
     if program is None:
         print("skipped: there is no Chromium (apt-get install chromium)")
         return 77
-    files = [Path(f) for f in argv] or [ROOT / "traces/data/httpserver-p4.gmt", ROOT / "traces/data/gotrace/json-p1.trace.zst"]
+    files = args.files or [ROOT / "traces/data/httpserver-p4.gmt", ROOT / "traces/data/gotrace/json-p1.trace.zst"]
     failures = 0
     with tempfile.TemporaryDirectory() as work:
         browser = Browser(program, work + "/profile")
@@ -186,7 +256,7 @@ def main(argv):
             subprocess.run([GOMEM, "report", "-o", str(page), str(path)], check=True, stdout=subprocess.DEVNULL)
             data = json.loads(subprocess.run([GOMEM, "stat", "--json", str(path)], check=True, capture_output=True, text=True).stdout)
             for width in WIDTHS:
-                shot = shots and "%s/%s-%d.png" % (shots, path.stem, width)
+                shot = shots and shots / ("%s-%d.png" % (path.stem, width))
                 said, bad = visit(browser, page, width, dark, shot)
                 problems = wrong(said, bad, data, width)
                 failures += bool(problems)

@@ -215,7 +215,7 @@ function drawMoment(ctx, g) {
 }
 
 function drawMap() {
-	const canvas = $("map"), width = $("map-box").clientWidth, height = width < 600 ? 300 : 460, scale = devicePixelRatio || 1;
+	const canvas = $("map"), width = $("map-box").clientWidth, height = printing ? 260 : width < 600 ? 300 : 460, scale = devicePixelRatio || 1;
 	const want = [Math.round(width * scale), Math.round(height * scale)];
 	if (canvas.width !== want[0] || canvas.height !== want[1]) [canvas.width, canvas.height] = want;
 	canvas.style.height = height + "px";
@@ -533,6 +533,7 @@ const TYPE_COLUMNS = [
 	{key: "taken_bytes", head: "allocated", of: t => t.taken_bytes, show: bytes, wide: true},
 ];
 function types() {
+	$("types-columns").hidden = !D.types.length;
 	if (!D.types.length) {
 		$("types-lead").textContent = "A recording holds no types. A trace that stock Go writes does: run the program with GODEBUG=traceallocfree=1 and runtime/trace.";
 		return;
@@ -591,6 +592,7 @@ function stacks() {
 
 // ---- all of it
 
+document.documentElement.classList.toggle("narrow", innerWidth <= 760);
 head();
 mapLegend();
 drawMap();
@@ -614,7 +616,11 @@ $("class-tabs").addEventListener("click", e => {
 	$("class-tabs").querySelectorAll("button").forEach(b => b.setAttribute("aria-pressed", String(b.dataset.view === classView)));
 	classes();
 });
+for (const button of document.querySelectorAll(".columns")) {
+	button.onclick = () => { button.textContent = button.closest("section").classList.toggle("all") ? "fewer columns" : "all columns"; };
+}
 function layout() {
+	document.documentElement.classList.toggle("narrow", !printing && innerWidth <= 760);
 	picture = mapImage();
 	drawMap();
 	charts.forEach(c => c.u.setSize({width: c.box.clientWidth, height: c.height()}));
