@@ -96,6 +96,19 @@ def results(folder):
     check([v.pop("value") for v in values] == ["8KiB", "16KiB"], "values of a sweep", got)
     check(values == [one["recorded"], two["changed"]], "a sweep gives what single runs give", got)
     check((folder / "a.svg").read_text().count("<polyline") == 3, "plot of a sweep", got)
+    check((folder / "a.svg").read_text().count("<circle") == 6, "points of a sweep", got)
+    paced = "compare these lines with each other"
+    got = run("--sweep", "gogc=" + ",".join(map(str, range(10, 310, 10))), "--plot", str(folder / "a.svg"), FILE)
+    labels = re.findall(r">([^<]+)</text>", (folder / "a.svg").read_text())
+    check({"10", "50", "290"} < set(labels) and "20" not in labels, "a plot of many values names some: %s" % labels, got)
+    scale = [label for label in labels if label == "0" or label.endswith("iB")]
+    check(len(scale) > 3 and all(re.fullmatch(r"0|[0-9]+ [KMG]iB", label) for label in scale), "a scale of round numbers: %s" % scale, got)
+    check(paced in got.stdout, "what lines of paced cycles are to be compared with", got)
+    got = run("--sweep", "page-size=16KiB", FILE)
+    check(paced not in got.stdout, "cycles as recorded", got)
+    swept, pair = got.stdout.splitlines()[-1].split(), run("--page-size", "16KiB", FILE).stdout
+    check([swept[1], swept[2]] == [re.search(r"^%s.*\| +([0-9,]+)" % name, pair, re.M).group(1) for name in ("peak bytes in use", "mean bytes in use")],
+          "a line of a sweep has the figures of the pair: %s" % swept, got)
     table.write_text("# " + "x" * 253 + "40\n")
     for path, why in ((table, "line 1: longer than"), ("/dev/zero", "not text")):
         got = run("--size-classes", str(path), FILE)
@@ -107,6 +120,7 @@ def results(folder):
     got = run("--no-green-tea", "--no-page-cache", "--plot", str(folder / "b.svg"), FILE)
     check(got.returncode == 0 and "--green-tea off --page-cache off" in got.stdout, "two options", got)
     check((folder / "b.svg").read_text().count("<polyline") == 2, "plot of bytes over time", got)
+    check(">20,000</text>" in (folder / "b.svg").read_text(), "numbers of allocations", got)
     got = run("--help")
     check(got.returncode == 0 and all(o in got.stdout for o in ("--size-classes", "--gogc", "--sweep")), "--help", got)
 
@@ -190,6 +204,8 @@ def trace_results(folder):
     check((folder / "t.svg").read_text().count("<polyline") == 6, "plot of a sweep of a trace", got)
     got = run("--page-size", "16KiB", "--plot", str(folder / "u.svg"), TRACE)
     check((folder / "u.svg").read_text().count("<polyline") == 4, "plot of a trace", got)
+    colours = re.findall(r'polyline fill="none" stroke="(#[0-9a-f]+)"', (folder / "u.svg").read_text())
+    check(len(set(colours)) == 4, "each line has its colour", got)
     check(all(w in got.stdout for w in ("low..high", "slots, not sizes", "gomem replay", "Go's constants", "..")), "text", got)
     check("decisions" not in got.stdout, "no decision is compared", got)
     got = run("--sweep", "page-size=8KiB,16KiB", TRACE)

@@ -137,6 +137,16 @@ static int apply_settings(session *s, whatif_config *c, const setting *also) {
 	return bad == NULL ? OK : say_bad(bad);
 }
 
+// print_paced: what cycles by the pacer can be compared with.
+static void print_paced(const session *s, const char *compare) {
+	if (s->config.paced) {
+		printf(
+			"\nCycles of the changed side begin by the pacer. What died is known only as of the %u recorded cycles:\n"
+			"%s (docs/WHATIF.md).\n",
+			s->in.lives->cycles, compare);
+	}
+}
+
 static void print_pair(session *s) {
 	if (s->args->json) {
 		cJSON *o = whatif_json_head(s->args, &s->in, &s->recorded);
@@ -145,12 +155,7 @@ static void print_pair(session *s) {
 		return;
 	}
 	whatif_print_pair(s->args, &s->in, &s->recorded, &s->changed);
-	if (s->config.paced) {
-		printf(
-			"\nCycles of the changed side begin by the pacer. What died is known only as of the %u recorded cycles:\n"
-			"compare with --gogc 100, not with the recorded side (docs/WHATIF.md).\n",
-			s->in.lives->cycles);
-	}
+	print_paced(s, "compare with --gogc 100, not with the recorded side");
 }
 
 static int plot_pair(session *s) {
@@ -308,6 +313,9 @@ static int do_sweep(session *s) {
 		whatif_json_print(o);
 	} else {
 		cJSON_Delete(o);
+	}
+	if (status == OK && !s->args->json) {
+		print_paced(s, "compare these lines with each other, not with the recorded one");
 	}
 	if (status == OK && s->args->plot != NULL) {
 		const char *bad = whatif_draw(p, s->args->plot, why);

@@ -1,11 +1,14 @@
 // whatif_plot.c: see whatif.h: a plot with lines and a scale of bytes from 0, as an SVG file.
+//
+// Invariants: each line of the scale is a whole number of KiB, MiB or GiB; nothing is drawn above it
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "traces/show.h"
 #include "traces/whatif.h"
 
-enum { WIDTH = 800, HEIGHT = 400, LEFT = 90, RIGHT = 20, TOP = 40, BOTTOM = 70, TICKS = 5, MAX_NAMES = 24 };
+enum { WIDTH = 800, HEIGHT = 400, LEFT = 90, RIGHT = 30, TOP = 40, BOTTOM = 70, TICKS = 6, MAX_NAMES = 24, LETTER = 7 };
 
 static void put_text(FILE *f, const char *s) {
 	for (; *s != 0; s++) {
@@ -28,54 +31,105 @@ static void put_label(FILE *f, double x, double y, const char *anchor, const cha
 	(void)fputs("</text>\n", f);
 }
 
+// bytes of 0 to maxY, with a line every stepY.
 typedef struct scale {
-	double maxX, maxY;
+	double maxX, maxY, stepY;
 } scale;
 
 static double at_x(const scale *s, double x) { return (double)LEFT + x / s->maxX * (WIDTH - LEFT - RIGHT); }
 static double at_y(const scale *s, double y) { return HEIGHT - BOTTOM - y / s->maxY * (HEIGHT - TOP - BOTTOM); }
 
 static scale scale_of(const whatif_plot *p) {
-	scale s = {1, 1};
+	scale s = {.maxX = 1, .maxY = 1};
 	for (unsigned k = 0; k < p->nlines; k++) {
 		for (unsigned i = 0; i < p->lines[k].n; i++) {
 			s.maxX = p->lines[k].x[i] > s.maxX ? p->lines[k].x[i] : s.maxX;
 			s.maxY = p->lines[k].y[i] > s.maxY ? p->lines[k].y[i] : s.maxY;
 		}
 	}
-	s.maxY *= 1.05;
+	for (s.stepY = 1024; s.maxY / s.stepY > TICKS;) {
+		s.stepY *= 2;
+	}
+	s.maxY = (double)((uint64_t)(s.maxY / s.stepY) + 1) * s.stepY;
 	return s;
 }
 
-static void put_axes(FILE *f, const whatif_plot *p, const scale *s) {
+static const char *bytes_text(double v, double step, char text[64]) {
+	static const char *const units[] = {"KiB", "MiB", "GiB"};
+	const unsigned unit = step >= 1 << 30 ? 2 : step >= 1 << 20 ? 1 : 0;
+	(void)snprintf(text, 64, v > 0 ? "%.0f %s" : "0", v / (double)((uint64_t)1024 << 10 * unit), units[unit]);
+	return text;
+}
+
+static void put_bytes(FILE *f, const scale *s) {
 	char text[64];
-	for (unsigned i = 0; i <= TICKS; i++) {
-		const double v = s->maxY * i / (double)TICKS;
+	for (double v = 0; v <= s->maxY; v += s->stepY) {
 		(void)fprintf(f, "<line x1=\"%d\" y1=\"%.1f\" x2=\"%d\" y2=\"%.1f\" stroke=\"#ddd\"/>\n", LEFT, at_y(s, v),
 			WIDTH - RIGHT, at_y(s, v));
-		snprintf(text, sizeof(text), "%.1f MiB", v / (1 << 20));
-		put_label(f, LEFT - 6, at_y(s, v) + 4, "end", text);
+		put_label(f, LEFT - 6, at_y(s, v) + 4, "end", bytes_text(v, s->stepY, text));
 	}
-	const unsigned n = p->lines[0].n;
-	for (unsigned i = 0; p->names[0] != NULL && i < n && n <= MAX_NAMES; i++) {
-		put_label(f, at_x(s, p->lines[0].x[i]), HEIGHT - BOTTOM + 18 + (i % 2) * 14,
-			i == 0           ? "start"
-				: i + 1 == n ? "end"
-							 : "middle",
-			p->names[i]);
+}
+
+static const char *anchor_of(unsigned i, unsigned n) { return i == 0 ? "start" : i + 1 == n ? "end" : "middle"; }
+
+// put_names writes the values of a sweep below their points; in two lines, if they would touch; not all, if they are many.
+static void put_names(FILE *f, const whatif_plot *p, const scale *s) {
+	const unsigned n = p->lines[0].n, every = (n + MAX_NAMES - 1) / MAX_NAMES;
+	size_t letters = 0;
+	for (unsigned i = 0; i < n; i += every) {
+		letters += strlen(p->names[i]) + 2;
+	}
+	const bool close = letters * LETTER > WIDTH - LEFT - RIGHT;
+	for (unsigned i = 0; i < n; i += every) {
+		const unsigned below = close ? i / every % 2 * 14 : 0;
+		put_label(f, at_x(s, p->lines[0].x[i]), HEIGHT - BOTTOM + 18 + below, anchor_of(i, n), p->names[i]);
+	}
+}
+
+// put_numbers writes round numbers below the axis.
+static void put_numbers(FILE *f, const scale *s) {
+	double step = 1;
+	while (s->maxX / step > 10) {
+		step *= 10;
+	}
+	step = s->maxX / step < 2 ? step / 5 : s->maxX / step < 5 ? step / 2 : step;
+	for (double v = 0; v <= s->maxX; v += step) {
+		char n[32];
+		put_label(f, at_x(s, v), HEIGHT - BOTTOM + 18, "middle", show_count((uint64_t)v, n));
+	}
+}
+
+static void put_axes(FILE *f, const whatif_plot *p, const scale *s) {
+	put_bytes(f, s);
+	if (p->names[0] != NULL) {
+		put_names(f, p, s);
+	} else {
+		put_numbers(f, s);
 	}
 	put_label(f, (double)WIDTH / 2, HEIGHT - 12, "middle", p->x);
 	put_label(f, LEFT, 20, "start", p->title);
 }
 
-static void put_line(FILE *f, const whatif_line *l, const scale *s, unsigned k, unsigned nlines) {
-	static const char *const colours[WHATIF_LINES] = {"#1f6fb4", "#d2691e", "#2e8b57", "#7fb2dd", "#f0b07f", "#8fc9a8"};
-	(void)fprintf(f, "<polyline fill=\"none\" stroke=\"%s\" stroke-width=\"1.5\" points=\"", colours[k]);
+// colour_of: a line of the largest requests has the lighter colour of its twin, the one of the smallest. Twins lie half of the lines apart.
+static const char *colour_of(const whatif_plot *p, unsigned k) {
+	static const char *const colours[2][3] = {{"#1f6fb4", "#d2691e", "#2e8b57"}, {"#7fb2dd", "#f0b07f", "#8fc9a8"}};
+	const unsigned half = p->nlines <= 3 ? p->nlines : p->nlines / 2;
+	return colours[k / half][k % half];
+}
+
+static void put_line(FILE *f, const whatif_plot *p, const scale *s, unsigned k) {
+	const whatif_line *l = &p->lines[k];
+	(void)fprintf(f,
+		"<g fill=\"%s\" stroke=\"none\"><polyline fill=\"none\" stroke=\"%s\" stroke-width=\"1.5\" points=\"",
+		colour_of(p, k), colour_of(p, k));
 	for (unsigned i = 0; i < l->n; i++) {
 		(void)fprintf(f, "%.1f,%.1f ", at_x(s, l->x[i]), at_y(s, l->y[i]));
 	}
-	(void)fprintf(f, "\"/>\n<g fill=\"%s\">", colours[k]);
-	const unsigned apart = nlines <= 3 ? 160 : 100;
+	(void)fputs("\"/>\n", f);
+	for (unsigned i = 0; p->names[0] != NULL && i < l->n; i++) {
+		(void)fprintf(f, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"2.5\"/>\n", at_x(s, l->x[i]), at_y(s, l->y[i]));
+	}
+	const unsigned apart = p->nlines <= 3 ? 160 : 100;
 	put_label(f, LEFT + apart * (k + 1), 20, "start", l->name);
 	(void)fputs("</g>\n", f);
 }
@@ -93,7 +147,7 @@ const char *whatif_draw(const whatif_plot *p, const char *path, char why[WHATIF_
 		WIDTH, HEIGHT);
 	put_axes(f, p, &s);
 	for (unsigned k = 0; k < p->nlines; k++) {
-		put_line(f, &p->lines[k], &s, k, p->nlines);
+		put_line(f, p, &s, k);
 	}
 	(void)fputs("</svg>\n", f);
 	const bool bad = ferror(f) != 0;

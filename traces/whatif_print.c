@@ -342,8 +342,8 @@ void whatif_print_line(int width, const char *value, const whatif_outcome *o, co
 	const int *widths = o->n == 2 ? rangeWidths : oneWidths;
 	const double waste = a->meanSlotWaste + a->meanTail, waste2 = b->meanSlotWaste + b->meanTail;
 	const text columns[] = {range_text(between(a->sum.bytes, b->sum.bytes), 0),
-		range_text(range_of(a->meanInUse, b->meanInUse), 0),
-		change_text(x->meanInUse, a->meanInUse, y->meanInUse, b->meanInUse), range_text(range_of(waste, waste2), 0),
+		range_text(range_of(a->meanInUse, b->meanInUse), 0.5),
+		change_text(x->meanInUse, a->meanInUse, y->meanInUse, b->meanInUse), range_text(range_of(waste, waste2), 0.5),
 		range_text(between(a->peakCommitted, b->peakCommitted), 0), range_text(between(a->peakRSS, b->peakRSS), 0),
 		range_text(between(a->faults, b->faults), 0), range_text(between(a->systemCalls, b->systemCalls), 0),
 		range_text(between(a->cycles, b->cycles), 0)};
