@@ -45,9 +45,10 @@ def nonsense(tmp):
         path.write_bytes(data)
         return path
 
-    print(refused("empty file", made("empty.gmt", b"")))
-    print(refused("a PNG", made("picture.gmt", PNG)))
-    print(refused("a directory", tmp))
+    both = "not a recording nor a Go trace"
+    print(refused("empty file", made("empty.gmt", b""), both))
+    print(refused("a PNG", made("picture.gmt", PNG), both))
+    print(refused("a directory", tmp, both))
     print(refused("no file", tmp / "missing.gmt"))
     unreadable = made("unreadable.gmt", GOOD.read_bytes())
     unreadable.chmod(0)

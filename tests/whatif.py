@@ -217,7 +217,10 @@ def trace_refusals(folder):
     refused(["--random-base", "recordings", "seed"], "--random-base", "off", TRACE)
     refused(["--random-base", "recordings"], "--sweep", "random-base=on,off", TRACE)
     refused(["--page-size", "power of two"], "--page-size", "5000", TRACE)
-    refused(["GODEBUG=traceallocfree=1", "without objects"], "traces/data/gotrace/noobjects-p4.trace.zst")
+    for salvage in ([], ["--salvage"]):
+        got = run(*salvage, "traces/data/gotrace/noobjects-p4.trace.zst")
+        check(got.returncode == 2 and all(w in got.stderr for w in ("GODEBUG=traceallocfree=1", "without objects")) and "whole" not in got.stderr,
+              "a trace without objects is not damaged, %s" % salvage, got)
     cut = folder / "cut.trace"
     whole = subprocess.run(["zstd", "-dcq", TRACE], capture_output=True, check=False).stdout
     if whole:

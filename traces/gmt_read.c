@@ -149,14 +149,14 @@ static bool parse_header(gmt_header *h, const uint8_t *p, size_t n) {
 static int read_header(gmt_reader *r, uint64_t *first, gmt_error *err) {
 	uint8_t buf[GMT_HEADER_FIXED + GMT_MAX_HEADER + GMT_HASH];
 	if (r->size == 0) {
-		return fail_at(r, 0, err, "not a recording: the file is empty");
+		return fail_at(r, 0, err, "not a recording nor a Go trace: the file is empty");
 	}
 	size_t magic = r->size < 8 ? (size_t)r->size : 8;
 	if (read_at(r, 0, buf, magic, err) != 0) {
 		return -1;
 	}
 	if (memcmp(buf, GMT_MAGIC, magic) != 0) {
-		return fail_at(r, 0, err, "not a recording: it does not begin with the magic of a .gmt file");
+		return fail_at(r, 0, err, "not a recording nor a Go trace: it begins as neither does");
 	}
 	if (r->size < GMT_HEADER_FIXED + GMT_HASH) {
 		return fail_at(r, r->size, err, "the recording was cut in its header");
@@ -298,7 +298,7 @@ static int open_file(gmt_reader *r, gmt_error *err) {
 		return gmt_fail(err, r->path, GMT_NO_OFFSET, "cannot stat: %s", strerror(errno));
 	}
 	if (!S_ISREG(st.st_mode)) {
-		return gmt_fail(err, r->path, GMT_NO_OFFSET, "not a recording: %s",
+		return gmt_fail(err, r->path, GMT_NO_OFFSET, "not a recording nor a Go trace: %s",
 			S_ISDIR(st.st_mode) ? "it is a directory" : "it is not a regular file");
 	}
 	r->size = (uint64_t)st.st_size;

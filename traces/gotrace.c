@@ -496,11 +496,13 @@ static void begin_time(gotrace *t) {
 }
 
 static int no_objects(gotrace *t) {
-	return gt_fail(t, t->in.offset,
+	(void)gt_fail(t, t->in.offset,
 		"a trace of go1.%u without objects: set GODEBUG=traceallocfree=1 in the environment of the program that writes the "
 		"trace (e.g. GODEBUG=traceallocfree=1 go test -trace t.out); if it was set, the beginning is missing (flight "
 		"recorder): generation %llu does not have it",
 		t->version, (unsigned long long)t->gen);
+	t->damaged = false;
+	return -1;
 }
 
 // load reads a generation and begins to merge it: 1, 0 at the end, -1.
