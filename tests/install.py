@@ -108,10 +108,18 @@ def command(prefix):
     if shutil.which("man") is not None:
         got = run("man", "-l", "--warnings", page, env=dict(os.environ, MANROFFSEQ="", LC_ALL="C.UTF-8"))
         check("man shows it without a warning", "gomem explain" in got.stdout and got.stderr == "", got.stderr)
-    for line, wants in (("gomem re", ["record", "replay", "report"]), ("gomem layout --j", ["--json"]), ("gomem replay --mis", ["--mismatches"])):
+    for line, wants in (("gomem re", ["record", "replay", "report"]), ("gomem layout --j", ["--json"]), ("gomem replay --mis", ["--mismatches"]),
+                        *(("gomem %s --sal" % c, ["--salvage"]) for c in ("whatif", "info", "dump"))):
         script = 'PATH=%s:$PATH; . %s; COMP_WORDS=(%s); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _gomem gomem "${COMP_WORDS[COMP_CWORD]}"; echo "${COMPREPLY[@]}"'
         got = run("bash", "-c", script % (program.parent, prefix / "share/bash-completion/completions/gomem", line))
         check("bash completes %s" % line, sorted(got.stdout.split()) == wants, got.stdout + got.stderr)
+    if shutil.which("fish") is None:
+        return
+    (program.parent / "map-of-it.svg").touch()
+    for line, wants in (("gomem whatif --sal", ["--salvage"]), ("gomem whatif --plot=map-o", ["--plot=map-of-it.svg"]), ("gomem stat map-o", ["map-of-it.svg"])):
+        script = "source %s; complete -C '%s'" % (prefix / "share/fish/vendor_completions.d/gomem.fish", line)
+        got = run("fish", "-c", script, cwd=program.parent, env=dict(os.environ, PATH="%s:%s" % (program.parent, os.environ["PATH"])))
+        check("fish completes %s" % line, got.stdout.split() == wants, got.stdout + got.stderr)
 
 
 def main(argv):
