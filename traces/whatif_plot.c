@@ -34,6 +34,7 @@ static void put_label(FILE *f, double x, double y, const char *anchor, const cha
 // bytes of 0 to maxY, with a line every stepY.
 typedef struct scale {
 	double maxX, maxY, stepY;
+	unsigned lines; // maxY == lines * stepY
 } scale;
 
 static double at_x(const scale *s, double x) { return (double)LEFT + x / s->maxX * (WIDTH - LEFT - RIGHT); }
@@ -50,7 +51,8 @@ static scale scale_of(const whatif_plot *p) {
 	for (s.stepY = 1024; s.maxY / s.stepY > TICKS;) {
 		s.stepY *= 2;
 	}
-	s.maxY = (double)((uint64_t)(s.maxY / s.stepY) + 1) * s.stepY;
+	s.lines = (unsigned)(s.maxY / s.stepY) + 1;
+	s.maxY = s.lines * s.stepY;
 	return s;
 }
 
@@ -63,7 +65,8 @@ static const char *bytes_text(double v, double step, char text[64]) {
 
 static void put_bytes(FILE *f, const scale *s) {
 	char text[64];
-	for (double v = 0; v <= s->maxY; v += s->stepY) {
+	for (unsigned i = 0; i <= s->lines; i++) {
+		const double v = i * s->stepY;
 		(void)fprintf(f, "<line x1=\"%d\" y1=\"%.1f\" x2=\"%d\" y2=\"%.1f\" stroke=\"#ddd\"/>\n", LEFT, at_y(s, v),
 			WIDTH - RIGHT, at_y(s, v));
 		put_label(f, LEFT - 6, at_y(s, v) + 4, "end", bytes_text(v, s->stepY, text));
@@ -93,7 +96,8 @@ static void put_numbers(FILE *f, const scale *s) {
 		step *= 10;
 	}
 	step = s->maxX / step < 2 ? step / 5 : s->maxX / step < 5 ? step / 2 : step;
-	for (double v = 0; v <= s->maxX; v += step) {
+	for (unsigned i = 0; i * step <= s->maxX; i++) {
+		const double v = i * step;
 		char n[32];
 		put_label(f, at_x(s, v), HEIGHT - BOTTOM + 18, "middle", show_count((uint64_t)v, n));
 	}
