@@ -362,6 +362,11 @@ def real(runner):
         expect(case, "replay", code in (0, 1) or "traceallocfree=1" in err, (code, err))
         if not SANITIZED:
             expect(case, "replay: memory", peak <= FIXED + 4 * path.stat().st_size, "%d bytes for a file of %d" % (peak, path.stat().st_size))
+    noobjects = ROOT / "traces/data/gotrace/noobjects-p4.trace.zst"
+    code, out, err, _ = runner.run("replay", "--json", noobjects)
+    told = json.loads(out or "{}")
+    expect(Case(noobjects.name, b"", "", None), "replay --json of what is refused", code == 2 and told.get("status") == "bad input" and
+           "traceallocfree=1" in told.get("error", "") and "traceallocfree=1" in err, (code, out, err))
     print("%d good traces: replayed, with memory of at most four times the file and %d MiB" % (len(paths), FIXED // MIB))
 
 

@@ -202,6 +202,13 @@ static void jsonMismatches(cJSON *o, const predict_result *r) {
 	}
 }
 
+static void printObject(cJSON *o) {
+	char *text = cJSON_PrintUnformatted(o);
+	puts(text != NULL ? text : "{}");
+	cJSON_free(text);
+	cJSON_Delete(o);
+}
+
 static void printJson(const char *path, const predict_result *r, const gotrace *t, double seconds) {
 	cJSON *o = cJSON_CreateObject();
 	cJSON_AddStringToObject(o, "file", path);
@@ -229,15 +236,19 @@ static void printJson(const char *path, const predict_result *r, const gotrace *
 	}
 	cJSON_AddNumberToObject(o, "seconds", seconds);
 	cJSON_AddNumberToObject(o, "peak_kib", (double)show_peak_kib());
-	char *text = cJSON_PrintUnformatted(o);
-	puts(text != NULL ? text : "{}");
-	cJSON_free(text);
-	cJSON_Delete(o);
+	printObject(o);
 }
 
 // ---- one file
 
-static int bad(const char *path, const char *why) {
+static int bad(const char *path, const char *why, bool json) {
+	if (json) {
+		cJSON *o = cJSON_CreateObject();
+		cJSON_AddStringToObject(o, "file", path);
+		cJSON_AddStringToObject(o, "status", "bad input");
+		cJSON_AddStringToObject(o, "error", why);
+		printObject(o);
+	}
 	const bool named = strstr(why, path) != NULL;
 	(void)fprintf(stderr, "gomem replay: %s%s%s\n", named ? "" : path, named ? "" : ": ", why);
 	return 2;
@@ -248,7 +259,7 @@ int predict_file(const char *path, const predict_file_options *opt) {
 	file_source f = {.path = path, .o = {.salvage = opt->salvage, .goroutines = true}, .call = show_progress_on()};
 	f.t = gotrace_open(path, f.o, &err);
 	if (f.t == NULL) {
-		return bad(path, err.text);
+		return bad(path, err.text, opt->json);
 	}
 	const predict_source src = {.ctx = &f,
 		.next = fileNext,
@@ -264,7 +275,7 @@ int predict_file(const char *path, const predict_file_options *opt) {
 	show_progress_end(&f.progress);
 	int status = 2;
 	if (!ok) {
-		(void)bad(path, err.text);
+		(void)bad(path, err.text, opt->json);
 	} else if (opt->json) {
 		printJson(path, &r, f.t, now() - began);
 	} else {
