@@ -121,7 +121,7 @@ class Model:
 
     def __init__(self):
         self.page, self.pending, self.stack = {}, {}, {}
-        self.start = 0
+        self.start = self.manual = self.most_manual = 0
         self.taken = self.taken_bytes = self.freed = self.freed_bytes = self.waste = self.span_bytes = self.peak = self.tiny = 0
 
     def take(self, addr, size, path):
@@ -169,12 +169,15 @@ class Model:
             self.page[base // PAGE + i] = span
         self.span_bytes += pages * PAGE if size else 0
         self.peak = max(self.peak, self.span_bytes)
+        self.manual += 0 if size else pages * PAGE
+        self.most_manual = max(self.most_manual, self.manual)
 
     def end_span(self, base):
         span = self.page[base // PAGE]
         for i in range(span["pages"]):
             del self.page[span["base"] // PAGE + i]
         self.span_bytes -= span["pages"] * PAGE if span["size"] else 0
+        self.manual -= 0 if span["size"] else span["pages"] * PAGE
 
     def trace_line(self, line):
         """A line of the dump of a trace, which says what dies, but no sizes."""
@@ -234,6 +237,13 @@ def against_model(path, d, problems):
     check(problems, "model at the start", t["at_start"], m.start)
     check(problems, "model at the end", [end["span_bytes"], end.get("waste_bytes", 0), d["peak"]["span_bytes"]],
           [m.span_bytes, m.waste, m.peak])
+    check(problems, "model: spans without objects", [t["most_manual_bytes"], end["manual_bytes"]], [m.most_manual, m.manual])
+    # That stacks had their most at another moment than objects is told, and first if it is the most of all.
+    told = [i for i, f in enumerate(d["findings"]) if "not at the peak" in f["text"]]
+    wanted = m.most_manual >= 2 * d["peak"]["manual_bytes"] and m.most_manual * 5 >= m.peak
+    check(problems, "finding of stacks", len(told), int(wanted))
+    if path.name == "goroutines-p4.gmt":
+        check(problems, "the first finding", (told, d["findings"][0]["bytes"]), ([0], m.most_manual))
 
 
 def page(path, d, work, problems):

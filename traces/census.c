@@ -266,6 +266,13 @@ static void peak_update(census *c) {
 	}
 }
 
+static void most_manual_update(census *c) {
+	if (c->manual_bytes > c->most_manual) {
+		c->most_manual = c->manual_bytes;
+		c->most_manual_at = c->at;
+	}
+}
+
 void census_span_begins(census *c, uint64_t base, uint64_t npages, unsigned class, unsigned nelems) {
 	if (npages == 0 || class >= CENSUS_KINDS) {
 		return;
@@ -304,7 +311,9 @@ void census_span_begins(census *c, uint64_t base, uint64_t npages, unsigned clas
 	k->span_bytes += bytes, k->slots += nelems, k->slot_bytes += slot_bytes;
 	k->tail += class < CENSUS_HEAP ? bytes - slot_bytes : 0;
 	c->span_bytes += class < CENSUS_HEAP ? bytes : 0;
+	c->manual_bytes += class < CENSUS_HEAP ? 0 : bytes;
 	peak_update(c);
+	most_manual_update(c);
 }
 
 static uint64_t slot_size(const census_span *s) {
@@ -349,6 +358,7 @@ void census_span_ends(census *c, uint64_t base) {
 	k->spans--, k->span_bytes -= bytes, k->slots -= s->nelems, k->slot_bytes -= slot_bytes;
 	k->tail -= s->class < CENSUS_HEAP ? bytes - slot_bytes : 0;
 	c->span_bytes -= s->class < CENSUS_HEAP ? bytes : 0;
+	c->manual_bytes -= s->class < CENSUS_HEAP ? 0 : bytes;
 	(void)pages_set(c, s, NULL);
 	free(s);
 }
@@ -976,6 +986,9 @@ static const char *check_sums(const census *c) {
 	}
 	if (heap.span_bytes != c->span_bytes || heap.used_bytes != c->used_bytes || heap.used != c->used) {
 		return "classes add up to the heap";
+	}
+	if (census_sum(c->classes, false).span_bytes != c->manual_bytes || c->manual_bytes > c->most_manual) {
+		return "spans without objects add up";
 	}
 	return stacks == c->stack_bytes ? NULL : "stacks add up";
 }

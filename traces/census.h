@@ -132,6 +132,7 @@ typedef struct census {
 	uint64_t waste_known;                   // slots taken with a size
 	uint64_t span_bytes, used_bytes, used;  // of the heap's classes
 	uint64_t peak_bytes, peak_used, peak_step, peak_at, most_used, most_used_at;
+	uint64_t manual_bytes, most_manual, most_manual_at; // of spans that hold no objects
 	census_odd odd;
 	bool failed; // out of memory: nothing is right any more
 

@@ -153,6 +153,24 @@ static void find_lives(findings *f, const census *c) {
 	}
 }
 
+// find_mostStacks: the peak is that of the objects' spans. Stacks may have had theirs at another moment.
+static void find_mostStacks(findings *f, const census_source *s) {
+	const census *c = s->census;
+	const census_class heap = census_sum(c->peak.classes, true), manual = census_sum(c->peak.classes, false);
+	char a[32], b[32], n[32], at[48];
+	if (c->most_manual < 2 * manual.span_bytes || stat_percent(c->most_manual, heap.span_bytes) < 20) {
+		return;
+	}
+	if (s->trace) {
+		(void)snprintf(at, sizeof(at), "%.3f s", (double)c->most_manual_at / 1e9);
+	} else {
+		(void)snprintf(at, sizeof(at), "event %s", show_count(c->most_manual_at, n));
+	}
+	add(f, "stacks", c->most_manual,
+		"Stacks and work buffers had most spans at %s, not at the peak: %s; those of objects never had more than %s.",
+		at, stat_bytes(c->most_manual, a), stat_bytes(heap.span_bytes, b));
+}
+
 static void find_stacks(findings *f, const census *c) {
 	census_class heap = census_sum(c->peak.classes, true), manual = census_sum(c->peak.classes, false);
 	uint64_t used = 0;
@@ -202,6 +220,7 @@ cJSON *stat_findings(const census_source *s) {
 	find_pages(&f, s->census);
 	find_lives(&f, s->census);
 	find_stacks(&f, s->census);
+	find_mostStacks(&f, s);
 	find_types(&f, s);
 	cJSON *a = cJSON_CreateArray();
 	for (unsigned i = 0; i < f.n; i++) {

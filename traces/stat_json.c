@@ -443,6 +443,8 @@ static void totals(cJSON *to, const census_source *s) {
 	number(o, "cycles", c->cycles);
 	number(o, "most_used_bytes", c->most_used);
 	number(o, "most_used_at", c->most_used_at);
+	number(o, "most_manual_bytes", c->most_manual);
+	number(o, "most_manual_at", c->most_manual_at);
 	number(o, "alive", heap.used);
 	number(o, "alive_bytes", heap.used_bytes);
 	cJSON *odd = cJSON_AddObjectToObject(o, "odd");
