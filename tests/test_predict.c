@@ -273,6 +273,66 @@ static void testSweep(void **state) {
 	predict_result_free(&r);
 }
 
+static void cycle(script *s) {
+	add(s, GOTRACE_GC_BEGIN, 0, 1, 0);
+	add(s, GOTRACE_STW_BEGIN, 0, 0, 0);
+	add(s, GOTRACE_STW_END, 0, 0, 0);
+	add(s, GOTRACE_STW_BEGIN, 0, 0, 0);
+	add(s, GOTRACE_GC_END, 0, 2, 0);
+	add(s, GOTRACE_STW_END, 0, 0, 0);
+}
+
+// sweeps: an allocation sweeps n pages, among them the span of `dead`.
+static void sweeps(script *s, uint64_t dead, uint64_t n) {
+	add(s, GOTRACE_SWEEP_BEGIN, 0, 0, 0);
+	if (dead != 0) {
+		add(s, GOTRACE_OBJECT_FREE, dead, 0, 0);
+	}
+	add(s, GOTRACE_SWEEP_END, n * PAGE, 0, 0);
+}
+
+static void refill(script *s, uint64_t addr) {
+	add(s, GOTRACE_HEAP_ALLOC, 0, 1 << 20, 0);
+	allocate(s, addr);
+}
+
+// mcentral takes span 0 from the unswept ones with free slots; spans 2 and 3, which are full, it leaves alone. Credit sweeps them, one for each
+// allocation, before span 1, which has free slots and nothing to free.
+static void testSweptOneByOne(void **state) {
+	(void)state;
+	const unsigned nelems = (PAGE - 128 - PAGE / 64) / 48;
+	const uint64_t other = heap + (uint64_t)16 * PAGE;
+	script *s = begin();
+	allocateSlots(s, heap, 1, nelems);
+	for (uint64_t i = 1; i < 5; i++) {
+		add(s, GOTRACE_SPAN_ALLOC, heap + i * PAGE, 1, SCAN48);
+		allocateSlots(s, heap + i * PAGE, 0, i < 4 ? nelems : nelems - 2);
+	}
+	cycle(s);
+	sweeps(s, heap + 3 * 48, 1);
+	sweeps(s, heap + PAGE + 4 * 48, 1);
+	add(s, GOTRACE_SPAN_ALLOC, other, 1, SCAN48 + 2);
+	allocate(s, other);
+	cycle(s);
+	allocateSlots(s, heap + 4 * (uint64_t)PAGE, nelems - 2, nelems);
+	sweeps(s, heap + 9 * 48, 1);
+	refill(s, heap + 3 * 48);
+	allocate(s, heap + 9 * 48);
+	for (uint64_t i = 2; i < 4; i++) {
+		sweeps(s, heap + i * PAGE + 5 * 48, 1);
+		add(s, GOTRACE_SPAN_ALLOC, other + i * PAGE, 1, (uint16_t)(SCAN48 + 2 * i));
+		allocate(s, other + i * PAGE);
+	}
+	refill(s, heap + 2 * PAGE + 5 * 48);
+	refill(s, heap + 3 * PAGE + 5 * 48);
+	sweeps(s, 0, 1);
+	refill(s, heap + PAGE + 4 * 48);
+	predict_result r = run(s);
+	assert_int_equal(r.kinds[PREDICT_REFILL].mismatch, 0);
+	assert_int_equal(r.kinds[PREDICT_SMALL].mismatch, 0);
+	predict_result_free(&r);
+}
+
 static void testNoSnapshot(void **state) {
 	(void)state;
 	script *s = calloc(1, sizeof(*s));
@@ -418,6 +478,7 @@ int main(void) {
 		cmocka_unit_test(testRefillTooEarly),
 		cmocka_unit_test(testTiny),
 		cmocka_unit_test(testSweep),
+		cmocka_unit_test(testSweptOneByOne),
 		cmocka_unit_test(testNoSnapshot),
 		cmocka_unit_test(testAltered),
 	};

@@ -62,7 +62,8 @@ static uint64_t sweepForCredit(predictor *pr, gomem_p *p, uintptr_t callerSweepP
 
 // putOffAhead: mcentral swept `own` first of those that have something to free. One before it that the trace tells later is elsewhere in Go's set.
 static void putOffAhead(predictor *pr, const mspan *own) {
-	for (unsigned full = 0; full < 2; full++) {
+	const unsigned inFull = own->allocCount == own->nelems;
+	for (unsigned full = 0; full <= inFull; full++) {
 		mspan *s;
 		for (uint32_t k = 0; k < spanBudget && (s = span_aheadOf(pr->h, own, full != 0, k)) != NULL;) {
 			sweep_group *g = s->spanclass == own->spanclass && pr_isUnswept(pr, s) ? pr_toldLater(pr, s) : NULL;
@@ -75,18 +76,24 @@ static void putOffAhead(predictor *pr, const mspan *own) {
 	}
 }
 
-// putOffTaken: mcentral gets none that another P sweeps later, or has taken and not told yet; and first of all its own.
-static void putOffTaken(predictor *pr, spanClass spc, uint64_t own) {
-	for (int full = 0; full < 2; full++) {
-		for (;;) {
-			mspan *s = span_nextUnswept(pr->h, spc, full != 0);
-			sweep_group *g = pr_toldLater(pr, s);
-			g = g != NULL ? g : pr_refillTook(pr, s);
-			if (g == NULL || s->startAddr == own) {
-				break;
-			}
-			pr_putOff(pr, s, g);
+// putOffFirst takes out of a set what is first in it, as long as another P sweeps that later, or has taken it and not told yet. false: nothing is left.
+static bool putOffFirst(predictor *pr, spanClass spc, bool full, uint64_t own) {
+	mspan *s;
+	while ((s = span_nextUnswept(pr->h, spc, full)) != NULL) {
+		sweep_group *g = pr_toldLater(pr, s);
+		g = g != NULL ? g : pr_refillTook(pr, s);
+		if (g == NULL || s->startAddr == own) {
+			return true;
 		}
+		pr_putOff(pr, s, g);
+	}
+	return false;
+}
+
+// putOffTaken: mcentral gets none that is swept later; and first of all its own.
+static void putOffTaken(predictor *pr, spanClass spc, uint64_t own) {
+	if (!putOffFirst(pr, spc, false, own)) {
+		(void)putOffFirst(pr, spc, true, own);
 	}
 	mspan *s = own != 0 ? span_at(pr->h, own) : NULL;
 	sweep_group *g = s != NULL ? pr_groupAt(pr, own) : NULL;

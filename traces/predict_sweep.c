@@ -139,13 +139,11 @@ void pr_onObjectFree(predictor *pr, const gotrace_event *e) {
 	if (g->how == SWEEP_BY_RECLAIM && pr->running != NULL && pr->h->gomaxprocs > 1) {
 		pr_reclaimUntil(pr, pr->running, s);
 	}
-	if (g->putOff && !g->freed && pr_isUnswept(pr, s)) {
-		if (g->how != SWEEP_BY_REFILL) {
-			pr_forceSweep(pr, s);
-		}
+	if (g->freed || cached) {
 		return;
 	}
-	if (g->freed || cached) {
+	if (g->putOff && g->how == SWEEP_BY_RECLAIM && pr_isUnswept(pr, s)) {
+		pr_forceSweep(pr, s);
 		return;
 	}
 	if (g->how == SWEEP_BY_CREDIT) {
