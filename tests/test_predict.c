@@ -333,6 +333,26 @@ static void testSweptOneByOne(void **state) {
 	predict_result_free(&r);
 }
 
+// Whoever starts the world wakes an M up for the first idle P, since go1.26 the last one: it keeps its page cache when the others are flushed.
+static void testWokenKeepsPages(void **state) {
+	(void)state;
+	script *s = begin();
+	for (int32_t p = 1; p < 3; p++) {
+		add(s, GOTRACE_SPAN_ALLOC, heap + (uint64_t)p * 64 * PAGE, 1, GOTRACE_MANUAL); // shows where its page cache is
+		on(s, (uint64_t)p + 1, p);
+	}
+	cycle(s);
+	add(s, GOTRACE_SPAN_FREE, heap + (uint64_t)64 * PAGE, 0, 0);
+	add(s, GOTRACE_GO_START, 0, 7, 0); // who ended the cycle does something else
+	add(s, GOTRACE_PROC_START, 0, 0, 0);
+	on(s, 3, 2);
+	add(s, GOTRACE_SPAN_ALLOC, heap + (uint64_t)129 * PAGE, 1, GOTRACE_MANUAL);
+	on(s, 3, 2);
+	predict_result r = run(s);
+	checkCount(&r, PREDICT_SPAN_MANUAL, 1, 0, 2, 0);
+	predict_result_free(&r);
+}
+
 static void testNoSnapshot(void **state) {
 	(void)state;
 	script *s = calloc(1, sizeof(*s));
@@ -479,6 +499,7 @@ int main(void) {
 		cmocka_unit_test(testTiny),
 		cmocka_unit_test(testSweep),
 		cmocka_unit_test(testSweptOneByOne),
+		cmocka_unit_test(testWokenKeepsPages),
 		cmocka_unit_test(testNoSnapshot),
 		cmocka_unit_test(testAltered),
 	};

@@ -128,6 +128,20 @@ void pr_finishSweep(predictor *pr) {
 	pr->marking = true;
 }
 
+// idleAtPlace: the list of idle Ps has had the last one first since go1.26.
+static int32_t idleAtPlace(const predictor *pr, int32_t k) { return pr->version >= 26 ? pr->h->nallp - 1 - k : k; }
+
+// firstIdle gives the first P of the list, when `running` ended the cycle: whoever starts the world wakes an M up for it. -1: there is none.
+static int32_t firstIdle(const predictor *pr) {
+	for (int32_t k = 0; k < pr->h->nallp; k++) {
+		const int32_t i = idleAtPlace(pr, k);
+		if (pr->running != NULL && i != pr->running->id) {
+			return i;
+		}
+	}
+	return -1;
+}
+
 void pr_beginSweeping(predictor *pr) {
 	if (!pr->marking) {
 		return;
@@ -151,6 +165,7 @@ void pr_beginSweeping(predictor *pr) {
 	pr->idling = false;
 	pr->idlePending = true;
 	pr->idleAt = 0;
+	pr->woken = firstIdle(pr);
 }
 
 void pr_endCycle(predictor *pr) {
@@ -163,12 +178,10 @@ void pr_endCycle(predictor *pr) {
 
 // flushIdle: who ended the cycle flushes the caches of Ps that did nothing since the world started again, and their page caches.
 static void flushIdle(predictor *pr) {
-	const int32_t n = pr->h->nallp;
-	for (; pr->idling && pr->idleNext < n; pr->idleNext++) {
-		// The list of idle Ps has had the last one first since go1.26.
-		const int32_t i = pr->version >= 26 ? n - 1 - pr->idleNext : pr->idleNext;
+	for (; pr->idling && pr->idleNext < pr->h->nallp; pr->idleNext++) {
+		const int32_t i = idleAtPlace(pr, pr->idleNext);
 		gomem_p *p = pr->h->allp[i];
-		if (!pr->ps[i].toFlush || pr->ps[i].running || sweeps_acquired(&pr->sweeps, pr->cycle, i)) {
+		if (!pr->ps[i].toFlush || pr->ps[i].running || i == pr->woken || sweeps_acquired(&pr->sweeps, pr->cycle, i)) {
 			continue;
 		}
 		pr->ps[i].idle = true;

@@ -77,6 +77,7 @@ typedef struct predictor {
 	uint64_t idleAt;                      // by when; 0: the world has not started since the cycle ended
 	bool idling;                          // the idle Ps are flushed, idleNext of them are
 	int32_t idleNext;
+	int32_t woken;         // the P that an M was woken up for, when the world started after the cycle; -1: none
 	uint64_t *hidden;      // blocks of pages that are in a page cache that the snapshot hides: one for each P at most
 	uint64_t ender;        // the M that ended the cycle
 	uint64_t wanted;       // base of a span to be swept

@@ -51,7 +51,7 @@ static void sweepSpan(predictor *pr, mspan *s, sweep_how how) {
 	if (atomic_load(&s->sweepgen) == pr->h->sweepgen + 1) {
 		gomem_p *owner = span_owner(pr->h, s);
 		if (owner != NULL && owner != pr->running && pr->running != NULL && !pr->ps[owner->id].running &&
-			!pr->ps[owner->id].flushing) {
+			!pr->ps[owner->id].flushing && owner->id != pr->woken) {
 			pr_beginIdle(pr);
 		} else if (owner != NULL) {
 			(void)pr_flushSome(pr, owner);
