@@ -26,7 +26,7 @@ SANITIZED = bool(os.environ.get("GOMEM_SANITIZE"))
 MIB = 1 << 20
 # The bound of docs/TRACES.md: bytes at most, for the program and its buffers; a byte of a generation; an entry of a table.
 FIXED, EACH_BYTE, EACH_ENTRY = 16 * MIB, 1.25, 256
-MAX_GENERATION, MAX_BATCHES, MAX_STRINGS, MAX_TYPES, MAX_REASONS, MAX_MS = 1 << 30, 1 << 18, 1 << 20, 1 << 18, 1 << 10, 1 << 17
+MAX_GENERATION, MAX_BATCHES, MAX_STRINGS, MAX_STACKS, MAX_TYPES, MAX_REASONS, MAX_MS = 1 << 30, 1 << 18, 1 << 20, 1 << 18, 1 << 18, 1 << 10, 1 << 17
 EXPANSION, EXPANSION_FREE = 100, 64 * MIB
 ARGS = {9: 2, 10: 2, 12: 3, 13: 2, 14: 3, 15: 1, 16: 2, 19: 2, 20: 2, 21: 3, 22: 2, 25: 3, 26: 2, 28: 1, 29: 2, 30: 1, 31: 1, 32: 1, 33: 2,
         34: 1, 35: 1, 37: 1, 38: 1, 39: 1, 45: 2, 46: 2, 47: 3, 48: 4, 128: 3, 129: 3, 130: 1, 131: 2, 132: 2, 133: 1, 134: 2, 135: 2, 136: 1}
@@ -35,11 +35,11 @@ AT_START = "not defined .type 60, thread [0-9]+., before all of what was there a
 
 class Case:
     """A file, what is said of it, and at which offset (None: at some). left: generations that --salvage leaves; -1: events before the damage;
-    None: nothing was there at the start. size: bytes of the trace that are read; entries: of its tables; good: it is no bad one after all."""
+    None: nothing was there at the start. size: bytes of the trace that are read; entries: of its tables; good: it is no bad one after all; by: the command that refuses it first."""
 
-    def __init__(self, name, data, words, offset, left=0, size=None, entries=0, suffix=".trace", good=False):
+    def __init__(self, name, data, words, offset, left=0, size=None, entries=0, suffix=".trace", good=False, by="info"):
         self.name, self.data, self.words, self.offset, self.left = name, data, words, offset, left
-        self.size, self.entries, self.suffix, self.good = size or len(data), entries, suffix, good
+        self.size, self.entries, self.suffix, self.good, self.by = size or len(data), entries, suffix, good, by
 
 
 # ---- a real trace, damaged
@@ -159,6 +159,11 @@ def strings(n, gen=1, text=lambda i: b""):
     return in_batches((b"\5" + numbers(i, len(text(i))) + text(i) for i in range(1, n + 1)), b"\4", lambda b, _: batch(gen, NO_M, 9, b))
 
 
+def stacks(n, gen=1):
+    """Each of one frame, whose strings are empty."""
+    return in_batches((b"\3" + numbers(i, 1, 1, 0, 0, 1) for i in range(1, n + 1)), b"\2", lambda b, _: batch(gen, NO_M, 9, b))
+
+
 def types(n, gen=1, name=b""):
     return in_batches((numbers(i, i, 0, 0, len(name)) + name for i in range(1, n + 1)), b"\0", lambda b, _: batch(gen, NO_M, 9, b, 1))
 
@@ -195,6 +200,8 @@ def squares():
     yield Case("many empty batches", data, "more than %d batches in a generation" % MAX_BATCHES, None, entries=MAX_BATCHES)
     data = begin + strings(MAX_STRINGS + 10)
     yield Case("many strings", data, "more than %d strings in a generation" % MAX_STRINGS, None, entries=MAX_STRINGS)
+    data = begin + stacks(MAX_STACKS + 10) + END
+    yield Case("many stacks", data, "more than %d stacks in a generation" % MAX_STACKS, None, entries=MAX_STACKS, by="replay")
     data = begin + types(MAX_TYPES + 10)
     yield Case("many types", data, "more than %d types, or more than" % MAX_TYPES, None, entries=MAX_TYPES)
     n = 50000
@@ -341,7 +348,7 @@ def judge(runner, case, tmp):
         memory(case, "info", peak)
         print("%s: read; %.1f MiB" % (case.name, peak / MIB))
         return
-    text, peak = refused(runner, case, path, ["info"])
+    text, peak = refused(runner, case, path, [case.by])
     print("%s%s\n    %s" % (case.name, "" if SANITIZED else " (%.1f MiB)" % (peak / MIB), text.replace(str(tmp) + "/", "")))
     if isinstance(case.data, tuple):
         return # a gigabyte, once

@@ -114,13 +114,15 @@ static void on(script *s, uint64_t m, int32_t p) {
 	s->events[s->n - 1].p = p;
 }
 
-// stopScript: goroutine g takes a slot of P 0 and stops; another one takes the next slot; then g runs on P 1, and tells `told`.
-static script *stopScript(uint64_t told, bool tellsStop) {
+static const int untold = -1;
+
+// stopScript: goroutine g takes a slot of P 0 and stops there; another one takes the next slot; then g runs on P 1, and tells its own.
+static script *stopScript(int where) {
 	script *s = begin();
 	add(s, GOTRACE_GO_START, 0, 7, 0);
 	allocate(s, heap + 48);
-	if (tellsStop) {
-		add(s, GOTRACE_GO_STOP, 0, 0, 0);
+	if (where != untold) {
+		add(s, GOTRACE_GO_STOP, 0, (uint64_t)where, 0);
 	}
 	add(s, GOTRACE_GO_START, 0, 8, 0);
 	allocate(s, heap + 3 * 48);
@@ -128,25 +130,24 @@ static script *stopScript(uint64_t told, bool tellsStop) {
 	on(s, 2, 1);
 	add(s, GOTRACE_GO_START, 0, 7, 0);
 	on(s, 2, 1);
-	allocate(s, told);
+	allocate(s, heap + 2 * 48);
 	on(s, 2, 1);
 	return s;
 }
 
 static void testToldAfterStop(void **state) {
 	(void)state;
-	predict_result r = run(stopScript(heap + 2 * 48, true));
+	predict_result r = run(stopScript(GOTRACE_IN_MALLOC));
 	checkCount(&r, PREDICT_SMALL, 3, 0, 0, 0);
 	assert_int_equal(r.early, 1);
 	predict_result_free(&r);
-	r = run(stopScript(heap + 2 * 48, false));
-	checkCount(&r, PREDICT_SMALL, 2, 1, 0, 0);
-	assert_int_equal(r.early, 0);
-	predict_result_free(&r);
-	r = run(stopScript(heap + 5 * 48, true));
-	assert_int_equal(r.early, 0);
-	assert_int_equal(r.kinds[PREDICT_SMALL].mismatch, 1); // slot 2 was skipped, and never came
-	predict_result_free(&r);
+	static const int others[] = {untold, GOTRACE_UNKNOWN, GOTRACE_ELSEWHERE};
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+		r = run(stopScript(others[i]));
+		checkCount(&r, PREDICT_SMALL, 2, 1, 0, 0);
+		assert_int_equal(r.early, 0);
+		predict_result_free(&r);
+	}
 }
 
 // refillScript: P 0 gets a span, says so, and tells its object after P 1 has got the next one.
@@ -179,6 +180,43 @@ static void testRefillToldBefore(void **state) {
 	predict_result_free(&r);
 	r = run(refillScript(false));
 	checkCount(&r, PREDICT_REFILL, 0, 0, 2, 0); // the snapshot does not tell which of them is first
+	predict_result_free(&r);
+}
+
+// P 0 gets a span and begins a cycle; it allocates and waits for that; P 1 gets the next span meanwhile.
+static script *beginsCycleScript(gotrace_where where) {
+	script *s = calloc(1, sizeof(*s));
+	assert_non_null(s);
+	const uint64_t tiny = heap + (uint64_t)3 * PAGE;
+	for (unsigned i = 0; i < 4; i++) {
+		add(s, GOTRACE_SPAN, heap + i * PAGE, 1, i < 3 ? SCAN48 : TINY);
+		add(s, GOTRACE_OBJECT, heap + i * PAGE, 0, 0);
+	}
+	add(s, GOTRACE_SNAPSHOT_END, 0, 0, 0);
+	allocate(s, tiny + 16);
+	add(s, GOTRACE_GO_START, 0, 7, 0);
+	add(s, GOTRACE_HEAP_ALLOC, 0, 1 << 20, 0);
+	allocate(s, tiny + 32);
+	add(s, GOTRACE_GO_STOP, 0, (uint64_t)where, 0);
+	add(s, GOTRACE_PROC_START, 0, 0, 0);
+	on(s, 2, 1);
+	add(s, GOTRACE_HEAP_ALLOC, 0, 1 << 20, 0);
+	on(s, 2, 1);
+	allocate(s, heap + PAGE + 48);
+	on(s, 2, 1);
+	add(s, GOTRACE_GO_START, 0, 7, 0);
+	allocate(s, heap + 48);
+	return s;
+}
+
+static void testBeginsCycle(void **state) {
+	(void)state;
+	predict_result r = run(beginsCycleScript(GOTRACE_IN_GC_START));
+	checkCount(&r, PREDICT_REFILL, 3, 0, 0, 0);
+	assert_int_equal(r.early, 2);
+	predict_result_free(&r);
+	r = run(beginsCycleScript(GOTRACE_ELSEWHERE));
+	checkCount(&r, PREDICT_REFILL, 1, 0, 2, 0);
 	predict_result_free(&r);
 }
 
@@ -493,6 +531,7 @@ int main(void) {
 		cmocka_unit_test(testLate),
 		cmocka_unit_test(testToldAfterStop),
 		cmocka_unit_test(testRefillToldBefore),
+		cmocka_unit_test(testBeginsCycle),
 		cmocka_unit_test(testNeverTold),
 		cmocka_unit_test(testSpans),
 		cmocka_unit_test(testRefillTooEarly),

@@ -408,6 +408,63 @@ static int number(gotrace_event *e, gotrace_kind kind, uint64_t n) {
 	return 1;
 }
 
+// ---- stacks
+
+static const gt_stack *stack_of(const gotrace *t, uint64_t id) {
+	const uint64_t place = gt_map_get(&t->stack_ids, id);
+	const gt_stack *s = place != 0 ? &t->stacks[place - 1] : NULL;
+	return s != NULL && s->functions[0] != 0 ? s : NULL;
+}
+
+// frame_of gives the number of the innermost frame whose function begins with name; GT_FRAMES: there is none.
+static unsigned frame_of(const gotrace *t, const gt_stack *s, const char *name) {
+	const size_t n = strlen(name);
+	for (unsigned i = 0; i < GT_FRAMES && s->functions[i] != 0; i++) {
+		const gt_string *f = &t->strings[s->functions[i] - 1];
+		if (f->p != NULL && f->n >= n && memcmp(f->p, name, n) == 0) {
+			return i;
+		}
+	}
+	return GT_FRAMES;
+}
+
+// has_no_slot: mallocgc has not taken its slot yet in any of these functions.
+static bool has_no_slot(const gotrace *t, const gt_stack *s, unsigned frame) {
+	return frame == 0 || frame_of(t, s, "runtime.gcAssistAlloc") < frame ||
+		frame_of(t, s, "runtime.deductAssistCredit") < frame || frame_of(t, s, "runtime.preMallocgcDebug") < frame;
+}
+
+// stopped_where: since go1.24 the functions mallocgcTiny, ... take the slot, and begin a cycle; mallocgc tells of the object. In go1.23 it does all
+// this, and tells before it begins a cycle.
+static gotrace_where stopped_where(const gotrace *t, uint64_t id) {
+	const gt_stack *s = stack_of(t, id);
+	if (s == NULL) {
+		return GOTRACE_UNKNOWN;
+	}
+	if (frame_of(t, s, "runtime.postMallocgcDebug") == 0) {
+		return GOTRACE_IN_MALLOC;
+	}
+	const unsigned in = frame_of(t, s, "runtime.mallocgc");
+	if (in == GT_FRAMES || t->strings[s->functions[in] - 1].n == strlen("runtime.mallocgc") || has_no_slot(t, s, in)) {
+		return GOTRACE_ELSEWHERE;
+	}
+	return frame_of(t, s, "runtime.gcStart") < in ? GOTRACE_IN_GC_START : GOTRACE_IN_MALLOC;
+}
+
+static gotrace_where swept_where(const gotrace *t, uint64_t id) {
+	const gt_stack *s = stack_of(t, id);
+	if (s == NULL) {
+		return GOTRACE_UNKNOWN;
+	}
+	if (frame_of(t, s, "runtime.deductSweepCredit") != GT_FRAMES) {
+		return GOTRACE_IN_CREDIT;
+	}
+	if (frame_of(t, s, "runtime.(*mheap).alloc") == 0) { // the rest is on another stack
+		return GOTRACE_IN_RECLAIM;
+	}
+	return frame_of(t, s, "runtime.(*mcentral).cacheSpan") != GT_FRAMES ? GOTRACE_IN_MCENTRAL : GOTRACE_ELSEWHERE;
+}
+
 // other_event: 0 if it says nothing about memory.
 static int other_event(gotrace *t, gt_m *m, gotrace_event *e) {
 	const gt_head *h = &m->head;
@@ -428,7 +485,7 @@ static int other_event(gotrace *t, gt_m *m, gotrace_event *e) {
 		return t->options.goroutines ? number(e, GOTRACE_GO_START, h->a[0]) : 0;
 	case GT_EV_GO_STOP:
 	case GT_EV_GO_BLOCK:
-		return t->options.goroutines ? number(e, GOTRACE_GO_STOP, 0) : 0;
+		return t->options.goroutines ? number(e, GOTRACE_GO_STOP, stopped_where(t, h->a[1])) : 0;
 	case GT_EV_STW_BEGIN:
 		return stw_begin(t, h, e);
 	case GT_EV_STW_END:
@@ -438,7 +495,7 @@ static int other_event(gotrace *t, gt_m *m, gotrace_event *e) {
 	case GT_EV_GC_END:
 		return number(e, GOTRACE_GC_END, h->a[0]);
 	case GT_EV_SWEEP_BEGIN:
-		return number(e, GOTRACE_SWEEP_BEGIN, 0);
+		return number(e, GOTRACE_SWEEP_BEGIN, swept_where(t, h->a[0]));
 	case GT_EV_SWEEP_END:
 		e->addr = h->a[0];
 		return number(e, GOTRACE_SWEEP_END, h->a[1]);
@@ -678,12 +735,12 @@ void gotrace_close(gotrace *t) {
 	for (size_t i = 0; i < t->nnames; i++) {
 		free(t->names[i]);
 	}
-	gt_map *maps[] = {&t->places, &t->string_ids, &t->type_ids, &t->m_ids, &t->type_hash, &t->name_hash};
+	gt_map *maps[] = {&t->places, &t->string_ids, &t->stack_ids, &t->type_ids, &t->m_ids, &t->type_hash, &t->name_hash};
 	for (size_t i = 0; i < sizeof(maps) / sizeof(maps[0]); i++) {
 		gt_map_free(maps[i]);
 	}
-	void *arrays[] = {
-		t->path, t->batches, t->headers, t->strings, t->ms, t->active, t->ps, t->types, t->names, t->heap, t->salvaged};
+	void *arrays[] = {t->path, t->batches, t->headers, t->strings, t->stacks, t->ms, t->active, t->ps, t->types,
+		t->names, t->heap, t->salvaged};
 	for (size_t i = 0; i < sizeof(arrays) / sizeof(arrays[0]); i++) {
 		free(arrays[i]);
 	}

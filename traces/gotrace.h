@@ -25,17 +25,28 @@ typedef enum gotrace_kind {
 	GOTRACE_GC_END,
 	GOTRACE_STW_BEGIN, // n: why: gotrace_string
 	GOTRACE_STW_END,
-	GOTRACE_SWEEP_BEGIN,
-	GOTRACE_SWEEP_END,  // addr: bytes swept, n: bytes reclaimed
-	GOTRACE_HEAP_ALLOC, // n: bytes live, as Go counts them
-	GOTRACE_HEAP_GOAL,  // n: bytes
-	GOTRACE_PROCS,      // n: GOMAXPROCS
+	GOTRACE_SWEEP_BEGIN, // n: a gotrace_where, if goroutines are asked for
+	GOTRACE_SWEEP_END,   // addr: bytes swept, n: bytes reclaimed
+	GOTRACE_HEAP_ALLOC,  // n: bytes live, as Go counts them
+	GOTRACE_HEAP_GOAL,   // n: bytes
+	GOTRACE_PROCS,       // n: GOMAXPROCS
 	GOTRACE_PROC_START, // p got the M m. It may have had another: that it was stolen from that may be told late, or not at all
 	GOTRACE_PROC_STOP, // p lost its M: that is m, or it was in a system call and m is who took p away
 	GOTRACE_GO_START,  // n: the goroutine that this M runs from now on. Only if asked for
-	GOTRACE_GO_STOP,   // it does not run any more: it was preempted, or waits. Only if asked for
+	GOTRACE_GO_STOP,   // it does not run any more: it was preempted, or waits. n: a gotrace_where. Only if asked for
 	GOTRACE_KINDS
 } gotrace_kind;
+
+// What the stack of an event says.
+typedef enum gotrace_where {
+	GOTRACE_UNKNOWN, // there is none
+	GOTRACE_ELSEWHERE,
+	GOTRACE_IN_MALLOC,   // mallocgc has its slot, and tells it later
+	GOTRACE_IN_GC_START, // so it has, and begins a cycle: it may allocate for that before it tells
+	GOTRACE_IN_CREDIT,   // an allocation sweeps for its credit
+	GOTRACE_IN_MCENTRAL, // it looks for a span
+	GOTRACE_IN_RECLAIM,  // it reclaims pages
+} gotrace_where;
 
 enum { GOTRACE_MANUAL = 0xffff }; // class of a span that is no heap span: a stack or a work buffer
 
@@ -63,7 +74,7 @@ typedef struct gotrace gotrace;
 // of that is whole, in the order of the merge: what other Ms did before is there too. Damage in the first generation leaves nothing, unless it is in
 // an event.
 typedef struct gotrace_options {
-	bool goroutines; // tell GOTRACE_GO_START and GOTRACE_GO_STOP
+	bool goroutines; // tell GOTRACE_GO_START and GOTRACE_GO_STOP, and keep stacks
 	bool salvage;    // what stands behind damage is left out, instead of refusing the file
 } gotrace_options;
 

@@ -226,28 +226,57 @@ static int read_strings(gotrace *t, cursor c) {
 	return 0;
 }
 
+// add_stack keeps a stack, if anybody asks for it. 0, or -1.
+static int add_stack(gotrace *t, uint64_t id, const gt_stack *s, uint64_t offset) {
+	if (!t->options.goroutines) {
+		return 0;
+	}
+	if (t->nstacks == GT_MAX_STACKS) {
+		return gt_fail(t, offset, "more than %d stacks in a generation", GT_MAX_STACKS);
+	}
+	uint64_t *place = gt_map_at(&t->stack_ids, id);
+	if (place == NULL || !array_grow(&t->stacks, &t->stack_room, t->nstacks, sizeof(*t->stacks))) {
+		return fail_memory(t);
+	}
+	t->stacks[t->nstacks++] = *s;
+	*place = t->nstacks;
+	return 0;
+}
+
+// read_stack reads what stands behind the tag of a stack, at `offset`.
+static int read_stack(gotrace *t, cursor *c, uint64_t offset) {
+	gt_stack s = {{0}};
+	uint64_t id = take(c);
+	uint64_t n = take(c);
+	for (uint64_t i = 0; i < n && c->p != NULL; i++) {
+		(void)take(c);
+		uint64_t function = take(c);
+		uint64_t file = take(c);
+		(void)take(c);
+		if (c->p == NULL) {
+			return 0;
+		}
+		const gt_string *f = string_at(t, function, offset);
+		if (f != NULL && i < GT_FRAMES) {
+			s.functions[i] = (uint32_t)(f - t->strings) + 1;
+		}
+		if (f == NULL || string_at(t, file, offset) == NULL) {
+			return -1;
+		}
+	}
+	return c->p != NULL ? add_stack(t, id, &s, offset) : 0;
+}
+
 static int read_stacks(gotrace *t, cursor c) {
 	while (c.p < c.end) {
 		const uint8_t *at = c.p++;
-		(void)take(&c);
-		uint64_t n = take(&c);
+		if (*at == GT_EV_STACK && read_stack(t, &c, c.offset + (uint64_t)(at - c.begin)) != 0) {
+			return -1;
+		}
 		if (*at != GT_EV_STACK || c.p == NULL) {
 			return table_damaged(t, &c, at, "stacks");
 		}
 		t->counts[GT_EV_STACK]++;
-		for (; n > 0; n--) {
-			(void)take(&c);
-			uint64_t function = take(&c);
-			uint64_t file = take(&c);
-			(void)take(&c);
-			if (c.p == NULL) {
-				return table_damaged(t, &c, at, "stacks");
-			}
-			uint64_t offset = c.offset + (uint64_t)(at - c.begin);
-			if (string_at(t, function, offset) == NULL || string_at(t, file, offset) == NULL) {
-				return -1;
-			}
-		}
 	}
 	return 0;
 }
@@ -627,8 +656,9 @@ static void forget_generation(gotrace *t) {
 	t->nactive = 0;
 	gt_map_clear(&t->places);
 	gt_map_clear(&t->string_ids);
+	gt_map_clear(&t->stack_ids);
 	gt_map_clear(&t->type_ids);
-	t->nbatches = t->nheaders = t->nstrings = 0;
+	t->nbatches = t->nheaders = t->nstrings = t->nstacks = 0;
 	t->bytes = t->frequency = 0;
 	t->chunk = NULL;
 }

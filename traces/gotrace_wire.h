@@ -24,6 +24,8 @@ enum {
 	GT_MAX_MS = 1 << 17,
 	GT_MAX_PS = 1 << 16,
 	GT_MAX_STRINGS = 1 << 20,    // in a generation
+	GT_MAX_STACKS = 1 << 18,     // in a generation, if they are kept
+	GT_FRAMES = 8,               // of a stack that are kept: the innermost ones
 	GT_MAX_TYPES = 1 << 18,      // of a trace
 	GT_MAX_TYPE_NAMES = 1 << 26, // bytes of their names
 	GT_MAX_REASONS = 1 << 10,    // to stop the world, of a trace
@@ -183,6 +185,11 @@ typedef struct gt_string {
 	uint32_t number; // in gotrace.names, + 1
 } gt_string;
 
+// The functions of a stack, from the innermost one on: indices in strings + 1, 0 behind the last one.
+typedef struct gt_stack {
+	uint32_t functions[GT_FRAMES];
+} gt_stack;
+
 typedef struct gt_chunk {
 	struct gt_chunk *next;
 	size_t used;
@@ -236,6 +243,9 @@ struct gotrace {
 	gt_map string_ids, type_ids; // string_ids: index in strings + 1; type_ids: number of the type
 	gt_string *strings;
 	size_t nstrings, string_room;
+	gt_map stack_ids; // index in stacks + 1; only if goroutines are asked for
+	gt_stack *stacks;
+	size_t nstacks, stack_room;
 
 	// The trace.
 	gt_map m_ids; // index in ms + 1

@@ -1,21 +1,5 @@
-// predict_early.c: objects whose slot was taken before they are told.
-//
-// Those that got a span for their P's cache are taken at the event that says so. Those that are told first when their goroutine runs again may have
-// been taken before it stopped, or after: the port says what the slot would have been at each of the two moments. Here is the first.
+// predict_early.c: objects whose slot was taken before they are told: at the event that says so.
 #include "traces/predict_state.h"
-
-// isNext: slot i is the lowest free one of s from its freeindex on.
-static bool isNext(const mspan *s, uintptr_t i) {
-	if (i < s->freeindex || !mspan_isFree(s, i)) {
-		return false;
-	}
-	for (uintptr_t k = s->freeindex; k < i; k++) {
-		if (mspan_isFree(s, k)) {
-			return false;
-		}
-	}
-	return true;
-}
 
 // takeObject takes the slot at addr now, as if it were told.
 static void takeObject(predictor *pr, gomem_p *p, early_object *o) {
@@ -29,21 +13,10 @@ static void takeObject(predictor *pr, gomem_p *p, early_object *o) {
 	pr->out->early++;
 }
 
-// isPredicted: p's span has that slot next, or it is a tiny block that p may have.
-static bool isPredicted(predictor *pr, gomem_p *p, const mspan *s, uintptr_t i) {
-	if (s->spanclass == tinyClass && !mspan_isFree(s, i)) {
-		return pr_hasTiny(pr, p, s->startAddr + i * s->elemsize);
-	}
-	return p->mcache->alloc[s->spanclass] == s && isNext(s, i);
-}
-
 static void onEarly(predictor *pr, gomem_p *p, early_object *o) {
 	mspan *s = span_at(pr->h, o->addr);
-	if (s == NULL || mspan_state(s) != mSpanInUse || spanClass_sizeclass(s->spanclass) == 0) {
-		return;
-	}
-	const uintptr_t i = mspan_objIndex(s, o->addr);
-	if (i < s->nelems && (o->refilled || isPredicted(pr, p, s, i))) {
+	if (s != NULL && mspan_state(s) == mSpanInUse && spanClass_sizeclass(s->spanclass) != 0 &&
+		mspan_objIndex(s, o->addr) < s->nelems) {
 		takeObject(pr, p, o);
 	}
 }
@@ -62,19 +35,11 @@ void pr_onEarly(predictor *pr, gomem_p *p) {
 	}
 }
 
-bool pr_tookEarly(predictor *pr, gomem_p *p) {
+bool pr_tookEarly(predictor *pr) {
 	const predict_sweeps *w = &pr->sweeps;
 	while (pr->nextTold < w->nearly && w->early[pr->nextTold].told < pr->out->events) {
 		pr->nextTold++;
 	}
 	const early_object *o = pr->nextTold < w->nearly ? &w->early[pr->nextTold] : NULL;
-	if (o == NULL || o->told != pr->out->events || !o->done) {
-		return false;
-	}
-	// Which of the two moments it was, is not known: it may be p's tiny block since now.
-	const mspan *s = o->refilled || p == NULL ? NULL : span_at(pr->h, o->addr);
-	if (s != NULL && s->spanclass == tinyClass && mspan_objIndex(s, o->addr) < s->nelems) {
-		pr_tookTiny(pr, p, s->startAddr + mspan_objIndex(s, o->addr) * s->elemsize);
-	}
-	return true;
+	return o != NULL && o->told == pr->out->events && o->done;
 }

@@ -31,10 +31,6 @@ static void tinyShared(p_state *ps, uint64_t block) {
 	ps->tinyKnown = true;
 }
 
-bool pr_hasTiny(const predictor *pr, const gomem_p *p, uint64_t slot) { return tinyHas(&pr->ps[p->id], slot); }
-
-void pr_tookTiny(predictor *pr, const gomem_p *p, uint64_t slot) { tinyTook(&pr->ps[p->id], slot); }
-
 // onShared: an object in a slot that is taken: a tiny block that is shared, or the event of an object that is told twice.
 static void onShared(predictor *pr, gomem_p *p, uint64_t slot, predict_kind kind) {
 	if (kind != PREDICT_TINY) {
@@ -219,7 +215,7 @@ void pr_takeObject(predictor *pr, gomem_p *p, const gotrace_event *e) {
 }
 
 void pr_onObject(predictor *pr, gomem_p *p, const gotrace_event *e) {
-	if (!pr_tookEarly(pr, p)) {
+	if (!pr_tookEarly(pr)) {
 		pr_takeObject(pr, p, e);
 	}
 }

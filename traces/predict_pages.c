@@ -93,12 +93,18 @@ void pages_free(page_table *t) {
 
 // ---- the first pass
 
+// When the slot of an object was taken that was not told yet.
+typedef struct taking {
+	uint64_t event; // 0: there is none
+	uint64_t outer; // and of the one that had begun before that; 0: none
+	uint32_t last;  // the object that was told last of those, in predict_sweeps.early, + 1; 0: none
+} taking;
+
 // What is known of a goroutine; if it stopped, another M may run it next.
 typedef struct g_state {
 	uint64_t g;
 	UT_hash_handle hh;
-	uint64_t stopped; // the event; 0: it has not stopped
-	uint64_t heapAlloc;
+	taking taking;
 	uint32_t lastRegion, lastGroup; // these three as of an M
 	uint32_t swept;                 // spans, neither for an allocation nor at the end of a cycle
 	bool allocates;
@@ -115,8 +121,7 @@ typedef struct m_state {
 	uint32_t maybe; // the region that has just ended, if it may be one of reclaim; 0: none
 	g_state *g;     // that it runs, and the cycle in which it began to; NULL: not known
 	uint32_t gCycle;
-	bool resumed;       // g runs again, and told nothing since
-	uint64_t heapAlloc; // the event that told how large the heap is, if nothing was told since; 0: none
+	taking taking;
 } m_state;
 
 typedef struct collector {
@@ -354,31 +359,63 @@ static void collectAlloc(collector *c, m_state *m, const gotrace_event *e) {
 // collectEarly notes when the slot of an object was taken, if that was not at its event.
 static bool collectEarly(collector *c, m_state *m, const gotrace_event *e) {
 	predict_sweeps *w = c->out;
-	early_object o = {.taken = m->heapAlloc, .told = c->events, .addr = e->addr, .refilled = m->heapAlloc != 0};
-	m->heapAlloc = 0;
-	if (o.taken == 0 && m->resumed) {
-		o.taken = m->g->stopped;
-	}
-	if (o.taken == 0) {
+	if (m->taking.event == 0) {
 		return true;
 	}
 	if (!grow(&w->early, &w->capEarly, w->nearly, sizeof(*w->early))) {
 		return false;
 	}
-	w->early[w->nearly++] = o;
+	w->early[w->nearly++] = (early_object){.taken = m->taking.event, .told = c->events, .addr = e->addr};
+	m->taking.event = 0;
+	m->taking.last = w->nearly;
 	return true;
 }
 
-static void collectGoStop(const collector *c, m_state *m) {
+static void collectHeapAlloc(const collector *c, m_state *m) {
+	m->taking.outer = m->taking.event;
+	m->taking.event = c->events;
+}
+
+// notOuter: who begins a cycle allocates for that. What was told since it took a slot was not in that one.
+static void notOuter(collector *c, taking *t) {
+	if (t->event != 0) {
+		return;
+	}
+	t->event = t->outer;
+	t->outer = 0;
+	if (t->event == 0 && t->last != 0) {
+		early_object *o = &c->out->early[t->last - 1];
+		t->event = o->taken;
+		o->taken = notEarly;
+	}
+}
+
+// stopTaking: m's goroutine stops there.
+static void stopTaking(collector *c, taking *t, gotrace_where where) {
+	if (where == GOTRACE_UNKNOWN) {
+		return;
+	}
+	if (where == GOTRACE_ELSEWHERE) {
+		*t = (taking){0};
+		return;
+	}
+	if (where == GOTRACE_IN_GC_START) {
+		notOuter(c, t);
+	}
+	t->event = t->event != 0 ? t->event : c->events;
+	t->last = 0;
+}
+
+static void collectGoStop(collector *c, m_state *m, const gotrace_event *e) {
 	g_state *g = m->g;
 	if (g != NULL) {
-		g->stopped = c->events;
-		g->heapAlloc = m->heapAlloc;
+		stopTaking(c, &m->taking, (gotrace_where)e->n);
+		g->taking = m->taking;
 		g->lastRegion = m->lastRegion;
 		g->lastGroup = m->lastGroup;
 	}
 	m->lastGroup = m->lastRegion = 0;
-	m->heapAlloc = 0;
+	m->taking = (taking){0};
 }
 
 static bool collectGoStart(collector *c, m_state *m, const gotrace_event *e) {
@@ -388,11 +425,10 @@ static bool collectGoStart(collector *c, m_state *m, const gotrace_event *e) {
 	}
 	m->g = g;
 	m->gCycle = c->cycle;
-	m->resumed = true;
-	m->heapAlloc = g->heapAlloc;
+	m->taking = g->taking;
 	m->lastRegion = g->lastRegion;
 	m->lastGroup = g->lastGroup;
-	g->heapAlloc = 0;
+	g->taking = (taking){0};
 	g->lastRegion = g->lastGroup = 0;
 	return true;
 }
@@ -464,7 +500,6 @@ static bool collectEvent(collector *c, const gotrace_event *e) {
 	switch ((gotrace_kind)e->kind) {
 	case GOTRACE_SPAN:
 	case GOTRACE_SPAN_ALLOC:
-		m->resumed = false;
 		return collectSpan(c, m, e);
 	case GOTRACE_SPAN_FREE:
 		return collectSpanFree(c, m, e);
@@ -473,11 +508,7 @@ static bool collectEvent(collector *c, const gotrace_event *e) {
 		return true;
 	case GOTRACE_OBJECT_ALLOC:
 		collectAlloc(c, m, e);
-		if (!collectEarly(c, m, e)) {
-			return false;
-		}
-		m->resumed = false;
-		return true;
+		return collectEarly(c, m, e);
 	case GOTRACE_OBJECT_FREE:
 		return collectFree(c, m, e);
 	case GOTRACE_GC_BEGIN:
@@ -488,16 +519,16 @@ static bool collectEvent(collector *c, const gotrace_event *e) {
 		c->begun = false;
 		return true;
 	case GOTRACE_GC_END:
-		m->heapAlloc = 0; // caches are flushed, and that tells it too
+		m->taking = (taking){0}; // caches are flushed, and that tells how large the heap is too
 		endCycle(c);
 		return true;
 	case GOTRACE_GO_START:
 		return collectGoStart(c, m, e);
 	case GOTRACE_GO_STOP:
-		collectGoStop(c, m);
+		collectGoStop(c, m, e);
 		return true;
 	case GOTRACE_HEAP_ALLOC:
-		m->heapAlloc = c->events;
+		collectHeapAlloc(c, m);
 		return true;
 	case GOTRACE_SWEEP_BEGIN:
 		return collectRegionBegin(c, m);

@@ -99,13 +99,13 @@ typedef struct untold_span {
 enum { untoldPages = 4 }; // what stacks of up to 32 KiB come from: how many there are is not told either
 
 // mallocgc tells of an object at its end. Two things say that it took the slot before: it tells how large the heap is when it has got a span for a
-// P's cache; and what is told first of a goroutine that runs again may have been taken before it stopped.
+// P's cache; and the stack of a goroutine that stops in mallocgc.
 typedef struct early_object {
 	uint64_t taken, told; // events: the slot was taken at, or before, the first one
 	uint64_t addr;
-	bool refilled; // the P's cache got a span then
-	bool done;     // second pass: it was taken
+	bool done; // second pass: it was taken
 } early_object;
+static const uint64_t notEarly = UINT64_MAX; // of taken
 
 typedef struct predict_sweeps {
 	sweep_group *groups;

@@ -191,9 +191,6 @@ bool pr_onSpanAlloc(predictor *pr, gomem_p *p, const gotrace_event *e);
 
 // ---- predict_objects.c
 
-// pr_hasTiny: slot is one of the tiny blocks that p may have; pr_tookTiny: it is from now on.
-bool pr_hasTiny(const predictor *pr, const gomem_p *p, uint64_t slot);
-void pr_tookTiny(predictor *pr, const gomem_p *p, uint64_t slot);
 // pr_takeObject predicts the slot at e->addr, and takes it for p. pr_onObject: unless it was taken before it is told.
 void pr_takeObject(predictor *pr, gomem_p *p, const gotrace_event *e);
 void pr_onObject(predictor *pr, gomem_p *p, const gotrace_event *e);
@@ -202,7 +199,7 @@ void pr_onObject(predictor *pr, gomem_p *p, const gotrace_event *e);
 
 // pr_onEarly: at this event the slot of an object may be taken that is told later.
 void pr_onEarly(predictor *pr, gomem_p *p);
-// pr_tookEarly: the object of this event was taken before. Then its block may be p's tiny one since now.
-bool pr_tookEarly(predictor *pr, gomem_p *p);
+// pr_tookEarly: the object of this event was taken before.
+bool pr_tookEarly(predictor *pr);
 
 #endif
