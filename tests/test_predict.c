@@ -321,8 +321,8 @@ static void cycle(script *s) {
 }
 
 // sweeps: an allocation sweeps n pages, among them the span of `dead`.
-static void sweeps(script *s, uint64_t dead, uint64_t n) {
-	add(s, GOTRACE_SWEEP_BEGIN, 0, 0, 0);
+static void sweeps(script *s, gotrace_where where, uint64_t dead, uint64_t n) {
+	add(s, GOTRACE_SWEEP_BEGIN, 0, where, 0);
 	if (dead != 0) {
 		add(s, GOTRACE_OBJECT_FREE, dead, 0, 0);
 	}
@@ -347,23 +347,23 @@ static void testSweptOneByOne(void **state) {
 		allocateSlots(s, heap + i * PAGE, 0, i < 4 ? nelems : nelems - 2);
 	}
 	cycle(s);
-	sweeps(s, heap + 3 * 48, 1);
-	sweeps(s, heap + PAGE + 4 * 48, 1);
+	sweeps(s, GOTRACE_IN_CREDIT, heap + 3 * 48, 1);
+	sweeps(s, GOTRACE_IN_CREDIT, heap + PAGE + 4 * 48, 1);
 	add(s, GOTRACE_SPAN_ALLOC, other, 1, SCAN48 + 2);
 	allocate(s, other);
 	cycle(s);
 	allocateSlots(s, heap + 4 * (uint64_t)PAGE, nelems - 2, nelems);
-	sweeps(s, heap + 9 * 48, 1);
+	sweeps(s, GOTRACE_IN_MCENTRAL, heap + 9 * 48, 1);
 	refill(s, heap + 3 * 48);
 	allocate(s, heap + 9 * 48);
 	for (uint64_t i = 2; i < 4; i++) {
-		sweeps(s, heap + i * PAGE + 5 * 48, 1);
+		sweeps(s, GOTRACE_IN_CREDIT, heap + i * PAGE + 5 * 48, 1);
 		add(s, GOTRACE_SPAN_ALLOC, other + i * PAGE, 1, (uint16_t)(SCAN48 + 2 * i));
 		allocate(s, other + i * PAGE);
 	}
 	refill(s, heap + 2 * PAGE + 5 * 48);
 	refill(s, heap + 3 * PAGE + 5 * 48);
-	sweeps(s, 0, 1);
+	sweeps(s, GOTRACE_IN_MCENTRAL, 0, 1);
 	refill(s, heap + PAGE + 4 * 48);
 	predict_result r = run(s);
 	assert_int_equal(r.kinds[PREDICT_REFILL].mismatch, 0);
@@ -388,6 +388,29 @@ static void testWokenKeepsPages(void **state) {
 	on(s, 3, 2);
 	predict_result r = run(s);
 	checkCount(&r, PREDICT_SPAN_MANUAL, 1, 0, 2, 0);
+	predict_result_free(&r);
+}
+
+// What an allocation sweeps for its credit goes behind what is swept already, even if the object then lies in it; what mcentral sweeps is taken.
+static predict_result takenSpan(gotrace_where where, uint64_t taken) {
+	const unsigned nelems = (PAGE - 128 - PAGE / 64) / 48;
+	script *s = begin();
+	allocateSlots(s, heap, 1, nelems);
+	add(s, GOTRACE_SPAN_ALLOC, heap + PAGE, 1, SCAN48);
+	allocateSlots(s, heap + PAGE, 0, 1);
+	cycle(s); // span 1 has free slots, and its cache is flushed
+	sweeps(s, where, heap + 9 * 48, 1);
+	refill(s, taken);
+	return run(s);
+}
+
+static void testSweptForCredit(void **state) {
+	(void)state;
+	predict_result r = takenSpan(GOTRACE_IN_CREDIT, heap + PAGE + 48);
+	checkCount(&r, PREDICT_REFILL, 3, 0, 0, 0);
+	predict_result_free(&r);
+	r = takenSpan(GOTRACE_IN_CREDIT, heap + 9 * 48);
+	checkCount(&r, PREDICT_REFILL, 2, 0, 0, 1);
 	predict_result_free(&r);
 }
 
@@ -538,6 +561,7 @@ int main(void) {
 		cmocka_unit_test(testTiny),
 		cmocka_unit_test(testSweep),
 		cmocka_unit_test(testSweptOneByOne),
+		cmocka_unit_test(testSweptForCredit),
 		cmocka_unit_test(testWokenKeepsPages),
 		cmocka_unit_test(testNoSnapshot),
 		cmocka_unit_test(testAltered),

@@ -444,6 +444,9 @@ static gotrace_where stopped_where(const gotrace *t, uint64_t id) {
 	if (frame_of(t, s, "runtime.postMallocgcDebug") == 0) {
 		return GOTRACE_IN_MALLOC;
 	}
+	if (frame_of(t, s, "runtime.bgsweep") != GT_FRAMES) {
+		return GOTRACE_IN_SWEEPER;
+	}
 	const unsigned in = frame_of(t, s, "runtime.mallocgc");
 	if (in == GT_FRAMES || t->strings[s->functions[in] - 1].n == strlen("runtime.mallocgc") || has_no_slot(t, s, in)) {
 		return GOTRACE_ELSEWHERE;

@@ -43,6 +43,7 @@ typedef enum gotrace_where {
 	GOTRACE_ELSEWHERE,
 	GOTRACE_IN_MALLOC,   // mallocgc has its slot, and tells it later
 	GOTRACE_IN_GC_START, // so it has, and begins a cycle: it may allocate for that before it tells
+	GOTRACE_IN_SWEEPER,  // the background sweeper stops
 	GOTRACE_IN_CREDIT,   // an allocation sweeps for its credit
 	GOTRACE_IN_MCENTRAL, // it looks for a span
 	GOTRACE_IN_RECLAIM,  // it reclaims pages

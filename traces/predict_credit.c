@@ -5,21 +5,6 @@
 
 #include <string.h>
 
-// willSweep: mcentral finds no swept span of this class, and sweeps one that has nothing to free, as the trace says by being silent.
-static bool willSweep(predictor *pr, spanClass spc, uint64_t bytes) {
-	gomem_heap *h = pr->h;
-	const uint64_t spanBytes = (uint64_t)class_to_allocnpages[spanClass_sizeclass(spc)] << predictPageShift;
-	if (spanSet_len(mcentral_partialSwept(&h->central[spc].mcentral, h->sweepgen)) != 0 || bytes % spanBytes != 0) {
-		return false;
-	}
-	const mspan *s = span_nextUnswept(h, spc, false);
-	if (s != NULL) {
-		return bytes == spanBytes && pr_groupAt(pr, s->startAddr) == NULL;
-	}
-	s = span_nextUnswept(h, spc, true);
-	return s != NULL && pr_groupAt(pr, s->startAddr) == NULL;
-}
-
 // sweepCredit sweeps as many bytes as the trace says, and at least to the last span that had something to free.
 static void sweepCredit(predictor *pr, gomem_p *p, const past_region *r) {
 	const uint64_t until = pr->sweptBytes + (r->bytes > r->done ? r->bytes - r->done : 0);
@@ -46,9 +31,7 @@ static uint64_t sweepForCredit(predictor *pr, gomem_p *p, uintptr_t callerSweepP
 	if (ps->regions[n - 1].what == REGION_RECLAIM) {
 		n--;
 	}
-	if (n > 0 && callerSweepPages == 0 &&
-		(ps->regions[n - 1].what == REGION_REFILL ||
-			(ps->regions[n - 1].what == REGION_UNKNOWN && willSweep(pr, pr->refilling, ps->regions[n - 1].bytes)))) {
+	if (n > 0 && callerSweepPages == 0 && ps->regions[n - 1].what == REGION_REFILL) {
 		n--;
 	}
 	for (uint32_t i = 0; i < n; i++) {
@@ -207,25 +190,12 @@ static void onReclaim(predictor *pr, gomem_p *p, uint32_t chunks) {
 	}
 }
 
-// isCredit: r looks as if it reclaimed, but there are not so many chunks left, or it ends with just the large span that sweepone comes to.
-static bool isCredit(const predictor *pr, const sweep_region *r) {
-	const uint64_t end = atomic_load(&pr->h->reclaimIndex) + (uint64_t)r->chunks * reclaimChunkPages;
-	if (end > (uint64_t)pr->h->sweepArenas.len * predictPiecePages) {
-		return true;
-	}
-	const mspan *last = heap_sweepsUntil(pr->h, r->pages);
-	return last != NULL && last->npages >= reclaimChunkPages;
-}
-
 void pr_onRegion(predictor *pr, gomem_p *p, const gotrace_event *e) {
 	if (e->kind == GOTRACE_SWEEP_BEGIN) {
 		const uint32_t i = pr->nextRegion++;
 		if (p != NULL) {
 			pr->ps[p->id].last = pr->ps[p->id].done = 0;
 			const sweep_region *r = i < pr->sweeps.nregions ? &pr->sweeps.regions[i] : NULL;
-			if (r != NULL && r->what == REGION_RECLAIM && isCredit(pr, r)) {
-				sweeps_nameRegion(&pr->sweeps, i, r->first < r->end ? REGION_CREDIT : REGION_UNKNOWN);
-			}
 			pr->ps[p->id].region = r != NULL ? r->what : REGION_UNKNOWN;
 			if (pr->ps[p->id].region == REGION_RECLAIM) {
 				onReclaim(pr, p, r->chunks);

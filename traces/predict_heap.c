@@ -127,25 +127,6 @@ mspan *heap_nextUnswept(gomem_heap *h) {
 	return NULL;
 }
 
-mspan *heap_sweepsUntil(gomem_heap *h, uint64_t pages) {
-	const unsigned i = 1 - sweptOf(h);
-	for (uint32_t sc = atomic_load(&h->sweep.centralIndex); sc < numSpanClasses * 2; sc++) {
-		mcentral *c = &h->central[sc >> 1].mcentral;
-		spanSet *set = (sc & 1) == 0 ? &c->full[i] : &c->partial[i];
-		mspan *s;
-		for (uint32_t k = 0; (s = spanSet_at(set, k)) != NULL; k++) {
-			if (mspan_state(s) != mSpanInUse || atomic_load(&s->sweepgen) != h->sweepgen - 2) {
-				continue;
-			}
-			if (pages <= s->npages) {
-				return pages == s->npages ? s : NULL;
-			}
-			pages -= s->npages;
-		}
-	}
-	return NULL;
-}
-
 void span_putOff(gomem_heap *h, mspan *s) {
 	mcentral *c = &h->central[s->spanclass].mcentral;
 	const unsigned i = 1 - sweptOf(h);

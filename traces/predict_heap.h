@@ -69,8 +69,6 @@ bool heap_unhold(predict_heap *ph);
 // the set, as when it is popped.
 mspan *span_nextUnswept(gomem_heap *h, spanClass spc, bool full);
 mspan *heap_nextUnswept(gomem_heap *h);
-// heap_sweepsUntil gives the span with which sweepone has swept just so many pages from now on; NULL: there is none.
-mspan *heap_sweepsUntil(gomem_heap *h, uint64_t pages);
 // span_putOff takes s, one of the above, out of its set: somebody else is about to sweep it. span_putOn makes it the first one again.
 void span_putOff(gomem_heap *h, mspan *s);
 // span_aheadOf gives the k-th span of the set of unswept ones before `own`, that mcentral would look at first. NULL: there are not so many, or own is not in it.

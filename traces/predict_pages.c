@@ -106,8 +106,6 @@ typedef struct g_state {
 	UT_hash_handle hh;
 	taking taking;
 	uint32_t lastRegion, lastGroup; // these three as of an M
-	uint32_t swept;                 // spans, neither for an allocation nor at the end of a cycle
-	bool allocates;
 } g_state;
 
 // What is known of an M: the sweep that it is in, and the region of sweeping.
@@ -118,9 +116,7 @@ typedef struct m_state {
 	uint32_t region;     // 0: in none
 	uint32_t lastRegion; // the region that ended before the next allocation, and its last group + 1
 	uint32_t lastGroup;
-	uint32_t maybe; // the region that has just ended, if it may be one of reclaim; 0: none
-	g_state *g;     // that it runs, and the cycle in which it began to; NULL: not known
-	uint32_t gCycle;
+	g_state *g; // that it runs; NULL: not known
 	taking taking;
 } m_state;
 
@@ -197,12 +193,20 @@ static sweep_group *newGroup(collector *c, const m_state *m, uint64_t base, swee
 	return &w->groups[w->len++];
 }
 
+static sweep_how howSwept(const collector *c, const m_state *m) {
+	if (m->region == 0) {
+		return SWEEP_BY_SWEEPER;
+	}
+	const region_what what = c->out->regions[m->region - 1].what;
+	return what == REGION_REFILL ? SWEEP_BY_REFILL : what == REGION_RECLAIM ? SWEEP_BY_RECLAIM : SWEEP_BY_CREDIT;
+}
+
 // groupOf gives the part of the group of base that the next slot goes to.
 static sweep_group *groupOf(collector *c, m_state *m, uint64_t base) {
 	predict_sweeps *w = c->out;
 	const bool goesOn = m->open != 0 && w->groups[m->open - 1].base == base && w->groups[m->open - 1].cycle == c->cycle;
 	if (!goesOn) {
-		sweep_group *g = newGroup(c, m, base, m->region != 0 ? SWEEP_BY_CREDIT : SWEEP_BY_SWEEPER);
+		sweep_group *g = newGroup(c, m, base, howSwept(c, m));
 		m->open = m->tail = w->len;
 		return g;
 	}
@@ -217,24 +221,6 @@ static sweep_group *groupOf(collector *c, m_state *m, uint64_t base) {
 	w->groups[m->tail - 1].more = w->len - 1;
 	m->tail = w->len;
 	return &w->groups[w->len - 1];
-}
-
-// noteSweep: who sweeps like this, and allocates nothing, is the background sweeper.
-static void noteSweep(const collector *c, m_state *m, const gotrace_event *e) {
-	if (m->region == 0 && m->g != NULL && m->gCycle == c->cycle && !c->begun && e->p >= 0) {
-		m->g->swept++;
-	}
-}
-
-// findSweeper gives the goroutine that swept most of those that allocate nothing; 0: none. Before a cycle begins, any may sweep what is left.
-static uint64_t findSweeper(const collector *c) {
-	const g_state *best = NULL;
-	for (const g_state *g = c->gs; g != NULL; g = g->hh.next) {
-		if (!g->allocates && g->swept > (best != NULL ? best->swept : 0)) {
-			best = g;
-		}
-	}
-	return best != NULL ? best->g : 0;
 }
 
 static bool collectAcquired(collector *c, const gotrace_event *e) {
@@ -263,29 +249,31 @@ static bool collectFree(collector *c, m_state *m, const gotrace_event *e) {
 	if (g == NULL || !grow(&w->offsets, &w->capOffsets, w->noffsets, sizeof(*w->offsets))) {
 		return false;
 	}
-	if (g->n == 0) {
-		noteSweep(c, m, e);
-	}
 	w->offsets[w->noffsets++] = (uint16_t)((e->addr - base) >> 3);
 	g->n++;
 	w->groups[m->open - 1].left++;
 	return true;
 }
 
-static bool collectRegionBegin(collector *c, m_state *m) {
+static bool collectRegionBegin(collector *c, m_state *m, const gotrace_event *e) {
+	static const region_what whats[] = {[GOTRACE_IN_CREDIT] = REGION_CREDIT,
+		[GOTRACE_IN_MCENTRAL] = REGION_REFILL,
+		[GOTRACE_IN_RECLAIM] = REGION_RECLAIM};
 	predict_sweeps *w = c->out;
 	if (!grow(&w->regions, &w->capRegions, w->nregions, sizeof(*w->regions))) {
 		return false;
 	}
-	w->regions[w->nregions++] = (sweep_region){.what = REGION_UNKNOWN, .first = w->len};
+	const region_what what = e->n < sizeof(whats) / sizeof(whats[0]) ? whats[e->n] : REGION_UNKNOWN;
+	w->regions[w->nregions++] = (sweep_region){.what = what, .first = w->len};
 	m->region = w->nregions;
 	m->open = 0;
 	return true;
 }
 
-// maybeReclaim: reclaim goes by address, and counts the pages that it looked at, whole chunks of them. Those of spans that it swept and
-// did not free count once more. Whether it was reclaim, the next event tells.
-static bool maybeReclaim(uint64_t pages, bool ascending) { return ascending && pages >= reclaimChunkPages; }
+// reclaimed: reclaim counts the pages that it looked at, whole chunks of them. Those of spans that it swept and did not free count once more.
+static uint32_t reclaimed(uint64_t pages, uint64_t notFreed) {
+	return pages > notFreed ? (uint32_t)((pages - notFreed) / reclaimChunkPages) : 0;
+}
 
 static void collectRegionEnd(collector *c, m_state *m, const gotrace_event *e) {
 	predict_sweeps *w = c->out;
@@ -293,8 +281,7 @@ static void collectRegionEnd(collector *c, m_state *m, const gotrace_event *e) {
 		return;
 	}
 	sweep_region *r = &w->regions[m->region - 1];
-	uint64_t notFreed = 0, at = 0;
-	bool ascending = true;
+	uint64_t notFreed = 0;
 	uint32_t last = 0, seen = 0;
 	for (uint32_t i = r->first; i < w->len; i++) {
 		const sweep_group *g = &w->groups[i];
@@ -303,32 +290,15 @@ static void collectRegionEnd(collector *c, m_state *m, const gotrace_event *e) {
 		}
 		last = i + 1;
 		seen++;
-		ascending = ascending && g->base > at;
-		at = g->base;
 		notFreed += g->freed ? 0 : pages_at(&c->pages, g->base)->npages;
 	}
-	r->what = last != 0 ? REGION_CREDIT : REGION_UNKNOWN;
-	r->end = w->len;
-	const uint64_t pages = e->addr >> predictPageShift;
-	r->pages = (uint32_t)pages;
-	if (maybeReclaim(pages, ascending)) {
-		r->chunks = (uint32_t)(pages - notFreed) / reclaimChunkPages;
-		m->maybe = m->region;
-	}
+	r->chunks = r->what == REGION_RECLAIM ? reclaimed(e->addr >> predictPageShift, notFreed) : 0;
 	m->lastRegion = m->region;
-	m->lastGroup = seen != 1 ? 0 : last; // mcentral stops at the first span that has something to free
+	m->lastGroup = r->what != REGION_UNKNOWN || seen != 1
+		? 0
+		: last; // mcentral stops at the first span that has something to free
 	m->region = 0;
 	m->open = 0;
-}
-
-void sweeps_nameRegion(predict_sweeps *w, uint32_t i, region_what what) {
-	w->regions[i].what = what;
-	for (uint32_t k = w->regions[i].first; k < w->regions[i].end; k++) {
-		sweep_group *g = &w->groups[k];
-		if (g->region == i + 1 && g->how != SWEEP_CONTINUED) {
-			g->how = what == REGION_RECLAIM ? SWEEP_BY_RECLAIM : SWEEP_BY_CREDIT;
-		}
-	}
 }
 
 // checkGreenTea: an object that lies where the inline mark bits would be shows that there are none.
@@ -339,7 +309,7 @@ static void checkGreenTea(collector *c, const gotrace_event *e) {
 	}
 }
 
-// collectAlloc: mcentral swept the span of the object, if that is the last one of a region.
+// collectAlloc: mcentral swept the span of the object, if that is the last one of a region of which nothing else is known.
 static void collectAlloc(collector *c, m_state *m, const gotrace_event *e) {
 	predict_sweeps *w = c->out;
 	if (m->lastGroup != 0) {
@@ -350,9 +320,6 @@ static void collectAlloc(collector *c, m_state *m, const gotrace_event *e) {
 		}
 	}
 	m->open = m->lastGroup = m->lastRegion = 0;
-	if (m->g != NULL) {
-		m->g->allocates = true;
-	}
 	checkGreenTea(c, e);
 }
 
@@ -395,7 +362,7 @@ static void stopTaking(collector *c, taking *t, gotrace_where where) {
 	if (where == GOTRACE_UNKNOWN) {
 		return;
 	}
-	if (where == GOTRACE_ELSEWHERE) {
+	if (where == GOTRACE_ELSEWHERE || where == GOTRACE_IN_SWEEPER) {
 		*t = (taking){0};
 		return;
 	}
@@ -410,6 +377,7 @@ static void collectGoStop(collector *c, m_state *m, const gotrace_event *e) {
 	g_state *g = m->g;
 	if (g != NULL) {
 		stopTaking(c, &m->taking, (gotrace_where)e->n);
+		c->out->sweeper = e->n == GOTRACE_IN_SWEEPER ? g->g : c->out->sweeper;
 		g->taking = m->taking;
 		g->lastRegion = m->lastRegion;
 		g->lastGroup = m->lastGroup;
@@ -424,7 +392,6 @@ static bool collectGoStart(collector *c, m_state *m, const gotrace_event *e) {
 		return false;
 	}
 	m->g = g;
-	m->gCycle = c->cycle;
 	m->taking = g->taking;
 	m->lastRegion = g->lastRegion;
 	m->lastGroup = g->lastGroup;
@@ -441,11 +408,6 @@ static void noteTold(collector *c, uint64_t base, uint64_t n) {
 }
 
 static bool collectSpan(collector *c, m_state *m, const gotrace_event *e) {
-	// A heap span is made: Go reclaims last before that, and for nothing else.
-	if (e->class != GOTRACE_MANUAL && m->maybe != 0) {
-		sweeps_nameRegion(c->out, m->maybe - 1, REGION_RECLAIM);
-	}
-	m->maybe = 0;
 	m->open = m->lastGroup = m->lastRegion = 0;
 	if (!pages_span(&c->pages, e->addr, e->n, e->class)) {
 		return false;
@@ -494,9 +456,6 @@ static bool collectEvent(collector *c, const gotrace_event *e) {
 	if (e->p >= c->out->procs) {
 		c->out->procs = e->p + 1;
 	}
-	if (e->kind != GOTRACE_SPAN_ALLOC) {
-		m->maybe = 0;
-	}
 	switch ((gotrace_kind)e->kind) {
 	case GOTRACE_SPAN:
 	case GOTRACE_SPAN_ALLOC:
@@ -531,7 +490,7 @@ static bool collectEvent(collector *c, const gotrace_event *e) {
 		collectHeapAlloc(c, m);
 		return true;
 	case GOTRACE_SWEEP_BEGIN:
-		return collectRegionBegin(c, m);
+		return collectRegionBegin(c, m, e);
 	case GOTRACE_SWEEP_END:
 		collectRegionEnd(c, m, e);
 		return true;
@@ -616,7 +575,6 @@ bool sweeps_collect(const predict_source *src, predict_sweeps *out, gmt_error *e
 			(void)snprintf(err->text, sizeof(err->text), "out of memory");
 		}
 	}
-	out->sweeper = findSweeper(&c);
 	collectorFree(&c);
 	if (out->nuntold > 0) {
 		qsort(out->untold, out->nuntold, sizeof(*out->untold), byBase);

@@ -63,17 +63,16 @@ typedef enum sweep_how {
 
 // What an allocation swept between GOTRACE_SWEEP_BEGIN and END. It may do so for its credit, then in mcentral, then to reclaim pages.
 typedef enum region_what {
-	REGION_UNKNOWN, // nothing was freed: credit or mcentral
+	REGION_UNKNOWN, // its stack is another one: who makes a goroutine allocates on the system's
 	REGION_CREDIT,
-	REGION_REFILL, // the last span swept is the one that the allocation takes
+	REGION_REFILL, // mcentral: the last span swept is the one that the allocation takes, or none is
 	REGION_RECLAIM,
 } region_what;
 
 typedef struct sweep_region {
 	region_what what;
-	uint32_t pages;      // swept, as the trace says
-	uint32_t chunks;     // reclaim: of 512 pages that it looked at
-	uint32_t first, end; // its groups are among these
+	uint32_t chunks; // reclaim: of 512 pages that it looked at
+	uint32_t first;  // its groups are among those from this one on
 } sweep_region;
 
 typedef struct sweep_group {
@@ -136,8 +135,6 @@ typedef struct predict_sweeps {
 bool sweeps_collect(const predict_source *src, predict_sweeps *out, gmt_error *err);
 // sweeps_untold gives the untold span of base that is there, or comes yet, at event `now`; NULL: none.
 untold_span *sweeps_untold(const predict_sweeps *w, uint64_t base, uint64_t now);
-// sweeps_nameRegion says what region i was, and so how its groups were swept.
-void sweeps_nameRegion(predict_sweeps *w, uint32_t i, region_what what);
 bool sweeps_acquired(const predict_sweeps *w, uint32_t cycle, int32_t p);
 void sweeps_free(predict_sweeps *w);
 
