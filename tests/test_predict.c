@@ -414,6 +414,47 @@ static void testSweptForCredit(void **state) {
 	predict_result_free(&r);
 }
 
+// flushesFree: an M without a P frees, for the P that it takes next.
+static void flushesFree(script *s, uint64_t addr, int32_t p) {
+	add(s, GOTRACE_OBJECT_FREE, addr, 0, 0);
+	on(s, (uint64_t)p + 1, -1);
+	s->events[s->n - 1].next_p = p;
+}
+
+// The caches of Ps 1 and 2 are flushed, with spans of three classes each; what is told of it is not in the order of time. Go's order in one class,
+// which is not the port's, shows the order in the next one: nothing is told in between.
+static void testFlushOrder(void **state) {
+	(void)state;
+	static const uint16_t classes[] = {SCAN48, SCAN48 + 2, SCAN48 + 4};
+	uint64_t bases[3][3] = {{0}};
+	script *s = begin();
+	for (int32_t p = 1; p < 3; p++) {
+		for (int k = 0; k < 3; k++) {
+			bases[p][k] = heap + (uint64_t)(p * 64 + k) * PAGE;
+			add(s, GOTRACE_SPAN_ALLOC, bases[p][k], 1, classes[k]);
+			on(s, (uint64_t)p + 1, p);
+			for (unsigned i = 0; i < 3; i++) {
+				allocate(s, bases[p][k] + (uint64_t)i * class_to_size[classes[k] >> 1]);
+				on(s, (uint64_t)p + 1, p);
+			}
+		}
+	}
+	allocateSlots(s, heap, 1, (PAGE - 128 - PAGE / 64) / 48);
+	cycle(s);
+	for (int32_t p = 2; p > 0; p--) {
+		flushesFree(s, bases[p][2], p);
+		flushesFree(s, bases[p][2] + class_to_size[classes[2] >> 1], p);
+		add(s, GOTRACE_PROC_START, 0, 0, 0);
+		on(s, (uint64_t)p + 1, p);
+	}
+	refill(s, bases[1][0] + (uint64_t)3 * 48);
+	refill(s, bases[1][1] + (uint64_t)3 * class_to_size[classes[1] >> 1]);
+	predict_result r = run(s);
+	assert_int_equal(r.kinds[PREDICT_REFILL].mismatch, 1);
+	assert_int_equal(r.kinds[PREDICT_SMALL].mismatch, 1);
+	predict_result_free(&r);
+}
+
 static void testNoSnapshot(void **state) {
 	(void)state;
 	script *s = calloc(1, sizeof(*s));
@@ -562,6 +603,7 @@ int main(void) {
 		cmocka_unit_test(testSweep),
 		cmocka_unit_test(testSweptOneByOne),
 		cmocka_unit_test(testSweptForCredit),
+		cmocka_unit_test(testFlushOrder),
 		cmocka_unit_test(testWokenKeepsPages),
 		cmocka_unit_test(testNoSnapshot),
 		cmocka_unit_test(testAltered),

@@ -19,17 +19,14 @@ void pr_flushPcache(predictor *pr, gomem_p *p) {
 	unlock(&pr->h->env, &pr->h->lock);
 }
 
-// noteFlush: the flush of p's cache sweeps what is in there.
-static void noteFlush(predictor *pr, gomem_p *p) {
-	for (int i = 0; i < numSpanClasses; i++) {
-		const mspan *s = p->mcache->alloc[i];
-		page_info *pi = s != &pr->h->emptymspan ? pages_at(&pr->ph.pages, s->startAddr) : NULL;
-		if (pi != NULL) {
-			pi->flushed = pr->cycle + 1;
-			pi->flushedOf = (int16_t)p->id;
-		}
+// noteFlush: the flush of p's cache sweeps s now.
+static void noteFlush(predictor *pr, const gomem_p *p, const mspan *s) {
+	page_info *pi = pages_at(&pr->ph.pages, s->startAddr);
+	if (pi != NULL) {
+		pi->flushed = pr->cycle + 1;
+		pi->flushedOf = (int16_t)p->id;
+		pi->flushedAt = (uint32_t)pr->out->events;
 	}
-	pr->ps[p->id].flushBegan = pr->out->events;
 }
 
 static void beginFlush(predictor *pr, gomem_p *p) {
@@ -40,13 +37,16 @@ static void beginFlush(predictor *pr, gomem_p *p) {
 	ps->ntiny = 0;
 	ps->tinyKnown = true;
 	pr_dropUnused(pr, p);
-	noteFlush(pr, p);
 }
 
 static void endFlush(predictor *pr, gomem_p *p) {
 	pr->ps[p->id].toFlush = false;
 	pr->ps[p->id].flushing = false;
-	pr->ps[p->id].flushedAtOnce = pr->ps[p->id].flushBegan == pr->out->events;
+	for (int i = 0; i < numSpanClasses; i++) {
+		if (p->mcache->alloc[i] != &pr->h->emptymspan) {
+			noteFlush(pr, p, p->mcache->alloc[i]);
+		}
+	}
 	(void)mcache_prepareForSweep(pr->h, p, p->mcache);
 	pr_keepSpan(pr);
 	if (pr->ps[p->id].idle) {
@@ -86,6 +86,7 @@ bool pr_flushSome(predictor *pr, gomem_p *p) {
 		if (g != NULL && !isSwept(g)) {
 			return false;
 		}
+		noteFlush(pr, p, s);
 		p->mcache->alloc[ps->flushAt] = &pr->h->emptymspan;
 		if (!mcentral_uncacheSpan(pr->h, p, &pr->h->central[s->spanclass].mcentral, s)) {
 			pr->noMemory = true;

@@ -79,42 +79,60 @@ static void tookSlot(predictor *pr, gomem_p *p, uint64_t slot, predict_kind kind
 	}
 }
 
-// flushedOf gives the P whose flush swept s in this cycle, -1: none.
-static int32_t flushedOf(predictor *pr, const mspan *s) {
+// flushOf gives what is known of the flush that swept s in this cycle; NULL: none did.
+static const page_info *flushOf(predictor *pr, const mspan *s) {
 	const page_info *pi = pages_at(&pr->ph.pages, s->startAddr);
-	return pi != NULL && pi->npages != 0 && pi->flushed == pr->cycle + 1 ? pi->flushedOf : -1;
+	return pi != NULL && pi->npages != 0 && pi->flushed == pr->cycle + 1 ? pi : NULL;
 }
 
-// swapFlushed lets the span of class spc that the flush of P `first` swept change places with that of P `then`, if it is behind that.
-static bool swapFlushed(predictor *pr, spanClass spc, int32_t first, int32_t then) {
+// A span that Go took before the one that the port had first: the flushes of two Ps swept them, in another order than the port's.
+typedef struct flush_order {
+	const page_info *first, *then;
+	bool firstUntold, thenUntold; // no event told of its sweep
+} flush_order;
+
+static bool isUntold(predictor *pr, const mspan *s) { return pr_groupAt(pr, s->startAddr) == NULL; }
+
+// changePlaces: one, of the P of `then`, and other, behind it and of the P of `first`, are in the wrong order as well. Between two events of a
+// flush an M sweeps one after the other those of which nothing is told, unless it is held up: what is shown of one of them goes for all.
+static bool changePlaces(predictor *pr, const flush_order *o, const mspan *one, const mspan *other) {
+	return (o->thenUntold && isUntold(pr, one) && flushOf(pr, one)->flushedAt == o->then->flushedAt) ||
+		(o->firstUntold && isUntold(pr, other) && flushOf(pr, other)->flushedAt == o->first->flushedAt);
+}
+
+// swapFlushed lets the span of class spc that the flush of one P swept change places with that of the other, if it is behind that.
+static bool swapFlushed(predictor *pr, spanClass spc, const flush_order *o) {
 	gomem_heap *h = pr->h;
 	spanSet *set = mcentral_partialSwept(&h->central[spc].mcentral, h->sweepgen);
 	const uint32_t id = mcentral_setID(spc, false, h->sweepgen / 2 % 2), n = spanSet_len(set);
-	mspan *one = NULL, *other = NULL; // of `then`, and behind it of `first`
+	mspan *one = NULL, *other = NULL;
 	bool ok = true;
 	for (uint32_t i = 0; i < n; i++) {
 		mspan *s = spanSet_pop(&h->env, set, id);
-		const int32_t of = flushedOf(pr, s);
-		one = of == then ? s : one;
-		other = of == first && one != NULL ? s : other;
+		const page_info *of = flushOf(pr, s);
+		one = of != NULL && of->flushedOf == o->then->flushedOf ? s : one;
+		other = of != NULL && of->flushedOf == o->first->flushedOf && one != NULL ? s : other;
 		ok = spanSet_push(&h->env, set, s, id) && ok;
 	}
-	for (uint32_t i = 0; i < n && other != NULL; i++) {
+	if (other == NULL || !changePlaces(pr, o, one, other)) {
+		return ok;
+	}
+	for (uint32_t i = 0; i < n; i++) {
 		mspan *s = spanSet_pop(&h->env, set, id);
 		ok = spanSet_push(&h->env, set, s == one ? other : s == other ? one : s, id) && ok;
 	}
 	return ok;
 }
 
-// learnFlushes: Go took s before x, so that the cache of one P was flushed before that of another. If one of them was flushed at once, this
-// holds for all classes.
+// learnFlushes: Go took s before x.
 static void learnFlushes(predictor *pr, const mspan *x, const mspan *s) {
-	const int32_t first = flushedOf(pr, s), then = flushedOf(pr, x);
-	if (first < 0 || then < 0 || first == then || (!pr->ps[first].flushedAtOnce && !pr->ps[then].flushedAtOnce)) {
+	const flush_order o = {
+		.first = flushOf(pr, s), .then = flushOf(pr, x), .firstUntold = isUntold(pr, s), .thenUntold = isUntold(pr, x)};
+	if (o.first == NULL || o.then == NULL || o.first->flushedOf == o.then->flushedOf) {
 		return;
 	}
 	for (int i = 0; i < numSpanClasses; i++) {
-		if (!swapFlushed(pr, (spanClass)i, first, then)) {
+		if (!swapFlushed(pr, (spanClass)i, &o)) {
 			pr->noMemory = true;
 		}
 	}

@@ -31,7 +31,8 @@ typedef struct page_info {
 	int16_t flushedOf; // first page: that P
 	uint16_t class;    // first page
 	uint8_t flags;
-	uint64_t told; // first pass: events before the last one that told of a span here
+	uint32_t flushedAt; // first page: if flushed, the event at which the port did
+	uint64_t told;      // first pass: events before the last one that told of a span here
 } page_info;
 
 typedef struct page_piece {

@@ -39,8 +39,6 @@ typedef struct p_state {
 	bool idle;     // its page cache is flushed too
 	bool flushing; // its cache is being flushed: the classes below flushAt are
 	int flushAt;
-	uint64_t flushBegan; // the event
-	bool flushedAtOnce;  // no frees were told of it
 	uint8_t pcache;
 	uint64_t block; // of its page cache, as the last single page that Go took from it tells
 	bool sweeper;   // the background sweeper runs on it, and swept that many
