@@ -10,7 +10,7 @@ set -euo pipefail
 
 root=$(cd "$(dirname "$0")/.." && pwd)
 gomem=${GOMEM:-$root/build/release/gomem}
-small=(traced-p1 traced-p4 http-p4 json-p1 json-p4 types-p1 types-p4 compile-p1 compile-p4 go123-p4 go124-p4 go125-p4 noobjects-p4 esbuild-p1 esbuild-p4)
+small=(traced-p1 traced-workers-p1 traced-p4 http-p4 json-p1 json-p4 types-p1 types-p4 compile-p1 compile-p4 go123-p4 go124-p4 go125-p4 noobjects-p4 esbuild-p1 esbuild-p4)
 large=(json-large-p1 json-large-p4 compile-large-p4 esbuild-large-p4)
 out=$root/traces/data/gotrace names=("${small[@]}") level=-12
 while [ $# -gt 0 ]; do
@@ -90,6 +90,7 @@ esbuild() {
 make_one() {
 	case $1 in
 	traced-p1) traced local 1 -rounds 80 ;;
+	traced-workers-p1) traced local 1 -rounds 20 -workers 6 ;;
 	traced-p4) traced local 4 -rounds 20 -workers 6 ;;
 	http-p4) traced local 4 -seconds 2 -rounds 1 -pause 30ms ;;
 	json-p1) gotest 1 encoding/json 'TestMarshal$|TestIndent|TestEncoder' ;;
