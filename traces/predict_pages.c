@@ -256,14 +256,14 @@ static bool collectFree(collector *c, m_state *m, const gotrace_event *e) {
 }
 
 static bool collectRegionBegin(collector *c, m_state *m, const gotrace_event *e) {
-	static const region_what whats[] = {[GOTRACE_IN_CREDIT] = REGION_CREDIT,
+	static const region_what kinds[] = {[GOTRACE_IN_CREDIT] = REGION_CREDIT,
 		[GOTRACE_IN_MCENTRAL] = REGION_REFILL,
 		[GOTRACE_IN_RECLAIM] = REGION_RECLAIM};
 	predict_sweeps *w = c->out;
 	if (!grow(&w->regions, &w->capRegions, w->nregions, sizeof(*w->regions))) {
 		return false;
 	}
-	const region_what what = e->n < sizeof(whats) / sizeof(whats[0]) ? whats[e->n] : REGION_UNKNOWN;
+	const region_what what = e->n < sizeof(kinds) / sizeof(kinds[0]) ? kinds[e->n] : REGION_UNKNOWN;
 	w->regions[w->nregions++] = (sweep_region){.what = what, .first = w->len};
 	m->region = w->nregions;
 	m->open = 0;
