@@ -62,7 +62,7 @@ static void *pages_make(const bench_part *part) {
 	if (s == NULL || os == NULL) {
 		failed("out of memory");
 	}
-	s->env = (gomem_env){.layout = &layout_linux_amd64_go126, .os = os, .stats = &s->stats};
+	s->env = (gomem_env){.layout = &layout_host, .os = os, .stats = &s->stats};
 	s->env.physPageSize = os->physPageSize;
 	s->base = pagesBase;
 	if (!pageAlloc_init(&s->env, &s->p, &s->heapLock, &s->sysStat, true)) {
@@ -186,7 +186,7 @@ static void *bits_make(const bench_part *part) {
 static void bits_summarize(void *ctx, unsigned calls) {
 	bits *s = ctx;
 	for (unsigned i = 0; i < calls; i++) {
-		s->sink += pallocBits_summarize(&layout_linux_amd64_go126, &s->chunk);
+		s->sink += pallocBits_summarize(&layout_host, &s->chunk);
 	}
 }
 

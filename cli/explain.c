@@ -159,7 +159,7 @@ static int parseArgs(request *rq, int argc, char **argv) {
 	if (rq->scan && rq->typeText != NULL) {
 		return complain("--scan and --type", "one of them");
 	}
-	rq->layout = layout_linux_amd64_go126;
+	rq->layout = layout_host;
 	if (rq->platform != NULL && !layout_ofPlatform(rq->platform, &rq->layout)) {
 		return complain(rq->platform, "no platform of Go 1.26 (gomem layout --all lists them)");
 	}

@@ -260,7 +260,7 @@ int gomem_layout_main(int argc, char **argv) {
 		(void)layout_ofPlatform(layout_platformName(n), &layouts[n]);
 	}
 	if (n == 0) {
-		layouts[n++] = layout_linux_amd64_go126;
+		layouts[n++] = layout_host;
 	}
 	if (json) {
 		return printJson(layouts, n, hasAddress ? &addr : NULL);

@@ -137,7 +137,7 @@ static void begin(actor *a, told *t, bool sbrkOS, uintptr_t n) {
 		give_up(t, "the system's memory cannot be had");
 	}
 	a->env = (gomem_env){
-		.layout = &layout_linux_amd64_go126,
+		.layout = &layout_host,
 		.os = os,
 		.stats = &a->stats,
 		.states = memStates_new(),

@@ -16,7 +16,7 @@ typedef struct fuzz_env {
 static inline const gomem_layout *smallSpace(void) {
 	static gomem_layout L;
 	if (L.pageShift == 0) {
-		L = layout_linux_amd64_go126;
+		L = layout_host;
 		L.name = "64 GiB";
 		L.heapAddrBits = 36;
 		L.randHeapAddrBits = 36;
@@ -35,7 +35,7 @@ static inline const gomem_layout *smallSpace(void) {
 static inline void fuzz_env_init(fuzz_env *e, const gomem_layout *L, const fuzz_os_config *cfg) {
 	gomem_os *os = fuzz_os_begin(cfg);
 	memset(e, 0, sizeof *e);
-	e->env.layout = L != NULL ? L : &layout_linux_amd64_go126;
+	e->env.layout = L != NULL ? L : &layout_host;
 	e->env.os = os;
 	e->env.stats = &e->stats;
 	e->env.states = memStates_new();

@@ -315,7 +315,7 @@ static void *begin(const uint64_t *config) {
 	s->layout = fuzz_layout(config[CONFIG_LAYOUT]);
 	s->greenTea = config[CONFIG_GREENTEA] != 0;
 	// One more bit of a random base, on arm64, moves it up.
-	const unsigned moreBits = s->layout.randHeapAddrBits > layout_linux_amd64_go126.randHeapAddrBits ? 1 : 0;
+	const unsigned moreBits = s->layout.randHeapAddrBits > layout_host.randHeapAddrBits ? 1 : 0;
 	const gomem_config cfg = {
 		.os = fuzz_os_begin(&(fuzz_os_config){
 			.physPageSize = (uintptr_t)4096 << 2 * config[CONFIG_PHYS],

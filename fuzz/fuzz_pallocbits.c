@@ -13,7 +13,7 @@ typedef struct state {
 	bool used[pallocChunkPages];
 } state;
 
-static const gomem_layout *const L = &layout_linux_amd64_go126;
+static const gomem_layout *const L = &layout_host;
 
 // cut makes 1 + more pages from page i end within the chunk.
 static unsigned cut(unsigned i, uint64_t more) {

@@ -59,7 +59,7 @@ static void pack(void *v, const uint64_t *a) {
 
 static const gomem_layout *flatTree(void) {
 	static gomem_layout L;
-	L = layout_linux_amd64_go126;
+	L = layout_host;
 	L.summaryLevels = 3;
 	L.summaryLevelBits = 2;
 	L.summaryL0Bits = 48 - 22 - 2 * 2;
@@ -70,7 +70,7 @@ static const gomem_layout *flatTree(void) {
 static void *begin(const uint64_t *config) {
 	state *s = calloc(1, sizeof *s);
 	fuzz_check(s != NULL, "out of memory");
-	s->L = config[3] != 0 ? flatTree() : &layout_linux_amd64_go126;
+	s->L = config[3] != 0 ? flatTree() : &layout_host;
 	s->log = (unsigned)config[0];
 	s->unit = (unsigned)config[1];
 	s->n = 1 + (unsigned)config[2];

@@ -16,10 +16,7 @@ fuzz_platforms_sum fuzz_platforms_take(void) {
 }
 
 static void *begin(const uint64_t *config) {
-	gomem_layout L = fuzz_any_platform(config[CONFIG_LAYOUT]);
-	if (L.ptrSize == 4 && L.reserve != LAYOUT_RESERVE_SBRK) {
-		L.arenaHintBase = 0x8048000 + config[CONFIG_SEED] % 0x40000000; // where the program ends
-	}
+	const gomem_layout L = fuzz_any_platform(config[CONFIG_LAYOUT]);
 	world *w = world_begin_on(config, &L);
 	if (L.physPageAlignedStacks) {
 		// Go's first request is never a stack: those that want alignment trust the heap to have room for them when it has grown.

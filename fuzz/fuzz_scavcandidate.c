@@ -7,7 +7,7 @@
 #include "gomem/mpagealloc.h"
 #include "oracle/pages.h"
 
-static const gomem_layout *const L = &layout_linux_amd64_go126;
+static const gomem_layout *const L = &layout_host;
 static const uint64_t chunkAddr = (uint64_t)1 << 40;
 
 typedef struct state {

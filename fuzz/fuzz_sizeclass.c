@@ -9,7 +9,7 @@ typedef struct state {
 	mheap *h; // only its layout is there: rounding up needs no more
 } state;
 
-static const gomem_layout *const L = &layout_linux_amd64_go126;
+static const gomem_layout *const L = &layout_host;
 static const uint64_t largest = 32768, header = 8, headerFrom = 512;
 
 static uint64_t roundUp(const state *s, uint64_t size, bool noscan) {

@@ -208,7 +208,7 @@ static void on_throw(void *ctx, const char *msg) {
 
 static const uintptr_t physPages[] = {4096, 8192, 16384, 65536, 4096, 524288};
 
-static oracle_platform platform_of(const gomem_layout *L) {
+static oracle_platform platform_of(const gomem_layout *L, const gomem_os *os) {
 	return (oracle_platform){
 		.word = L->ptrSize,
 		.lowest = L->arenaBaseOffset,
@@ -221,7 +221,7 @@ static oracle_platform platform_of(const gomem_layout *L) {
 		.nhints = L->numHeapArenaHints,
 		.first_hint = L->firstArenaHint,
 		.one_arena = L->ptrSize == 4 && L->reserve != LAYOUT_RESERVE_SBRK,
-		.program_end = L->arenaHintBase,
+		.program_end = os->programEnd,
 		.trims_both_ends = L->reserve == LAYOUT_RESERVE_SBRK,
 		.reserves_again = L->reserve == LAYOUT_RESERVE_WHOLE,
 		.stack_min = L->fixedStack,
@@ -231,7 +231,7 @@ static oracle_platform platform_of(const gomem_layout *L) {
 }
 
 static void begin_oracle(world *w, uint64_t flags, uint64_t seed, const gomem_os *os) {
-	const oracle_platform platform = platform_of(&w->layout);
+	const oracle_platform platform = platform_of(&w->layout, os);
 	const oracle_config cfg = {
 		.platform = &platform,
 		.os = oracle_os,
@@ -254,7 +254,7 @@ static void begin_oracle(world *w, uint64_t flags, uint64_t seed, const gomem_os
 }
 
 static gomem_layout small_arenas(void) {
-	gomem_layout L = layout_linux_amd64_go126;
+	gomem_layout L = layout_host;
 	L.name = "4 MB arenas, two levels of the arena map";
 	L.logHeapArenaBytes = 22;
 	L.heapArenaBytes = 4u << 20;
@@ -300,7 +300,7 @@ static void *begin(const uint64_t *config, uint64_t flags, uint64_t phys, const 
 	w->layout = *L;
 	const bool runTimeLayout = layout_get(&(gomem_env){.layout = &w->layout}) == &w->layout;
 	if (!runTimeLayout) {
-		w->layout = layout_linux_amd64_go126;
+		w->layout = layout_host;
 	}
 	fuzz_os_config system = {
 		.physPageSize = (uintptr_t)phys,
@@ -314,6 +314,7 @@ static void *begin(const uint64_t *config, uint64_t flags, uint64_t phys, const 
 		limit_addresses(&w->layout, &system);
 	}
 	gomem_os *os = fuzz_os_begin(&system);
+	os->programEnd = (uintptr_t)(0x8048000 + config[0] % 0x40000000);
 	// The lower bits of the seed decide offset and padding; hash them, so that a small number is as good as any.
 	uint64_t state = config[0];
 	const uint64_t low = fuzz_random(&state) >> 20;
@@ -352,7 +353,7 @@ static gomem_layout layout_of(uint64_t flags) {
 	if ((flags & WORLD_SBRK) != 0) {
 		return fuzz_platform("js/wasm");
 	}
-	return (flags & WORLD_SMALL_ARENAS) != 0 ? small_arenas() : layout_linux_amd64_go126;
+	return (flags & WORLD_SMALL_ARENAS) != 0 ? small_arenas() : layout_host;
 }
 
 void *world_begin(const uint64_t *config) {

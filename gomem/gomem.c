@@ -52,7 +52,7 @@ static int lockRankOf(const gomem_env *env, const mutex *m) {
 
 static bool envInit(gomem_heap *h, const gomem_config *cfg) {
 	gomem_env *env = &h->env;
-	env->layout = cfg->layout != NULL ? cfg->layout : &layout_linux_amd64_go126;
+	env->layout = cfg->layout != NULL ? cfg->layout : &layout_host;
 	const gomem_layout *L = layout_get(env);
 	if (L != env->layout || layout_check(L) != NULL) {
 		errno = EINVAL;

@@ -187,9 +187,10 @@ const layout_version *layout_versionOf(const char *goversion) {
 	return NULL;
 }
 
-gomem_layout layout_ofVersion(const layout_version *v) {
-	gomem_layout L = layout_linux_amd64_go126;
-	L.name = v->name;
+gomem_layout layout_ofVersion(const layout_version *v, const char *goarch) {
+	const bool is386 = strcmp(goarch, "386") == 0;
+	gomem_layout L = is386 ? layout_linux_386_go126 : layout_linux_amd64_go126;
+	L.name = is386 ? v->name386 : v->name;
 	L.scavengedIsZero = v->scavengedIsZero;
 	L.stackLargeFirst = v->stackLargeFirst;
 	return L;

@@ -44,15 +44,18 @@ enum {
 	pallocChunkPages = 512, // of all platforms but wasm; a layout may have less
 	logPallocChunkPages = 9,
 	pageCachePages = 64,
+	programGap = 256 << 10, // 32-bit platforms: bytes behind the program that the heap leaves free
 	spanSetBlockEntries = 512,
 	spanSetInitSpineCap = 256,
 	cacheLineSize = 64,
 	stackLargeClasses = 48 - 13, // Go: heapAddrBits - pageShift
 	mspanCacheLen = 128,
-	tagAddrBits = 48 + 1, // significant bits of an address in a tagged pointer
-	tagAlignBits = 9,     // what is tagged stands at multiples of tagAlign
+	tagAlignBits = 9, // what is tagged stands at multiples of tagAlign
 	tagAlign = 1 << tagAlignBits,
-	tagBits = 64 - tagAddrBits + tagAlignBits,
+	// A tagged pointer of the host: significant bits of an address, lower bits that it leaves out, and what remains.
+	tagAddrBits = sizeof(uintptr_t) == 8 ? 48 + 1 : 32,
+	tagLeftOutBits = sizeof(uintptr_t) == 8 ? tagAlignBits : 0,
+	tagBits = 64 - tagAddrBits + tagLeftOutBits,
 };
 
 // Tables of size classes that are not Go's (gomem/classes.h), for builds with a layout given at run time. n counts class 0. lookup8: by steps of
@@ -99,7 +102,7 @@ typedef struct gomem_layout {
 	uint8_t tagAddrBits; // significant bits of an address in a tagged pointer of the platform (lfstack has the host's)
 	uint8_t arenaHintShift;   // distance of the hints if the heap base is not randomized
 	uint8_t firstArenaHint;   // lower ones are left out
-	uint64_t arenaHintBase;   // or'ed into each of these hints. 32-bit: where the program, or its break, ends
+	uint64_t arenaHintBase;   // or'ed into each of these hints
 	uint64_t arenaBaseOffset; // subtracted from an address before it is an index
 	uint64_t heapArenaBytes;
 	uint64_t maxTinySize;
@@ -127,8 +130,8 @@ typedef struct gomem_layout {
 	const gomem_size_classes *classes; // NULL: Go's
 } gomem_layout;
 
-// The host's Go: linux/amd64, go1.26, default experiments. greenTea and randomizeHeapBase may still differ by instance:
-// they are experiments of the recorded program, so functions read them from the environment, not from here.
+// Go on linux/amd64, go1.26, default experiments. greenTea and randomizeHeapBase may still differ by instance: they are experiments of the
+// recorded program, so functions read them from the environment, not from here.
 static const gomem_layout layout_linux_amd64_go126 = {
 #ifndef GOMEM_FREESTANDING // an address in a table would have to be relocated
 	.name = "linux/amd64 go1.26",
@@ -154,7 +157,7 @@ static const gomem_layout layout_linux_amd64_go126 = {
 	.randomizeHeapBase = true,
 	.physPageAlignedStacks = false,
 	.reserve = LAYOUT_RESERVE_TRIM,
-	.tagAddrBits = tagAddrBits,
+	.tagAddrBits = 48 + 1,
 	.arenaHintShift = 40,
 	.firstArenaHint = 0,
 	.arenaHintBase = 0x00c0ull << 32,
@@ -185,11 +188,76 @@ static const gomem_layout layout_linux_amd64_go126 = {
 	.classes = NULL,
 };
 
+// Go on linux/386, go1.26.
+static const gomem_layout layout_linux_386_go126 = {
+#ifndef GOMEM_FREESTANDING // an address in a table would have to be relocated
+	.name = "linux/386 go1.26",
+#endif
+	.ptrSize = 4,
+	.pageShift = 13,
+	.heapAddrBits = 32,
+	.logHeapArenaBytes = 22,
+	.logPallocChunkPages = logPallocChunkPages,
+	.arenaL1Bits = 0,
+	.arenaL2Bits = 10,
+	.summaryLevels = 4,
+	.summaryLevelBits = 3,
+	.summaryL0Bits = 32 - 22 - 3 * 3,
+	.pallocChunksL1Bits = 0,
+	.pallocChunksL2Bits = 32 - 22,
+	.numStackOrders = 4,
+	.tinySizeClass = 2,
+	.randHeapAddrBits = 31,
+	.numArenaHints = 0,
+	.numHeapArenaHints = 0,
+	.greenTea = true,
+	.randomizeHeapBase = false,
+	.physPageAlignedStacks = false,
+	.reserve = LAYOUT_RESERVE_TRIM,
+	.tagAddrBits = 32,
+	.arenaHintShift = 40,
+	.firstArenaHint = 0,
+	.arenaHintBase = 0,
+	.arenaBaseOffset = 0,
+	.heapArenaBytes = 4u << 20,
+	.maxTinySize = 16,
+	.maxSmallSize = 32768,
+	.smallSizeDiv = 8,
+	.smallSizeMax = 1024,
+	.largeSizeDiv = 128,
+	.mallocHeaderSize = 8,
+	.minSizeForMallocHeader = 128,
+	.spanInlineMarkBitsSize = 128,
+	.stackCacheSize = 32 << 10,
+	.fixedStack = 2048,
+	.fixAllocChunk = 16 << 10,
+	.persistentChunkSize = 256 << 10,
+	.minPhysPageSize = 4096,
+	.maxPhysPageSize = 512 << 10,
+	.defaultPhysPageSize = 4096,
+	.gcBitsChunkBytes = 64 << 10,
+	.minHeapForMetadataHugePages = 1u << 30,
+	.pagesPerReclaimerChunk = 512,
+	.scavChunkHiOccPages = 496,
+	.pageCacheSpanPages = pageCachePages / 4,
+	.scavengedIsZero = true,
+	.stackLargeFirst = 1,
+	.classes = NULL,
+};
+
+// The layout of builds with a constant one: that of the host's words. (An alias, for it is an address in tables, too.)
+#if UINTPTR_MAX > UINT32_MAX
+#define layout_host layout_linux_amd64_go126
+#else
+#define layout_host layout_linux_386_go126
+#endif
+
 // What differs between releases of Go in what the allocator decides (docs/VERSIONS.md); patch releases of one decide the same. A library with a
 // constant layout is go1.26 alone.
 typedef struct layout_version {
 	const char *release; // "go1.24"
 	const char *name;    // of its layout
+	const char *name386; // of that of linux/386
 	// Experiments that it has. Whether they are on is up to the program that was built.
 	bool greenTea;
 	bool randomizeHeapBase;
@@ -204,15 +272,18 @@ static const layout_version layout_versions[numLayoutVersions] = {
 	{
 		.release = "go1.24",
 		.name = "linux/amd64 go1.24",
+		.name386 = "linux/386 go1.24",
 	},
 	{
 		.release = "go1.25",
 		.name = "linux/amd64 go1.25",
+		.name386 = "linux/386 go1.25",
 		.greenTea = true,
 	},
 	{
 		.release = "go1.26",
 		.name = "linux/amd64 go1.26",
+		.name386 = "linux/386 go1.26",
 		.greenTea = true,
 		.randomizeHeapBase = true,
 		.sizeSpecializedMalloc = true,
@@ -223,6 +294,7 @@ static const layout_version layout_versions[numLayoutVersions] = {
 	{
 		.release = "go1.27",
 		.name = "linux/amd64 go1.27",
+		.name386 = "linux/386 go1.27",
 		.greenTea = true,
 		.randomizeHeapBase = true,
 		.sizeSpecializedMalloc = true,
@@ -235,8 +307,9 @@ static const layout_version layout_versions[numLayoutVersions] = {
 // layout_versionOf finds the release of a version ("go1.24.11"); NULL: none of layout_versions.
 const layout_version *layout_versionOf(const char *goversion);
 
-// layout_ofVersion is the layout of a release. It has Green Tea and a randomized heap base, which a heap's configuration may switch off.
-gomem_layout layout_ofVersion(const layout_version *v);
+// layout_ofVersion is the layout of a release on linux/386, or on linux/amd64, whose constants are those of all others that can be recorded. It has
+// Green Tea and, where there are 64 bits, a randomized heap base, which a heap's configuration may switch off.
+gomem_layout layout_ofVersion(const layout_version *v, const char *goarch);
 
 static inline uint64_t layout_pageSize(const gomem_layout *L) { return (uint64_t)1 << L->pageShift; }
 static inline unsigned layout_chunkPages(const gomem_layout *L) { return 1u << L->logPallocChunkPages; }

@@ -1,4 +1,4 @@
-// lfstack.c (layer 2): the lock-free stack. Ports lfstack.go and tagptr_64bit.go.
+// lfstack.c (layer 2): the lock-free stack. Ports lfstack.go, tagptr_64bit.go and tagptr_32bit.go.
 //
 // Invariants: as in lfstack.h; taggedPointerPack(p, t) == t' with pointer(t') == p and tag(t') == t.
 #include "gomem/lfstack.h"
@@ -6,7 +6,7 @@
 static const uint64_t tagMask = ((uint64_t)1 << tagBits) - 1;
 
 uint64_t taggedPointerPack(gomem_env *env, const void *ptr, uintptr_t tag) {
-	uint64_t t = (uint64_t)(uintptr_t)ptr << (tagBits - tagAlignBits) | (tag & tagMask);
+	uint64_t t = (uint64_t)(uintptr_t)ptr << (tagBits - tagLeftOutBits) | (tag & tagMask);
 	if (taggedPointer_pointer(t) != ptr || taggedPointer_tag(t) != tag) {
 		gomem_throw(env, "taggedPointerPack");
 	}
@@ -15,7 +15,7 @@ uint64_t taggedPointerPack(gomem_env *env, const void *ptr, uintptr_t tag) {
 
 // The shift keeps the sign: an address may stand above the hole in the address space.
 void *taggedPointer_pointer(uint64_t tp) {
-	return (void *)(uintptr_t)((uint64_t)((int64_t)tp >> tagBits) << tagAlignBits);
+	return (void *)(uintptr_t)((uint64_t)((int64_t)tp >> tagBits) << tagLeftOutBits);
 }
 
 uintptr_t taggedPointer_tag(uint64_t tp) { return (uintptr_t)(tp & tagMask); }

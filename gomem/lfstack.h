@@ -1,6 +1,6 @@
 // lfstack.h (layer 2): a stack that many threads push to and pop from without a lock.
 //
-// Ports lfstack.go, tagptr.go, tagptr_64bit.go.
+// Ports lfstack.go, tagptr.go, tagptr_64bit.go, tagptr_32bit.go.
 //
 // The head is a tagged pointer: the node's address and the low bits of how often the node was pushed, so that a pop
 // that slept while its node came back (ABA) does not succeed. Nodes stand at multiples of tagAlign and are never given

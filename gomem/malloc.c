@@ -62,12 +62,11 @@ static bool makeArenaHints(mheap *h) {
 static bool reservesArena(const gomem_layout *L) { return L->ptrSize == 4 && L->reserve != LAYOUT_RESERVE_SBRK; }
 
 // reserveArena is the start of 32-bit platforms: as much as the OS grants of the address space behind the program, and a hint behind that.
-// DEVIATION(D02): metadata of arenas is not reserved up front: a heap of 32-bit addresses in a 64-bit program has it elsewhere.
+// DEVIATION(D02): metadata of arenas is not reserved up front.
 static bool reserveArena(mheap *h) {
 	gomem_env *env = &h->env;
 	const gomem_layout *L = layout_get(env);
-	const uintptr_t programGap = 256 << 10;
-	uintptr_t p = (uintptr_t)alignUp((uintptr_t)L->arenaHintBase + programGap, L->heapArenaBytes);
+	uintptr_t p = (uintptr_t)alignUp(env->os->programEnd + programGap, L->heapArenaBytes);
 	void *a = NULL;
 	for (uintptr_t n = 512 << 20; a == NULL && n >= 128 << 20; n /= 2) {
 		uintptr_t size;
@@ -78,7 +77,12 @@ static bool reserveArena(mheap *h) {
 			p = h->arena.end;
 		}
 	}
-	return mheap_pushHint(h, &h->arenaHints, p, false) && mheap_pushHint(h, &h->userArenaHints, p, false);
+	if (!mheap_pushHint(h, &h->arenaHints, p, false) || !mheap_pushHint(h, &h->userArenaHints, p, false)) {
+		return false;
+	}
+	reportHints(env, 0, h->arenaHints);
+	reportHints(env, 1, h->userArenaHints);
+	return true;
 }
 
 // checkSizeClasses tests what the paths of mallocgc take for granted.
@@ -144,14 +148,12 @@ static double fastlog2(double x) {
 	return (double)exponent + low + (high - low) * (double)scale * (1.0 / (1 << 20));
 }
 
-__extension__ typedef unsigned __int128 uint128;
-
 // cheaprand is wyrand. DEVIATION(D03): one state for each heap, Go has one for each M.
 static uint32_t cheaprand(mheap *h) {
 	const uint64_t step = 0xa0761d6478bd642fu;
 	const uint64_t x = atomic_fetch_add_explicit((_Atomic(uint64_t) *)&h->rand, step, memory_order_relaxed) + step;
-	const uint128 product = (uint128)x * (x ^ 0xe7037ed1a0b428dbu);
-	return (uint32_t)((uint64_t)(product >> 64) ^ (uint64_t)product);
+	const uint64_t y = x ^ 0xe7037ed1a0b428dbu;
+	return (uint32_t)(mulHigh64(x, y) ^ x * y);
 }
 
 static uint32_t cheaprandn(mheap *h, uint32_t n) { return (uint32_t)((uint64_t)cheaprand(h) * n >> 32); }
@@ -310,14 +312,14 @@ static inline uintptr_t mallocgcTiny(
 	if (unlikely(t.addr == 0)) {
 		return 0;
 	}
-	heapMem_clear(&h->env, t.addr, L->maxTinySize);
+	heapMem_clear(&h->env, t.addr, (uintptr_t)L->maxTinySize);
 	heapMem_grant(&h->env, t.addr, size, true);
 	// Go on with the block that has more room left.
 	if (size < c->tinyoffset || c->tiny == 0) {
 		c->tiny = t.addr;
 		c->tinyoffset = size;
 	}
-	*elemsize = L->maxTinySize;
+	*elemsize = (uintptr_t)L->maxTinySize;
 	publish(h, c, t.span, t.addr, *elemsize);
 	if (unlikely(t.refilled)) {
 		testGCTrigger(h, p);

@@ -125,18 +125,18 @@ static __attribute__((noinline)) uintptr_t newTiny(mheap *h, gomem_p *p, uintptr
 	mcache *c = p->mcache;
 	mspan *s = c->alloc[tinySpanClass(L)];
 	uint64_t rest;
-	const uint16_t freeidx = isDue(c, L->maxTinySize) ? 0 : nextSlot(s, &rest);
+	const uint16_t freeidx = isDue(c, (uintptr_t)L->maxTinySize) ? 0 : nextSlot(s, &rest);
 	if (unlikely(freeidx == 0)) {
 		return full(h, p, size, NULL, needzero);
 	}
-	const uintptr_t x = takeNextSlot(s, freeidx, rest, L->maxTinySize);
-	(void)clearSlot(&h->env, x, L->maxTinySize);
+	const uintptr_t x = takeNextSlot(s, freeidx, rest, (uintptr_t)L->maxTinySize);
+	(void)clearSlot(&h->env, x, (uintptr_t)L->maxTinySize);
 	heapMem_grant(&h->env, x, size, true);
 	if (size < c->tinyoffset || c->tiny == 0) {
 		c->tiny = x;
 		c->tinyoffset = size;
 	}
-	publishSized(c, s, freeidx, L->maxTinySize);
+	publishSized(c, s, freeidx, (uintptr_t)L->maxTinySize);
 	return x;
 }
 

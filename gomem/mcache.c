@@ -136,7 +136,7 @@ mspan *mcache_allocLarge(mheap *h, gomem_p *p, mcache *c, uintptr_t size, bool n
 	const gomem_layout *L = layout_get(&h->env);
 	const uintptr_t pageSize = (uintptr_t)layout_pageSize(L);
 	// Go's callers keep to maxAlloc; here it is tested, so that no sum below can overflow.
-	if (size > (uintptr_t)1 << L->heapAddrBits) {
+	if (size > layout_maxAlloc(L)) {
 		return NULL;
 	}
 	const uintptr_t npages = (size >> L->pageShift) + ((size & (pageSize - 1)) != 0 ? 1 : 0);

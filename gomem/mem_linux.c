@@ -154,6 +154,7 @@ static gomem_os *newLinux(bool fixed) {
 				.name = "linux",
 				.physPageSize = (uintptr_t)sysconf(_SC_PAGESIZE),
 				.physHugePageSize = hugePageSize(),
+				.programEnd = (uintptr_t)sbrk(0), // the break begins where the program ends, or behind
 				.backed = true,
 				.alloc = linux_alloc,
 				.reserve = linux_reserve,

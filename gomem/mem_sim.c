@@ -1,6 +1,6 @@
 // mem_sim.c (layer 1): a simulated operating system, deterministic, that fails or moves calls on request.
 //
-// Heap reservations live in a simulated address space of 48 bits: at their hint if it is free there, else one after the
+// Heap reservations live in a simulated address space of 48 bits (32 on hosts with 32-bit words): at their hint if it is free there, else one after the
 // other from simFirst on. Unless the system is backed nothing stands behind them, so that a heap larger than the
 // machine can be played. Metadata is always real memory. The state of every byte is kept as intervals: a heap of 100 GB
 // costs nothing until its pages are scattered over states.
@@ -33,8 +33,13 @@ enum {
 	maxSimPhysPageSize = 512 << 10,
 };
 
+#if UINTPTR_MAX > UINT32_MAX
 static const uint64_t simFirst = 0x410000000000u; // above Go's randomized bases, below where Linux puts mappings
 static const uint64_t simLimit = (uint64_t)1 << 48;
+#else
+static const uint64_t simFirst = 0x60000000u; // above the program and its break, below where Linux puts mappings
+static const uint64_t simLimit = (uint64_t)1 << 32;
+#endif
 
 typedef struct memSim {
 	gomem_os os;
@@ -81,9 +86,14 @@ static bool rangeIsFree(const memSim *s, uint64_t lo, uint64_t n) {
 static uint64_t roundToPage(const memSim *s, uint64_t n) { return alignUp(n, s->cfg.physPageSize); }
 
 static void *mapReal(void *v, uint64_t n, int prot, int flags) {
-	void *p = mmap(v, n, prot, MAP_ANONYMOUS | MAP_PRIVATE | MAP_NORESERVE | flags, -1, 0);
+	if ((size_t)n != n) {
+		return NULL;
+	}
+	void *p = mmap(v, (size_t)n, prot, MAP_ANONYMOUS | MAP_PRIVATE | MAP_NORESERVE | flags, -1, 0);
 	return p == MAP_FAILED ? NULL : p;
 }
+
+static void unmapReal(void *v, uint64_t n) { munmap(v, (size_t)n); }
 
 // mapAlignedReal maps n bytes of real memory at a multiple of the simulated page size.
 static void *mapAlignedReal(const memSim *s, uint64_t n, int prot) {
@@ -93,11 +103,12 @@ static void *mapAlignedReal(const memSim *s, uint64_t n, int prot) {
 		return NULL;
 	}
 	uint64_t head = alignUp(addrOf(p), align) - addrOf(p);
+	unsigned char *aligned = p + (size_t)head;
 	if (head > 0) {
-		munmap(p, head);
+		unmapReal(p, head);
 	}
-	munmap(p + head + n, align - head);
-	return p + head;
+	unmapReal(aligned + (size_t)n, align - head);
+	return aligned;
 }
 
 // mapMeta maps real memory where the simulated address space is free; what falls on it is held until a better place was
@@ -111,7 +122,7 @@ static void *mapMeta(const memSim *s, uint64_t n, int prot, int tries) {
 	if (tries > 0) {
 		better = mapMeta(s, n, prot, tries - 1);
 	}
-	munmap(p, n);
+	unmapReal(p, n);
 	return better;
 }
 
@@ -120,7 +131,7 @@ static void *newMeta(memSim *s, uint64_t n, memState state) {
 	int prot = state == MEM_READY ? PROT_READ | PROT_WRITE : PROT_NONE;
 	void *p = mapMeta(s, n, prot, simCollisions);
 	if (p != NULL && !setRange(s, addrOf(p), n, (unsigned)state | SIM_META | SIM_REAL)) {
-		munmap(p, n);
+		unmapReal(p, n);
 		p = NULL;
 	}
 	if (p == NULL) {
@@ -163,7 +174,7 @@ static bool placeHeap(memSim *s, uint64_t addr, uint64_t n) {
 			return false;
 		}
 		if (p != ptrOf(addr)) {
-			munmap(p, n);
+			unmapReal(p, n);
 			return false;
 		}
 		real = SIM_REAL;
@@ -172,7 +183,7 @@ static bool placeHeap(memSim *s, uint64_t addr, uint64_t n) {
 		return true;
 	}
 	if (real != 0) {
-		munmap(ptrOf(addr), n);
+		unmapReal(ptrOf(addr), n);
 	}
 	return false;
 }
@@ -189,7 +200,7 @@ static void *placeWhereReal(memSim *s, uint64_t n) {
 		return noMemory();
 	}
 	if (!setRange(s, addrOf(p), n, MEM_RESERVED | SIM_REAL)) {
-		munmap(p, n);
+		unmapReal(p, n);
 		return NULL;
 	}
 	return p;
@@ -314,7 +325,7 @@ static bool doUnused(memSim *s, void *v, uint64_t n) {
 		return false;
 	}
 	if ((kind & SIM_REAL) != 0) {
-		madvise(v, n, MADV_DONTNEED);
+		madvise(v, (size_t)n, MADV_DONTNEED);
 	}
 	return true;
 }
@@ -335,9 +346,10 @@ static bool doFault(memSim *s, void *v, uint64_t n) {
 		return false;
 	}
 	if ((kind & SIM_REAL) != 0) {
-		poison_forget(addrOf(v), n);
-		mprotect(v, n, PROT_NONE);
-		madvise(v, n, MADV_DONTNEED);
+		const uintptr_t bytes = (uintptr_t)n;
+		poison_forget((uintptr_t)v, bytes);
+		mprotect(v, bytes, PROT_NONE);
+		madvise(v, bytes, MADV_DONTNEED);
 	}
 	return true;
 }
@@ -349,15 +361,15 @@ static bool sim_fault(gomem_os *os, void *v, uintptr_t n) {
 	return ok;
 }
 
-static void unmapReal(const memSim *s, uint64_t lo, uint64_t hi) {
+static void freeReal(const memSim *s, uint64_t lo, uint64_t hi) {
 	for (uint64_t a = lo; a < hi;) {
 		memInterval in = memIntervals_at(s->map, a);
 		uint64_t end = in.hi < hi ? in.hi : hi;
 		if ((in.v & SIM_REAL) != 0) {
 			if ((in.v & SIM_STATE) != MEM_RESERVED) {
-				poison_forget(a, end - a);
+				poison_forget((uintptr_t)a, (uintptr_t)(end - a));
 			}
-			munmap(ptrOf(a), end - a);
+			unmapReal(ptrOf(a), end - a);
 		}
 		a = end;
 	}
@@ -385,7 +397,7 @@ static bool doFree(memSim *s, void *v, uint64_t n) {
 		errno = ENOMEM;
 		return false;
 	}
-	unmapReal(s, lo, lo + n);
+	freeReal(s, lo, lo + n);
 	return setRange(s, lo, n, MEM_NONE);
 }
 
@@ -410,7 +422,7 @@ static bool sim_hugePageCollapse(gomem_os *os, void *v, uintptr_t n) {
 
 static void sim_destroy(gomem_os *os) {
 	memSim *s = (memSim *)os;
-	unmapReal(s, 0, UINT64_MAX);
+	freeReal(s, 0, UINT64_MAX);
 	memIntervals_free(s->map);
 	pthread_mutex_destroy(&s->mu);
 	free(s);

@@ -122,8 +122,8 @@ static uintptr_t scavengeIndex_sysGrow(
 		gomem_throw(env, "sysGrow bounds not aligned to pallocChunkBytes");
 	}
 	const uintptr_t haveMin = loadIdx(&s->min), haveMax = loadIdx(&s->max);
-	uintptr_t needMin = alignDown(chunkIndex(L, base), env->physPageSize / size);
-	uintptr_t needMax = alignUp(chunkIndex(L, limit), env->physPageSize / size);
+	uintptr_t needMin = (uintptr_t)alignDown(chunkIndex(L, base), env->physPageSize / size);
+	uintptr_t needMax = (uintptr_t)alignUp(chunkIndex(L, limit), env->physPageSize / size);
 	if (needMax < haveMin) {
 		needMax = haveMin;
 	}
@@ -196,7 +196,7 @@ chunkIdx scavengeIndex_find(gomem_env *env, scavengeIndex *s, bool force, unsign
 			*pageIdx = chunkPageIndex(L, searchAddr);
 			return i;
 		}
-		const uintptr_t newSearchAddr = chunkBase(L, i + 1) - layout_pageSize(L);
+		const uintptr_t newSearchAddr = chunkBase(L, i + 1) - (uintptr_t)layout_pageSize(L);
 		if (marked) {
 			// If somebody raised or lowered it meanwhile, that stays: a worse start is better than a missed raise.
 			atomicOffAddr_StoreUnmark(L, cursor, searchAddr, newSearchAddr);
@@ -323,7 +323,7 @@ unsigned pallocData_findScavengeCandidate(
 	if (minimum > L->maxPhysPageSize >> L->pageShift || minimum > maxFillPages) {
 		gomem_throw(env, "min too large");
 	}
-	max = max == 0 ? minimum : alignUp(max, minimum);
+	max = max == 0 ? minimum : (uintptr_t)alignUp(max, minimum);
 	unsigned end = 0;
 	const unsigned run = lastFreeRun(m, searchIdx / 64, (unsigned)minimum, &end);
 	unsigned size = run < max ? run : (unsigned)max;

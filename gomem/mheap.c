@@ -99,7 +99,7 @@ heapArena *mheap_arenaAt(mheap *h, arenaIdx ai) {
 heapArena *heapArenaOf(mheap *h, uintptr_t p) { return mheap_arenaAt(h, arenaIndex(layout_get(&h->env), p)); }
 
 static inline uintptr_t arenaPage(const gomem_layout *L, uintptr_t p) {
-	return (p >> L->pageShift) & (layout_pagesPerArena(L) - 1);
+	return (p >> L->pageShift) & ((uintptr_t)layout_pagesPerArena(L) - 1);
 }
 
 mspan *spanOf(mheap *h, uintptr_t p) {

@@ -9,7 +9,7 @@ static const uint64_t maxPageSize = 1 << 20; // so that bytes of a span fit 32 b
 static bool isPowerOfTwo(uint64_t x) { return x != 0 && (x & (x - 1)) == 0; }
 
 sizeClassOptions sizeClassOptions_go(void) {
-	const gomem_layout *L = &layout_linux_amd64_go126;
+	const gomem_layout *L = &layout_host;
 	return (sizeClassOptions){
 		.pageSize = layout_pageSize(L),
 		.minHeapAlign = 8,

@@ -66,13 +66,13 @@ static inline sumRange addrsToSummaryRange(const gomem_layout *L, unsigned level
 }
 static inline sumRange blockAlignSummaryRange(const gomem_layout *L, unsigned level, sumRange r) {
 	const uintptr_t block = (uintptr_t)1 << layout_levelBits(L, level);
-	return (sumRange){alignDown(r.lo, block), alignUp(r.hi, block)};
+	return (sumRange){(uintptr_t)alignDown(r.lo, block), (uintptr_t)alignUp(r.hi, block)};
 }
 static inline uintptr_t levelEntries(const gomem_layout *L, unsigned level) {
 	return (uintptr_t)1 << (L->heapAddrBits - layout_levelShift(L, level));
 }
 static inline uintptr_t levelBytes(const gomem_env *env, const gomem_layout *L, unsigned level) {
-	return alignUp(levelEntries(L, level) * sizeof(pallocSum), env->physPageSize);
+	return (uintptr_t)alignUp(levelEntries(L, level) * sizeof(pallocSum), env->physPageSize);
 }
 
 // ---- memory for the tree (mpagealloc_64bit.go)
@@ -85,8 +85,8 @@ static sumRange neededSums(const gomem_layout *L, unsigned level, addrRange r) {
 static addrRange sumPages(const gomem_env *env, const pageAlloc *p, unsigned level, sumRange r) {
 	const uintptr_t first = (uintptr_t)p->summary[level].p;
 	return (addrRange){
-		{first + alignDown(r.lo * sizeof(pallocSum), env->physPageSize)},
-		{first + alignUp(r.hi * sizeof(pallocSum), env->physPageSize)},
+		{first + (uintptr_t)alignDown(r.lo * sizeof(pallocSum), env->physPageSize)},
+		{first + (uintptr_t)alignUp(r.hi * sizeof(pallocSum), env->physPageSize)},
 	};
 }
 
@@ -147,7 +147,7 @@ static void pageAlloc_sysShrink(gomem_env *env, pageAlloc *p, const sumsMapped *
 
 static bool pageAlloc_sysGrow(gomem_env *env, pageAlloc *p, addrRange heap, sumsMapped *mapped) {
 	const gomem_layout *const L = layout_get(env);
-	const uintptr_t chunkBytes = layout_chunkBytes(L);
+	const uint64_t chunkBytes = layout_chunkBytes(L);
 	if ((heap.base.a & (chunkBytes - 1)) != 0 || (heap.limit.a & (chunkBytes - 1)) != 0) {
 		gomem_throw(env, "sysGrow bounds not aligned to pallocChunkBytes");
 	}
@@ -300,8 +300,8 @@ static bool pageAlloc_growMeta(gomem_env *env, pageAlloc *p, addrRange r) {
 bool pageAlloc_grow(gomem_env *env, pageAlloc *p, uintptr_t base, uintptr_t size) {
 	const gomem_layout *const L = layout_get(env);
 	assertLockHeld(env, p->mheapLock);
-	const uintptr_t limit = alignUp(base + size, layout_chunkBytes(L));
-	base = alignDown(base, layout_chunkBytes(L));
+	const uintptr_t limit = (uintptr_t)alignUp(base + size, layout_chunkBytes(L));
+	base = (uintptr_t)alignDown(base, layout_chunkBytes(L));
 	if (!pageAlloc_growMeta(env, p, makeAddrRange(env, base, limit))) {
 		return false;
 	}

@@ -19,7 +19,7 @@
 
 #include "gomem/mranges.h"
 
-typedef uint64_t chunkIdx;
+typedef uintptr_t chunkIdx;
 
 typedef struct pageBits {
 	uint64_t x[pallocChunkPages / 64];
@@ -40,7 +40,7 @@ static inline const gomem_layout *layout_fold(const gomem_layout *L) {
 	return L;
 #else
 	(void)L;
-	return &layout_linux_amd64_go126;
+	return &layout_host;
 #endif
 }
 

@@ -90,7 +90,7 @@ pageCache pageAlloc_allocToCache(gomem_env *env, pageAlloc *p) {
 	const unsigned page = chunkPageIndex(L, addr);
 	pallocData *const chunk = pageAlloc_chunkOf(L, p, ci);
 	const pageCache c = {
-		.base = alignDown(addr, (uint64_t)pageCachePages << L->pageShift),
+		.base = (uintptr_t)alignDown(addr, (uint64_t)pageCachePages << L->pageShift),
 		.cache = ~pallocBits_pages64(&chunk->pallocBits, page),
 		.scav = pageBits_block64(&chunk->scavenged, page),
 	};

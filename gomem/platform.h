@@ -67,7 +67,7 @@ static inline const gomem_layout *layout_get(const gomem_env *env) {
 	return env->layout;
 #else
 	(void)env;
-	return &layout_linux_amd64_go126;
+	return &layout_host;
 #endif
 }
 
@@ -181,5 +181,19 @@ static inline unsigned popcount64(uint64_t x) {
 	return (unsigned)((x * 0x0101010101010101u) >> 56);
 }
 static inline unsigned bitLen64(uint64_t x) { return 64u - clz64(x); }
+
+// mulHigh64 gives the upper half of a product of 128 bits. mulHalves64 is the same where the compiler has no such integers: from products of
+// halves, of which the two in the middle carry into the upper half.
+static inline uint64_t mulHalves64(uint64_t x, uint64_t y) {
+	const uint64_t x0 = (uint32_t)x, x1 = x >> 32, y0 = (uint32_t)y, y1 = y >> 32;
+	const uint64_t middle = x1 * y0 + (x0 * y0 >> 32);
+	return x1 * y1 + (middle >> 32) + ((x0 * y1 + (uint32_t)middle) >> 32);
+}
+#ifdef __SIZEOF_INT128__
+__extension__ typedef unsigned __int128 uint128;
+static inline uint64_t mulHigh64(uint64_t x, uint64_t y) { return (uint64_t)((uint128)x * y >> 64); }
+#else
+static inline uint64_t mulHigh64(uint64_t x, uint64_t y) { return mulHalves64(x, y); }
+#endif
 
 #endif

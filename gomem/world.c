@@ -20,7 +20,7 @@ int64_t world_now(void) {
 }
 
 void world_waitUntil(gomem_world *w, int64_t when) {
-	const struct timespec t = {.tv_sec = when / second, .tv_nsec = when % second};
+	const struct timespec t = {.tv_sec = (time_t)(when / second), .tv_nsec = (long)(when % second)};
 	pthread_cond_timedwait(&w->cond, &w->mu, &t);
 }
 

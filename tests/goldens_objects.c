@@ -23,7 +23,7 @@ typedef struct objectsState {
 	uint8_t *page;
 } objectsState;
 
-static const gomem_layout *layoutOf(void) { return &layout_linux_amd64_go126; }
+static const gomem_layout *layoutOf(void) { return &layout_host; }
 
 static void endObjects(void *state) {
 	objectsState *const s = state;

@@ -25,7 +25,7 @@ typedef struct pagesState {
 	atomicOffAddr atomic;
 } pagesState;
 
-static const gomem_layout *layoutOf(void) { return &layout_linux_amd64_go126; }
+static const gomem_layout *layoutOf(void) { return &layout_host; }
 
 static void *beginBare(void (*thrown)(void *ctx, const char *msg), void *ctx) {
 	pagesState *const s = calloc(1, sizeof *s);

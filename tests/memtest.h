@@ -38,7 +38,7 @@ static inline void memFix_thrown(void *ctx, const char *msg) {
 static inline void memFix_init(memFix *f, gomem_os *os) {
 	memset(f, 0, sizeof *f);
 	assert_non_null(os);
-	f->env.layout = &layout_linux_amd64_go126;
+	f->env.layout = &layout_host;
 	f->env.os = os;
 	f->env.stats = &f->stats;
 	f->env.states = memStates_new();

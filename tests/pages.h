@@ -31,7 +31,7 @@ enum {
 	maxCases = 256,
 };
 
-static inline const gomem_layout *layoutOf(void) { return &layout_linux_amd64_go126; }
+static inline const gomem_layout *layoutOf(void) { return &layout_host; }
 
 // pageAddr gives the address of a page counted from the first one of BaseChunkIdx; 0 for noPage.
 static inline uintptr_t pageAddr(int64_t page) {

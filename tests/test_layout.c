@@ -1,7 +1,13 @@
-// test_layout.c: the host's layout holds, and each equation can be broken. Those of other platforms: test_platforms.c.
+// test_layout.c: the two layouts that are compiled in hold, and each equation can be broken. Those of other platforms: test_platforms.c.
 #include "memtest.h"
 
 static void TestHostLayout(void **state) {
+	(void)state;
+	assert_int_equal(layout_host.ptrSize, sizeof(uintptr_t));
+	assert_int_equal(layout_tagBits(&layout_host), tagBits);
+}
+
+static void Test64(void **state) {
 	(void)state;
 	const gomem_layout *L = &layout_linux_amd64_go126;
 	assert_null(layout_check(L));
@@ -15,6 +21,23 @@ static void TestHostLayout(void **state) {
 		assert_int_equal(layout_levelLogPages(L, l), pages[l]);
 	}
 	assert_int_equal(layout_logMaxPackedValue(L), 21);
+}
+
+static void Test32(void **state) {
+	(void)state;
+	const gomem_layout *L = &layout_linux_386_go126;
+	assert_null(layout_check(L));
+	assert_int_equal(layout_pageSize(L), 8192);
+	assert_int_equal(layout_chunkBytes(L), 4 << 20);
+	assert_int_equal(layout_pagesPerArena(L), 512);
+	static const unsigned bits[] = {1, 3, 3, 3}, shift[] = {31, 28, 25, 22}, pages[] = {18, 15, 12, 9};
+	for (unsigned l = 0; l < L->summaryLevels; l++) {
+		assert_int_equal(layout_levelBits(L, l), bits[l]);
+		assert_int_equal(layout_levelShift(L, l), shift[l]);
+		assert_int_equal(layout_levelLogPages(L, l), pages[l]);
+	}
+	assert_int_equal(layout_logMaxPackedValue(L), 18);
+	assert_true(layout_maxAlloc(L) == UINT32_MAX);
 }
 
 typedef void (*breaker)(gomem_layout *l);
@@ -128,6 +151,8 @@ static void TestBrokenLayouts(void **state) {
 int main(void) {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(TestHostLayout),
+		cmocka_unit_test(Test64),
+		cmocka_unit_test(Test32),
 		cmocka_unit_test(TestBrokenLayouts),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -11,7 +11,7 @@ typedef struct rangeList {
 	intptr_t n;
 } rangeList;
 
-static const gomem_layout *layoutOf(void) { return &layout_linux_amd64_go126; }
+static const gomem_layout *layoutOf(void) { return &layout_host; }
 
 static void append(gomem_env *env, rangeList *l, uintptr_t base, uintptr_t limit) {
 	assert_true(l->n < maxRanges);

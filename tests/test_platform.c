@@ -1,6 +1,7 @@
 // test_platform.c: locks exclude each other and wake sleepers; throw reaches the hook.
 #include "memtest.h"
 
+#include <inttypes.h>
 #include <pthread.h>
 #include <sched.h>
 #include <time.h>
@@ -99,12 +100,32 @@ static void TestMutexIsGos(void **state) {
 	assert_int_equal(sizeof(mutex), sizeof(uintptr_t));
 }
 
+static void TestMulHigh(void **state) {
+	(void)state;
+	static const uint64_t known[][3] = {{0, UINT64_MAX, 0}, {UINT64_MAX, UINT64_MAX, UINT64_MAX - 1},
+		{UINT64_MAX, 2, 1}, {(uint64_t)1 << 32, (uint64_t)1 << 32, 1}, {UINT32_MAX, UINT32_MAX, 0},
+		{0x123456789abcdef0u, 0xfedcba9876543210u, 0x121fa00ad77d7422u}};
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+		assert_true(mulHigh64(known[i][0], known[i][1]) == known[i][2]);
+		assert_true(mulHalves64(known[i][0], known[i][1]) == known[i][2]);
+	}
+	// With 128-bit integers the two differ in how they are computed.
+	uint64_t seed = 1;
+	for (int i = 0; i < 1000000; i++) {
+		const uint64_t x = memFix_rand(&seed) << (i % 3 * 16), y = memFix_rand(&seed) << (i % 5 * 8);
+		if (mulHalves64(x, y) != mulHigh64(x, y)) {
+			fail_msg("%" PRIx64 " * %" PRIx64, x, y);
+		}
+	}
+}
+
 int main(void) {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(TestLockExcludes),
 		cmocka_unit_test(TestLockSleeps),
 		cmocka_unit_test(TestUnlockOfUnlocked),
 		cmocka_unit_test(TestMutexIsGos),
+		cmocka_unit_test(TestMulHigh),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

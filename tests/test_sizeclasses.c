@@ -9,7 +9,7 @@
 #include "gomem/layout.h"
 #include "gomem/sizeclasses.h"
 
-static const gomem_layout *const L = &layout_linux_amd64_go126;
+static const gomem_layout *const L = &layout_host;
 
 static unsigned smallestClass(uint64_t size) {
 	for (unsigned c = 1; c < numSizeClasses; c++) {

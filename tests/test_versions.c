@@ -6,7 +6,7 @@
 static gomem_layout layoutOf(const char *goversion) {
 	const layout_version *v = layout_versionOf(goversion);
 	assert_non_null(v);
-	return layout_ofVersion(v);
+	return layout_ofVersion(v, "amd64");
 }
 
 static void test_names(void **state) {
@@ -28,11 +28,16 @@ static void test_names(void **state) {
 static void test_layouts(void **state) {
 	(void)state;
 	for (size_t i = 0; i < numLayoutVersions; i++) {
-		const gomem_layout L = layout_ofVersion(&layout_versions[i]);
-		assert_null(layout_check(&L));
-		assert_non_null(strstr(L.name, layout_versions[i].release));
+		static const char *const arches[] = {"amd64", "386"};
+		for (size_t j = 0; j < sizeof(arches) / sizeof(arches[0]); j++) {
+			const gomem_layout L = layout_ofVersion(&layout_versions[i], arches[j]);
+			assert_null(layout_check(&L));
+			assert_non_null(strstr(L.name, layout_versions[i].release));
+			assert_non_null(strstr(L.name, arches[j]));
+			assert_int_equal(L.ptrSize, j == 0 ? 8 : 4);
+		}
 	}
-	// The constant layout of the other builds is the row of go1.26.
+	// The constant layout of linux/amd64 is the row of go1.26.
 	const gomem_layout *constant = &layout_linux_amd64_go126;
 	const gomem_layout L = layoutOf("go1.26");
 	assert_string_equal(L.name, constant->name);
@@ -121,7 +126,7 @@ static void test_refused(void **state) {
 		{{.goversion = "go1.25", .randomize_heap_base = true}, false, "no GOEXPERIMENT=randomizedheapbase64"},
 		{{.goversion = "go1.25", .size_specialized_malloc = true}, false, "no GOEXPERIMENT=sizespecializedmalloc"},
 		{{.goversion = "go1.25", .runtime_freegc = true}, false, "no GOEXPERIMENT=runtimefreegc"},
-		{{.goversion = "go1.27.3"}, true, "go1.27.3: the library without yield points is go1.26 only"},
+		{{.goversion = "go1.27.3"}, true, "go1.27.3 on /: the library without yield points is linux/"},
 	};
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		const replay_result *res = replayed(&cases[i].h, NULL, cases[i].plain);

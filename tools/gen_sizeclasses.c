@@ -99,7 +99,7 @@ static void printList(const sizeClasses *t, const char *head, uint64_t upTo, uin
 }
 
 int main(void) {
-	const gomem_layout *L = &layout_linux_amd64_go126;
+	const gomem_layout *L = &layout_host;
 	const sizeClassOptions opt = sizeClassOptions_go();
 	static sizeClasses made;
 	const sizeClasses *t = &made;

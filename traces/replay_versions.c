@@ -1,4 +1,4 @@
-// replay_versions.c: which build of the library replays a recording. The lab build is go1.26; what other releases of Go decide
+// replay_versions.c: which build of the library replays a recording. The lab build is go1.26 on the host's words; what other releases of Go decide
 // otherwise is in the layout of the build that takes it at run time (gomem/layout.h, docs/VERSIONS.md).
 #include <stdarg.h>
 #include <stdio.h>
@@ -43,10 +43,16 @@ void replay_run(gmt_reader *r, const replay_options *opt, replay_result *out) {
 		refuse(r, out, "recorded with %s, which has no GOEXPERIMENT=%s", head->goversion, no);
 		return;
 	}
-	const gomem_layout L = layout_ofVersion(v);
-	const bool constant = strcmp(L.name, layout_linux_amd64_go126.name) == 0;
+	const gomem_layout L = layout_ofVersion(v, head->goarch);
+	if (L.ptrSize > sizeof(uintptr_t)) {
+		refuse(r, out, "recorded on %s/%s: a gomem with 32-bit words replays recordings of linux/386 alone", head->goos,
+			head->goarch);
+		return;
+	}
+	const bool constant = strcmp(L.name, layout_host.name) == 0;
 	if (opt->plain && !constant) {
-		refuse(r, out, "recorded with %s: the library without yield points is go1.26 only", head->goversion);
+		refuse(r, out, "recorded with %s on %s/%s: the library without yield points is %s only", head->goversion,
+			head->goos, head->goarch, layout_host.name);
 		return;
 	}
 	if (opt->plain) {

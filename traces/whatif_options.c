@@ -66,7 +66,7 @@ const char *whatif_unsupported(const gmt_header *head) {
 
 void whatif_config_recorded(whatif_config *c, const gmt_header *head) {
 	*c = (whatif_config){
-		.layout = layout_ofVersion(layout_versionOf(head->goversion)),
+		.layout = layout_ofVersion(layout_versionOf(head->goversion), head->goarch),
 		.greenTea = head->green_tea,
 		.randomBase = head->randomize_heap_base,
 		.physPageSize = head->phys_page_size,
@@ -77,7 +77,7 @@ void whatif_config_recorded(whatif_config *c, const gmt_header *head) {
 
 void whatif_config_trace(whatif_config *c, const whatif_trace *t) {
 	*c = (whatif_config){
-		.layout = layout_linux_amd64_go126,
+		.layout = layout_host,
 		.greenTea = t->greenTea,
 		.physPageSize = 4096,
 		.physHugePageSize = 2 << 20,
@@ -224,7 +224,7 @@ const char *whatif_set(whatif_config *c, const char *option, const char *value, 
 	}
 	if (strcmp(option, "--page-cache") == 0) {
 		bad = set_switch(&on, option, value, why);
-		c->layout.pageCacheSpanPages = on ? layout_linux_amd64_go126.pageCacheSpanPages : 0;
+		c->layout.pageCacheSpanPages = on ? layout_host.pageCacheSpanPages : 0;
 		return bad;
 	}
 	return set_layout(c, option, value, why);
