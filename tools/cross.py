@@ -20,6 +20,7 @@ ARCHES = {
     "aarch64": ("arm64", "aarch64-linux-gnu", "aarch64-linux-gnu", "bookworm", "qemu-aarch64"),
     "s390x": ("s390x", "s390x-linux-gnu", "s390x-linux-gnu", "bookworm", "qemu-s390x"),
     "riscv64": ("riscv64", "riscv64-linux-gnu", "riscv64-linux-gnu", "trixie", "qemu-riscv64"),
+    "i386": ("i386", "i686-linux-gnu", "i386-linux-gnu", "bookworm", "qemu-i386"),
 }
 LIBRARIES = ["libzstd-dev", "libzstd1", "zlib1g-dev", "zlib1g", "libxxhash-dev", "libxxhash0", "libcjson-dev", "libcjson1", "libcmocka-dev",
              "libcmocka0", "uthash-dev", "libprotobuf-c-dev", "libprotobuf-c1"]

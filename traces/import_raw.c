@@ -61,6 +61,7 @@ enum {
 	MALLOC_NEEDZERO = 16,
 	MALLOC_BIG = 32,
 	MALLOC_FLAGS = 63,
+	FLAG_386 = 32,
 };
 
 typedef struct chunk {
@@ -705,6 +706,7 @@ static void fill_header(const importer *im, gmt_header *h) {
 	h->green_tea = (flags & 2) != 0;
 	h->size_specialized_malloc = (flags & 4) != 0;
 	h->runtime_freegc = (flags & 8) != 0;
+	(void)snprintf(h->goarch, sizeof(h->goarch), "%s", (flags & FLAG_386) != 0 ? "386" : "amd64");
 	for (unsigned i = 0; i < sizeof(settings) / sizeof(settings[0]); i++) {
 		if ((header_word(im, AT_DEBUG) >> i & 1) != 0) {
 			add_debug(h->godebug, sizeof(h->godebug), settings[i]);

@@ -331,8 +331,8 @@ static bool has_flag(const char *flags, const char *name) {
 static int check_settings(const char *goos, const char *goarch, const char *experiment, const char *flags) {
 	static const char *const experiments[] = {"arenas", "runtimesecret"};
 	static const char *const refused[] = {"race", "asan", "msan", "overlay"};
-	if (strcmp(goos, "linux") != 0 || strcmp(goarch, "amd64") != 0) {
-		return complain("%s/%s cannot be recorded: only linux/amd64 can", goos, goarch);
+	if (strcmp(goos, "linux") != 0 || (strcmp(goarch, "amd64") != 0 && strcmp(goarch, "386") != 0)) {
+		return complain("%s/%s cannot be recorded: only linux/amd64 and linux/386 can", goos, goarch);
 	}
 	for (size_t i = 0; i < sizeof(experiments) / sizeof(experiments[0]); i++) {
 		if (has_word(experiment, ",", experiments[i])) {
@@ -350,7 +350,7 @@ static int check_settings(const char *goos, const char *goarch, const char *expe
 static int check_go(recording *r) {
 	struct utsname u;
 	if (uname(&u) != 0 || strcmp(u.sysname, "Linux") != 0 || strcmp(u.machine, "x86_64") != 0) {
-		return complain("%s/%s cannot be recorded: only linux/amd64 can", u.sysname, u.machine);
+		return complain("on %s/%s nothing can be recorded: only on linux/amd64", u.sysname, u.machine);
 	}
 	int bad = find_go(r);
 	if (bad != 0) {
@@ -493,7 +493,8 @@ static int make_overlay(recording *r) {
 	c = (command){
 		.argv = {r->go, "run", ".", "-record", "../zz_gomem_record.go", r->goroot, out},
 		.dir = dir,
-		.env = {"GOFLAGS=", "GOWORK=off", "GOEXPERIMENT=", "GO111MODULE=on", "GOTOOLCHAIN=local", "CGO_ENABLED=0"},
+		.env = {"GOFLAGS=", "GOWORK=off", "GOEXPERIMENT=", "GO111MODULE=on", "GOTOOLCHAIN=local", "CGO_ENABLED=0",
+			"GOARCH="},
 		.capture = true,
 	};
 	if (!ok || !run_command(r, &c)) {
@@ -673,7 +674,7 @@ static void append_word(char *to, size_t room, const char *word) {
 }
 
 static gmt_header make_header(const recording *r) {
-	gmt_header h = {.goos = "linux", .goarch = "amd64"};
+	gmt_header h = {.goos = "linux"};
 	(void)format(h.goversion, sizeof(h.goversion), "%s", r->version);
 	(void)format(h.goexperiment, sizeof(h.goexperiment), "%s", r->experiment);
 	if (r->opt.raw != NULL) {

@@ -1050,6 +1050,17 @@ static void replay_op(replay *rp, stream *s) {
 
 // ---- the whole replay
 
+static const gomem_layout *replay_layout(const replay *rp) { return rp->layout != NULL ? rp->layout : &layout_host; }
+
+// replay_program_end is where the program ended, if it reserved address space behind that before anything else: then it is known to an arena.
+static uintptr_t replay_program_end(const replay *rp) {
+	const gmt_event *e = rp->cur;
+	while (e != rp->end && e->kind != EV_RESERVE) {
+		e++;
+	}
+	return e == rp->end ? 0 : (uintptr_t)e->a - programGap;
+}
+
 static void replay_make_heap(replay *rp) {
 	const gmt_header *head = gmt_reader_header(rp->r);
 	gomem_policy policy = {
@@ -1076,6 +1087,7 @@ static void replay_make_heap(replay *rp) {
 		.throw_hook = replay_throw,
 		.throw_ctx = rp,
 	};
+	rp->os.programEnd = replay_program_end(rp);
 	rp->h = gomem_heap_new_bare(&cfg);
 	if (rp->h == NULL) {
 		replay_bad(rp, "the heap cannot be made: %s", strerror(errno));
@@ -1150,9 +1162,9 @@ static void replay_free(replay *rp) {
 }
 
 // replay_unsupported names what this replay cannot follow yet; NULL: nothing.
-static const char *replay_unsupported(const gmt_header *head) {
-	if (head->page_size != 8192 || head->arena_bytes != (uint64_t)64 << 20) {
-		return "the page or arena size is not that of linux/amd64";
+static const char *replay_unsupported(const gmt_header *head, const gomem_layout *L) {
+	if (head->page_size != layout_pageSize(L) || head->arena_bytes != L->heapArenaBytes) {
+		return "the page or arena size is not that of its platform";
 	}
 	if (head->phys_page_size < 4096 || head->phys_page_size > 512 << 10 ||
 		(head->phys_page_size & (head->phys_page_size - 1)) != 0) {
@@ -1168,7 +1180,7 @@ static const char *replay_unsupported(const gmt_header *head) {
 static bool replay_start(replay *rp) {
 	gmt_error err;
 	const gmt_header *head = gmt_reader_header(rp->r);
-	const char *no = replay_unsupported(head);
+	const char *no = replay_unsupported(head, replay_layout(rp));
 	if (no != NULL) {
 		snprintf(rp->out->error, sizeof(rp->out->error), "%s", no);
 		return false;
@@ -1213,6 +1225,8 @@ static void replay_run_with(gmt_reader *r, const replay_options *opt, const gome
 	rp->opt = opt;
 	rp->layout = L;
 	rp->max_heap = opt->max_heap != 0 ? opt->max_heap : DEFAULT_MAX_HEAP;
+	rp->max_heap =
+		rp->max_heap < layout_maxAlloc(replay_layout(rp)) ? rp->max_heap : layout_maxAlloc(replay_layout(rp));
 	rp->out = out;
 	if (replay_start(rp)) {
 #if !GOMEM_LAB

@@ -154,20 +154,21 @@ const (
 	gomemNoTurn       = ^uint64(0)
 )
 
-// System calls by number: amd64 and arm64 only.
+// System calls by number: amd64, arm64 and 386 only. Those of 386 are the ones that know files of more than 2 GiB: fcntl64, mmap2, fstat64.
 const (
-	gomemSysOpenat    = 257*goarch.IsAmd64 + 56*goarch.IsArm64
-	gomemSysClose     = 3*goarch.IsAmd64 + 57*goarch.IsArm64
-	gomemSysFcntl     = 72*goarch.IsAmd64 + 25*goarch.IsArm64
-	gomemSysMmap      = 9*goarch.IsAmd64 + 222*goarch.IsArm64
-	gomemSysMunmap    = 11*goarch.IsAmd64 + 215*goarch.IsArm64
-	gomemSysFallocate = 285*goarch.IsAmd64 + 47*goarch.IsArm64
-	gomemSysFstat     = 5*goarch.IsAmd64 + 80*goarch.IsArm64
-	gomemSysPwrite    = 18*goarch.IsAmd64 + 68*goarch.IsArm64
+	gomemSysOpenat    = 257*goarch.IsAmd64 + 56*goarch.IsArm64 + 295*goarch.Is386
+	gomemSysClose     = 3*goarch.IsAmd64 + 57*goarch.IsArm64 + 6*goarch.Is386
+	gomemSysFcntl     = 72*goarch.IsAmd64 + 25*goarch.IsArm64 + 221*goarch.Is386
+	gomemSysMmap      = 9*goarch.IsAmd64 + 222*goarch.IsArm64 + 192*goarch.Is386
+	gomemSysMunmap    = 11*goarch.IsAmd64 + 215*goarch.IsArm64 + 91*goarch.Is386
+	gomemSysFallocate = 285*goarch.IsAmd64 + 47*goarch.IsArm64 + 324*goarch.Is386
+	gomemSysFstat     = 5*goarch.IsAmd64 + 80*goarch.IsArm64 + 197*goarch.Is386
+	gomemSysPwrite    = 18*goarch.IsAmd64 + 68*goarch.IsArm64 + 181*goarch.Is386
 
 	gomemCwd               = ^uintptr(99) // AT_FDCWD
 	gomemReadWrite         = 0x2
 	gomemCloexec           = 0x80000
+	gomemLargeFile         = 0x8000 * goarch.Is386
 	gomemDupfdCloexec      = 1030
 	gomemMapShared         = 0x1
 	gomemEINTR             = 4
@@ -178,14 +179,14 @@ const (
 	gomemEOPNOTSUPP        = 95
 	gomemEDQUOT            = 122
 	gomemHighFd            = 200
-	_                 uint = goarch.IsAmd64 + goarch.IsArm64 - 1 // fails to compile on any other architecture
+	_                 uint = goarch.IsAmd64 + goarch.IsArm64 + goarch.Is386 - 1 // fails to compile on any other architecture
 )
 
 // gomemStream is where the records of one stream go next. next == end in a stream without a chunk.
 type gomemStream struct {
 	next, end uintptr
 	base      uintptr // of the mapped chunk, or 0
-	chunks    uint64  // handed out to this stream so far
+	chunks    uintptr // handed out to this stream so far
 	_         [32]byte
 }
 
@@ -206,6 +207,19 @@ var (
 //go:nosplit
 func gomemWord(at uintptr) *uint64 {
 	return (*uint64)(unsafe.Pointer(at))
+}
+
+// gomemHead stores the first word of a record, of which the lower half says that there is one: it is the last that is stored, also where that takes
+// two stores.
+//
+//go:nosplit
+func gomemHead(at uintptr, word uint64) {
+	if goarch.PtrSize == 8 {
+		*gomemWord(at) = word
+		return
+	}
+	*(*uint32)(unsafe.Pointer(at + 4)) = uint32(word >> 32)
+	*(*uint32)(unsafe.Pointer(at)) = uint32(word)
 }
 
 // ---- the lock
@@ -248,12 +262,12 @@ func gomemInit() {
 	if path == nil {
 		return
 	}
-	fd, _, e := linux.Syscall6(gomemSysOpenat, gomemCwd, uintptr(unsafe.Pointer(path)), gomemReadWrite|gomemCloexec, 0, 0, 0)
+	fd, _, e := linux.Syscall6(gomemSysOpenat, gomemCwd, uintptr(unsafe.Pointer(path)), gomemReadWrite|gomemCloexec|gomemLargeFile, 0, 0, 0)
 	if e != 0 {
 		return
 	}
 	fd = gomemMoveFd(fd)
-	header, _, e := linux.Syscall6(gomemSysMmap, 0, gomemHeaderSize, _PROT_READ|_PROT_WRITE, gomemMapShared, fd, 0)
+	header, e := gomemMap(fd, 0, gomemHeaderSize)
 	if e != 0 {
 		gomemClose(fd)
 		return
@@ -334,7 +348,21 @@ func gomemHandshake() bool {
 func gomemStat(fd uintptr) (dev, ino uint64, errno uintptr) {
 	var st [18]uint64
 	_, _, errno = linux.Syscall6(gomemSysFstat, fd, uintptr(unsafe.Pointer(&st[0])), 0, 0, 0, 0)
+	if goarch.PtrSize == 4 {
+		return st[0], st[11], errno
+	}
 	return st[0], st[1], errno
+}
+
+// gomemMap maps a piece of the log. mmap2 of 32-bit systems counts pages.
+//
+//go:nosplit
+func gomemMap(fd uintptr, offset uint64, n uintptr) (at, errno uintptr) {
+	if goarch.PtrSize == 4 {
+		offset /= 4096
+	}
+	at, _, errno = linux.Syscall6(gomemSysMmap, 0, n, _PROT_READ|_PROT_WRITE, gomemMapShared, fd, uintptr(offset))
+	return at, errno
 }
 
 // gomemSeed notes the random seed before any of its bits is used.
@@ -356,7 +384,7 @@ func gomemReady() {
 	*gomemWord(h + gomemAtArena) = heapArenaBytes
 	*gomemWord(h + gomemAtFlags) = gomemBit(randomizeHeapBase, 0) | gomemBit(goexperiment.GreenTeaGC, 1) |
 		gomemBit(sizeSpecializedMallocEnabled, 2) | gomemBit(runtimeFreegcEnabled, 3) |
-		gomemBit(raceenabled || msanenabled || asanenabled || valgrindenabled, 4)
+		gomemBit(raceenabled || msanenabled || asanenabled || valgrindenabled, 4) | gomemBit(goarch.PtrSize == 4, 5)
 	for i := 0; i < len(buildVersion) && i < gomemMaxGoVersion-1; i++ {
 		*(*byte)(unsafe.Pointer(h + gomemAtGoVersion + uintptr(i))) = buildVersion[i]
 	}
@@ -418,11 +446,11 @@ func gomemNextChunk(st *gomemStream, id uint64) bool {
 		return false
 	}
 	i := atomic.Xadd64(gomemWord(gomemState.header+gomemAtChunks), 1) - 1
-	offset := uintptr(gomemHeaderSize + i*gomemChunkSize)
+	offset := gomemHeaderSize + i*gomemChunkSize
 	e = gomemAllocate(offset)
 	base := uintptr(0)
 	if e == 0 {
-		base, _, e = linux.Syscall6(gomemSysMmap, 0, gomemChunkSize, _PROT_READ|_PROT_WRITE, gomemMapShared, gomemState.fd, offset)
+		base, e = gomemMap(gomemState.fd, offset, gomemChunkSize)
 	}
 	if e == gomemENOSPC || e == gomemEDQUOT {
 		gomemStop(gomemStopDisk, e)
@@ -433,7 +461,7 @@ func gomemNextChunk(st *gomemStream, id uint64) bool {
 		return false
 	}
 	*gomemWord(base + 8) = id
-	*gomemWord(base + 16) = st.chunks
+	*gomemWord(base + 16) = uint64(st.chunks)
 	*gomemWord(base) = gomemChunkMagic
 	st.chunks++
 	st.base, st.next, st.end = base, base+gomemChunkHead, base+gomemChunkSize
@@ -444,21 +472,42 @@ func gomemNextChunk(st *gomemStream, id uint64) bool {
 // into the page cache by one big write: the stores then fault in a few large pieces and not page by page.
 //
 //go:nosplit
-func gomemAllocate(offset uintptr) (errno uintptr) {
+func gomemAllocate(offset uint64) (errno uintptr) {
 	errno = gomemEINTR
 	for errno == gomemEINTR {
-		_, _, errno = linux.Syscall6(gomemSysFallocate, gomemState.fd, 0, offset, gomemChunkSize, 0, 0)
+		errno = gomemFallocate(offset)
 	}
 	if errno != 0 && errno != gomemEOPNOTSUPP {
 		return errno
 	}
 	for done := uintptr(0); done < gomemChunkSize; {
-		n, _, e := linux.Syscall6(gomemSysPwrite, gomemState.fd, uintptr(unsafe.Pointer(&gomemZeros)), gomemChunkSize-done, offset+done, 0, 0)
+		at := offset + uint64(done)
+		n, _, e := linux.Syscall6(gomemSysPwrite, gomemState.fd, uintptr(unsafe.Pointer(&gomemZeros)), gomemChunkSize-done, uintptr(at), gomemUpper(at), 0)
 		if e == 0 {
 			done += n
 		} else if e != gomemEINTR {
 			return e
 		}
+	}
+	return 0
+}
+
+//go:nosplit
+func gomemFallocate(offset uint64) (errno uintptr) {
+	if goarch.PtrSize == 4 {
+		_, _, errno = linux.Syscall6(gomemSysFallocate, gomemState.fd, 0, uintptr(offset), gomemUpper(offset), gomemChunkSize, 0)
+	} else {
+		_, _, errno = linux.Syscall6(gomemSysFallocate, gomemState.fd, 0, uintptr(offset), gomemChunkSize, 0, 0)
+	}
+	return errno
+}
+
+// gomemUpper is the second argument that an offset is passed in where words have 32 bits; 0 elsewhere.
+//
+//go:nosplit
+func gomemUpper(offset uint64) uintptr {
+	if goarch.PtrSize == 4 {
+		return uintptr(offset >> 32)
 	}
 	return 0
 }
@@ -495,7 +544,7 @@ func gomemPosition(pp *p) uint64 {
 	if st.base == 0 {
 		return 0
 	}
-	return (st.chunks-1)*(gomemChunkSize/8) + uint64(st.next-st.base)/8
+	return uint64(st.chunks-1)*(gomemChunkSize/8) + uint64(st.next-st.base)/8
 }
 
 //go:nosplit
@@ -534,7 +583,7 @@ func gomemPut(pp *p, ev, n, a, b, c, d, turn uint64) {
 	if turn != gomemNoTurn {
 		*gomemWord(w + 8) = turn
 	}
-	*gomemWord(at) = ev | words<<8
+	gomemHead(at, ev|words<<8)
 }
 
 // gomemLog appends a record whose place is told by its stream alone.
@@ -585,7 +634,7 @@ func gomemPointers(typ *_type) uint64 {
 //go:nosplit
 func gomemMalloc(mp *m, flags uint64, size, x uintptr) {
 	pp := mp.p.ptr()
-	if pp == nil || size>>32 != 0 {
+	if pp == nil || uint64(size)>>32 != 0 {
 		gomemMallocSlow(gomemEvMalloc, flags, size, x)
 		return
 	}
@@ -596,7 +645,7 @@ func gomemMalloc(mp *m, flags uint64, size, x uintptr) {
 		return
 	}
 	*gomemWord(at + 8) = uint64(x)
-	*gomemWord(at) = gomemEvMalloc | 2<<8 | flags<<16 | uint64(size)<<32
+	gomemHead(at, gomemEvMalloc|2<<8|flags<<16|uint64(size)<<32)
 	st.next = at + 16
 }
 
@@ -623,7 +672,7 @@ func gomemMallocSlow(ev, flags uint64, size, x uintptr) {
 	if x != 0 {
 		words++
 	}
-	if size>>32 != 0 {
+	if uint64(size)>>32 != 0 {
 		flags |= gomemBigSize
 		words++
 	}
@@ -645,7 +694,7 @@ func gomemMallocSlow(ev, flags uint64, size, x uintptr) {
 			*gomemWord(w) = uint64(getg().m.id)
 			*gomemWord(w + 8) = gomemTurn()
 		}
-		*gomemWord(at) = ev | words<<8 | flags<<16 | uint64(size)<<32
+		gomemHead(at, ev|words<<8|flags<<16|uint64(size)<<32)
 	}
 	if pp == nil {
 		gomemUnlock()
@@ -686,11 +735,11 @@ func gomemCaching(s *mspan) *p {
 func gomemPositionRunning(pp *p) uint64 {
 	st := &gomemStreams[uint16(pp.id)]
 	for gomemOn {
-		chunks := atomic.Load64(&st.chunks)
+		chunks := atomic.Loaduintptr(&st.chunks)
 		base := atomic.Loaduintptr(&st.base)
 		next := atomic.Loaduintptr(&st.next)
-		if base != 0 && next > base && next <= base+gomemChunkSize && base == atomic.Loaduintptr(&st.base) && chunks == atomic.Load64(&st.chunks) {
-			return (chunks-1)*(gomemChunkSize/8) + uint64(next-base)/8
+		if base != 0 && next > base && next <= base+gomemChunkSize && base == atomic.Loaduintptr(&st.base) && chunks == atomic.Loaduintptr(&st.chunks) {
+			return uint64(chunks-1)*(gomemChunkSize/8) + uint64(next-base)/8
 		}
 		osyield()
 	}
@@ -1036,7 +1085,7 @@ func gomemSweep(s *mspan, nalloc uint16, preserve bool) {
 			*gomemWord(w) = uint64(getg().m.id)
 			*gomemWord(w + 8) = gomemTurn()
 		}
-		*gomemWord(at) = gomemEvSweep | words<<8
+		gomemHead(at, gomemEvSweep|words<<8)
 	}
 	if pp == nil {
 		gomemUnlock()

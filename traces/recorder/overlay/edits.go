@@ -35,6 +35,12 @@ var edits = []edit{
 	{since: 26, file: "malloc.go", fn: "mallocinit()", how: after,
 		old:  "heapRandSeed, heapRandSeedBitsRemaining = uintptr(bootstrapRand()), 64\n",
 		text: "\t\t\tgomemSeed(heapRandSeed)\n"},
+	// The reservation at the start of 32-bit programs.
+	{until: 24, file: "malloc.go", fn: "mallocinit()", how: after,
+		old: "\t\t\ta, size := sysReserveAligned(unsafe.Pointer(p), arenaSize, heapArenaBytes)\n", text: "\t\t\tgomemReserve(p, arenaSize, size, a)\n"},
+	{since: 25, file: "malloc.go", fn: "mallocinit()", how: after,
+		old:  "\t\t\ta, size := sysReserveAligned(unsafe.Pointer(p), arenaSize, heapArenaBytes, \"heap reservation\")\n",
+		text: "\t\t\tgomemReserve(p, arenaSize, size, a)\n"},
 	{until: 24, file: "malloc.go", fn: "mallocinit()", how: after, old: "\tgcController.memoryLimit.Store(maxInt64)\n",
 		text: "\tgomemReady()\n"},
 	{since: 25, file: "malloc.go", fn: "mallocinit()", how: after, old: "\tgcController.memoryLimit.Store(math.MaxInt64)\n",
