@@ -134,14 +134,15 @@ static void takeFrom(void *v, const uint64_t *a) {
 		for (want = base; want % align != 0; want++) {
 		}
 		fits = want <= limit && limit - want >= len;
-		fuzz_equal("takeFromFront", addrRange_takeFromFront(&s->layout, &r, len, (uint8_t)align, &got), fits);
+		fuzz_equal(
+			"takeFromFront", addrRange_takeFromFront(&s->layout, &r, (uintptr_t)len, (uint8_t)align, &got), fits);
 		fuzz_equal("limit", r.limit.a, limit);
 		fuzz_equal("base after takeFromFront", r.base.a, fits ? want + len : base);
 	} else {
 		for (want = limit - len; want % align != 0; want--) {
 		}
 		fits = want >= base;
-		fuzz_equal("takeFromBack", addrRange_takeFromBack(&s->layout, &r, len, (uint8_t)align, &got), fits);
+		fuzz_equal("takeFromBack", addrRange_takeFromBack(&s->layout, &r, (uintptr_t)len, (uint8_t)align, &got), fits);
 		fuzz_equal("base", r.base.a, base);
 		fuzz_equal("limit after takeFromBack", r.limit.a, fits ? want : limit);
 	}
@@ -265,7 +266,7 @@ static void removeFrom(void *v, const uint64_t *a) {
 		return;
 	}
 	addrRanges_removeGreaterEqual(&s->e.env, &s->sets[a[0]], at(s, a[1]));
-	memset(&s->in[a[0]][a[1]], false, numCells - a[1]);
+	memset(&s->in[a[0]][a[1]], false, (size_t)(numCells - a[1]));
 }
 
 static void clone(void *v, const uint64_t *a) {

@@ -28,7 +28,7 @@ static const wide numAddresses = (wide)1 << 64;
 // ---- addresses
 
 static wide offsetOf(const gomem_layout *l, uint64_t addr) {
-	return ((wide)addr + numAddresses - l->arenaBaseOffset) % numAddresses;
+	return (wide)(((wide)addr + numAddresses - l->arenaBaseOffset) % numAddresses);
 }
 static uint64_t addrAt(const gomem_layout *l, wide offset) {
 	return (uint64_t)((offset + l->arenaBaseOffset) % numAddresses);
@@ -36,21 +36,21 @@ static uint64_t addrAt(const gomem_layout *l, wide offset) {
 
 static void address(void *v, const uint64_t *a) {
 	const gomem_layout *l = &((state *)v)->good;
-	const wide offset = a[0] % power(l->heapAddrBits);
+	const wide offset = (wide)a[0] % power(l->heapAddrBits);
 	const uint64_t addr = addrAt(l, offset);
 	const wide page = power(l->pageShift), chunk = page * power(l->logPallocChunkPages);
 
-	const arenaIdx ai = arenaIndex(l, addr);
+	const arenaIdx ai = arenaIndex(l, (uintptr_t)addr);
 	fuzz_equal("arenaIndex", ai, (uint64_t)(offset / l->heapArenaBytes));
-	fuzz_equal("arenaBase", arenaBase(l, ai), addrAt(l, offset - offset % l->heapArenaBytes));
+	fuzz_equal("arenaBase", arenaBase(l, ai), addrAt(l, (wide)(offset - offset % l->heapArenaBytes)));
 	fuzz_equal("l1", arenaIdx_l1(l, ai), (uint64_t)(offset / l->heapArenaBytes / power(l->arenaL2Bits)));
 	fuzz_equal("l2", arenaIdx_l2(l, ai), (uint64_t)(offset / l->heapArenaBytes % power(l->arenaL2Bits)));
 	fuzz_check(arenaIdx_l1(l, ai) < arenaL1Max, "l1 is an index of mheap.arenas");
 
-	const chunkIdx ci = chunkIndex(l, addr);
+	const chunkIdx ci = chunkIndex(l, (uintptr_t)addr);
 	fuzz_equal("chunkIndex", ci, (uint64_t)(offset / chunk));
 	fuzz_equal("chunkBase", chunkBase(l, ci), addrAt(l, offset - offset % chunk));
-	fuzz_equal("chunkPageIndex", chunkPageIndex(l, addr), (uint64_t)(offset % chunk / page));
+	fuzz_equal("chunkPageIndex", chunkPageIndex(l, (uintptr_t)addr), (uint64_t)(offset % chunk / page));
 	fuzz_check(ci < power(l->pallocChunksL1Bits + l->pallocChunksL2Bits), "each chunk has its place in the two tables");
 }
 
@@ -79,12 +79,14 @@ static void order(void *v, const uint64_t *a) {
 	const gomem_layout *l = &((state *)v)->good;
 	const uint64_t x = a[0], y = a[1];
 	const wide ox = offsetOf(l, x), oy = offsetOf(l, y);
-	fuzz_equal("lessThan", offAddr_lessThan(l, (offAddr){x}, (offAddr){y}), ox < oy);
-	fuzz_equal("lessEqual", offAddr_lessEqual(l, (offAddr){x}, (offAddr){y}), ox <= oy);
-	fuzz_equal("equal", offAddr_equal((offAddr){x}, (offAddr){y}), ox == oy);
-	fuzz_equal("diff", offAddr_diff((offAddr){x}, (offAddr){y}), (uint64_t)((ox + numAddresses - oy) % numAddresses));
-	fuzz_equal("add", offAddr_add((offAddr){x}, y).a, (uint64_t)(((wide)x + y) % numAddresses));
-	fuzz_equal("sub", offAddr_sub((offAddr){x}, y).a, (uint64_t)(((wide)x + numAddresses - y) % numAddresses));
+	fuzz_equal("lessThan", offAddr_lessThan(l, (offAddr){(size_t)x}, (offAddr){(size_t)y}), ox < oy);
+	fuzz_equal("lessEqual", offAddr_lessEqual(l, (offAddr){(size_t)x}, (offAddr){(size_t)y}), ox <= oy);
+	fuzz_equal("equal", offAddr_equal((offAddr){(size_t)x}, (offAddr){(size_t)y}), ox == oy);
+	fuzz_equal("diff", offAddr_diff((offAddr){(size_t)x}, (offAddr){(size_t)y}),
+		(uint64_t)((ox + numAddresses - oy) % numAddresses));
+	fuzz_equal("add", offAddr_add((offAddr){(size_t)x}, (uintptr_t)y).a, (uint64_t)(((wide)x + y) % numAddresses));
+	fuzz_equal("sub", offAddr_sub((offAddr){(size_t)x}, (uintptr_t)y).a,
+		(uint64_t)(((wide)x + numAddresses - y) % numAddresses));
 	fuzz_equal("minOffAddr", minOffAddr(l).a, addrAt(l, 0));
 	fuzz_equal("maxOffAddr", maxOffAddr(l).a, addrAt(l, power(l->heapAddrBits) - 1));
 }
@@ -102,15 +104,15 @@ static bool pagesHold(const gomem_layout *l) {
 	const wide page = power(l->pageShift), widest = power(l->ptrSize == 4 ? 32 : 48);
 	return (l->ptrSize == 4 || l->ptrSize == 8) && page >= 4096 && page <= 1 << 20 &&
 		power(l->heapAddrBits) >= power(31) && power(l->heapAddrBits) <= widest && l->heapAddrBits < 128 &&
-		l->logPallocChunkPages >= 6 && l->logPallocChunkPages <= 9 && isPower(l->minPhysPageSize) &&
-		isPower(l->defaultPhysPageSize) && l->minPhysPageSize > 0 && l->minPhysPageSize <= l->defaultPhysPageSize &&
-		l->defaultPhysPageSize <= l->maxPhysPageSize && isPower(l->maxPhysPageSize) && l->maxPhysPageSize >= page &&
-		l->maxPhysPageSize <= 64 * page;
+		l->logPallocChunkPages >= 6 && l->logPallocChunkPages <= 9 && isPower((wide)l->minPhysPageSize) &&
+		isPower((wide)l->defaultPhysPageSize) && l->minPhysPageSize > 0 &&
+		l->minPhysPageSize <= l->defaultPhysPageSize && l->defaultPhysPageSize <= l->maxPhysPageSize &&
+		isPower((wide)l->maxPhysPageSize) && l->maxPhysPageSize >= page && l->maxPhysPageSize <= 64 * page;
 }
 
 // An arena is a whole number of chunks, its metadata has room for its pages, and the two tables reach each arena of the address space.
 static bool arenasHold(const gomem_layout *l) {
-	const wide page = power(l->pageShift), space = power(l->heapAddrBits), arena = l->heapArenaBytes;
+	const wide page = power(l->pageShift), space = power(l->heapAddrBits), arena = (wide)l->heapArenaBytes;
 	return arena == power(l->logHeapArenaBytes) && arena < space &&
 		arena % (page * power(l->logPallocChunkPages)) == 0 && arena / page > 0 && arena / page <= 16384 &&
 		l->arenaL1Bits <= 6 && (unsigned)l->arenaL1Bits + l->arenaL2Bits + l->logHeapArenaBytes == l->heapAddrBits &&
@@ -143,14 +145,14 @@ static bool objectsHold(const gomem_layout *l) {
 		l->smallSizeMax / l->smallSizeDiv <= 128 && l->smallSizeMax >= 8 && l->maxSmallSize >= l->smallSizeMax &&
 		(l->maxSmallSize - l->smallSizeMax) % l->largeSizeDiv == 0 &&
 		(l->maxSmallSize - l->smallSizeMax) / l->largeSizeDiv <= 248 && l->tinySizeClass >= 1 &&
-		l->tinySizeClass < 68 && isPower(l->maxTinySize) && l->mallocHeaderSize == 8 &&
+		l->tinySizeClass < 68 && isPower((wide)l->maxTinySize) && l->mallocHeaderSize == 8 &&
 		l->minSizeForMallocHeader == (l->ptrSize == 8 ? 512u : 128u) &&
 		l->spanInlineMarkBitsSize < power(l->pageShift) && l->spanInlineMarkBitsSize % 64 == 0;
 }
 
 static bool stacksHold(const gomem_layout *l) {
-	return l->numStackOrders >= 1 && l->numStackOrders <= 4 && isPower(l->fixedStack) && isPower(l->stackCacheSize) &&
-		(wide)l->fixedStack * 2 <= l->stackCacheSize &&
+	return l->numStackOrders >= 1 && l->numStackOrders <= 4 && isPower((wide)l->fixedStack) &&
+		isPower((wide)l->stackCacheSize) && (wide)l->fixedStack * 2 <= l->stackCacheSize &&
 		l->fixedStack * power(l->numStackOrders) <= (wide)l->stackCacheSize * 2 &&
 		l->stackCacheSize % power(l->pageShift) == 0;
 }
@@ -158,7 +160,7 @@ static bool stacksHold(const gomem_layout *l) {
 static bool metadataHolds(const gomem_layout *l) {
 	return l->fixAllocChunk >= 4096 && l->fixAllocChunk < power(32) && l->persistentChunkSize >= 128 << 10 &&
 		(l->persistentChunkSize % l->maxPhysPageSize == 0 || l->maxPhysPageSize % l->persistentChunkSize == 0) &&
-		l->fixAllocChunk * (wide)2 <= l->persistentChunkSize && isPower(l->gcBitsChunkBytes) &&
+		l->fixAllocChunk * (wide)2 <= l->persistentChunkSize && isPower((wide)l->gcBitsChunkBytes) &&
 		l->gcBitsChunkBytes >= 4096 && l->tagAddrBits >= 32 && l->tagAddrBits <= (l->ptrSize == 4 ? 48 : 57);
 }
 

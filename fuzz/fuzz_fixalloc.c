@@ -53,7 +53,7 @@ typedef struct state {
 // ---- pieces
 
 static bool allBytes(const unsigned char *p, uint64_t n, uint8_t value) {
-	return p[0] == value && memcmp(p, p + 1, n - 1) == 0;
+	return p[0] == value && memcmp(p, p + 1, (size_t)(n - 1)) == 0;
 }
 
 // keep fills a piece, so that whoever overlaps it is found out.
@@ -63,7 +63,7 @@ static void keep(state *s, unsigned char *p, uint64_t size, int owner) {
 		fuzz_check(p + size <= q->p || q->p + q->size <= p, "pieces do not overlap");
 	}
 	s->fill = (uint8_t)(s->fill % 255 + 1);
-	memset(p, s->fill, size);
+	memset(p, s->fill, (size_t)size);
 	if (s->n < maxPieces) {
 		s->pieces[s->n++] = (piece){p, size, s->fill, (int8_t)owner};
 	}
@@ -126,7 +126,7 @@ static void persistent(void *v, const uint64_t *a) {
 	const uint64_t size = 1 + a[0], align = a[1] == 0 ? 0 : (uint64_t)1 << (a[1] - 1),
 				   effective = align == 0 ? 8 : align;
 	const uint64_t failed = fuzz_os_failed();
-	unsigned char *p = persistentalloc(&s->e.env, size, align, &s->stat);
+	unsigned char *p = persistentalloc(&s->e.env, (uintptr_t)size, (uintptr_t)align, &s->stat);
 	const bool refused = fuzz_os_failed() > failed;
 	fuzz_equal("a block is refused only if the system refuses", p == NULL, refused);
 	if (size >= bigBlock) {
@@ -163,12 +163,12 @@ static void doInit(void *arg) {
 
 static void bad(void *v, const uint64_t *a) {
 	state *s = v;
-	badCall calls[] = {{s, 0, 8}, {s, 8, 3 + 4 * a[0]}, {s, 8, (uintptr_t)16384 << a[0] % 8}};
+	badCall calls[] = {{s, 0, 8}, {s, 8, (size_t)(3 + 4 * a[0])}, {s, 8, (uintptr_t)16384 << a[0] % 8}};
 	for (unsigned i = 0; i < 3; i++) {
 		fuzz_check(fuzz_throws(&s->e.guard, doPersistent, &calls[i]),
 			"persistentalloc of no bytes or with a bad alignment throws");
 	}
-	badCall tooLarge = {s, fixChunk + 1 + a[0], 0}, fits = {s, fixChunk - a[0], 0};
+	badCall tooLarge = {s, (size_t)(fixChunk + 1 + a[0]), 0}, fits = {s, (size_t)(fixChunk - a[0]), 0};
 	fuzz_check(fuzz_throws(&s->e.guard, doInit, &tooLarge), "fixalloc_init of more than a chunk throws");
 	fuzz_check(!fuzz_throws(&s->e.guard, doInit, &fits), "fixalloc_init of what fits a chunk does not throw");
 }
@@ -272,7 +272,7 @@ static void linear(void *v, const uint64_t *a) {
 	state *s = v;
 	const uint64_t size = (1 + a[0]) * 8, align = (uint64_t)8 << a[1], failed = fuzz_os_failed();
 	const uint64_t want = up(s->linearNext, align);
-	unsigned char *p = linearAlloc_alloc(&s->e.env, &s->linear, size, align, &s->linearStat);
+	unsigned char *p = linearAlloc_alloc(&s->e.env, &s->linear, (uintptr_t)size, (uintptr_t)align, &s->linearStat);
 	if (fuzz_os_failed() > failed) {
 		fuzz_check(p == NULL && s->mapMemory, "no memory without the system's");
 		return;
@@ -329,7 +329,7 @@ static void *begin(const uint64_t *config) {
 	fuzz_check(s != NULL, "out of memory");
 	s->physPage = (uint64_t)4096 << 2 * config[0];
 	s->mapMemory = config[1] == 0;
-	fuzz_env_init(&s->e, NULL, &(fuzz_os_config){.physPageSize = s->physPage});
+	fuzz_env_init(&s->e, NULL, &(fuzz_os_config){.physPageSize = (size_t)s->physPage});
 	void *p = sysReserve(&s->e.env, NULL, linearBytes, MEM_META);
 	fuzz_check(p != NULL, "no range");
 	s->linearBase = s->linearNext = s->linearMapped = (uint64_t)(uintptr_t)p;

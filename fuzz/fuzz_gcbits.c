@@ -29,7 +29,7 @@ typedef struct state {
 } state;
 
 static bool allBytes(const gcBits *p, uint64_t n, uint8_t value) {
-	return n == 0 || (p[0] == value && memcmp(p, p + 1, n - 1) == 0);
+	return n == 0 || (p[0] == value && memcmp(p, p + 1, (size_t)(n - 1)) == 0);
 }
 
 static void checkDisjoint(const state *s, const block *fresh) {
@@ -43,7 +43,8 @@ static void newBits(void *v, const uint64_t *a) {
 	state *s = v;
 	const uint64_t failed = fuzz_os_failed(), bytes = (a[0] + 63) / 64 * 8;
 	const bool needsArena = s->newest == 0 || s->room < bytes;
-	gcBits *p = a[1] == 0 ? newMarkBits(&s->e.env, &s->arenas, a[0]) : newAllocBits(&s->e.env, &s->arenas, a[0]);
+	gcBits *p = a[1] == 0 ? newMarkBits(&s->e.env, &s->arenas, (uintptr_t)a[0])
+						  : newAllocBits(&s->e.env, &s->arenas, (uintptr_t)a[0]);
 	if (fuzz_os_failed() > failed) {
 		fuzz_check(needsArena && s->unused == 0, "the system is asked only if there is no room");
 		fuzz_check(p == NULL, "no bits without memory");
@@ -59,7 +60,7 @@ static void newBits(void *v, const uint64_t *a) {
 	fuzz_check(allBytes(p, bytes, 0), "bits are handed out as zero");
 	block b = {p, bytes, s->epoch, (uint8_t)(1 + a[2])};
 	checkDisjoint(s, &b);
-	memset(p, b.holds, bytes);
+	memset(p, b.holds, (size_t)bytes);
 	if (s->n < maxBlocks) {
 		s->blocks[s->n++] = b;
 	}

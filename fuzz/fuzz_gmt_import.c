@@ -323,14 +323,14 @@ static size_t aRecord(const state *s, uint64_t chunk, uint64_t nth) {
 	if (s->chunks == 0) {
 		return 0;
 	}
-	const size_t begins = HEADER + chunk % s->chunks * CHUNK;
+	const size_t begins = (size_t)(HEADER + chunk % s->chunks * CHUNK);
 	size_t at = begins + 32, last = 0;
 	while (at < begins + CHUNK && gmt_get64(logBytes + at) != 0) {
 		last = at;
 		if (nth-- == 0) {
 			break;
 		}
-		at += 8 * (gmt_get64(logBytes + at) >> 8 & 0xff);
+		at += (size_t)(8 * (gmt_get64(logBytes + at) >> 8 & 0xff));
 	}
 	return last;
 }
@@ -358,7 +358,7 @@ static void scribble(void *v, const uint64_t *a) {
 	const size_t at = aRecord(s, a[0], a[1]);
 	if (s->level == HARM_SCRIBBLE && at != 0) {
 		const uint64_t n = gmt_get64(logBytes + at) >> 8 & 0xff, word = at + 8 * (a[2] % (n + 1));
-		harmLater(s, word, a[4] != 0 ? gmt_get64(logBytes + word) + a[3] : a[3]);
+		harmLater(s, (size_t)word, a[4] != 0 ? gmt_get64(logBytes + word) + a[3] : a[3]);
 		s->scribbled = true;
 	}
 }
@@ -366,7 +366,7 @@ static void scribble(void *v, const uint64_t *a) {
 static void scribbleHeader(void *v, const uint64_t *a) {
 	state *s = v;
 	if (s->level == HARM_SCRIBBLE) {
-		harmLater(s, a[0] * 8, a[2] != 0 ? gmt_get64(logBytes + a[0] * 8) + a[1] : a[1]);
+		harmLater(s, (size_t)(a[0] * 8), a[2] != 0 ? gmt_get64(logBytes + a[0] * 8) + a[1] : a[1]);
 		s->scribbled = true;
 	}
 }
@@ -374,7 +374,7 @@ static void scribbleHeader(void *v, const uint64_t *a) {
 static void scribbleChunk(void *v, const uint64_t *a) {
 	state *s = v;
 	if (s->level == HARM_SCRIBBLE && s->chunks > 0) {
-		harmLater(s, HEADER + a[0] % s->chunks * CHUNK + a[1] * 8, a[2]);
+		harmLater(s, (size_t)(HEADER + a[0] % s->chunks * CHUNK + a[1] * 8), a[2]);
 		s->scribbled = true;
 	}
 }
@@ -388,14 +388,14 @@ static void cutAt(state *s, size_t n) {
 
 static void cut(void *v, const uint64_t *a) {
 	state *s = v;
-	cutAt(s, a[0] % (HEADER + s->chunks * (size_t)CHUNK + 1));
+	cutAt(s, (size_t)(a[0] % (HEADER + s->chunks * (size_t)CHUNK + 1)));
 }
 
 // cutRecord cuts the file in a record, or before or behind it.
 static void cutRecord(void *v, const uint64_t *a) {
 	state *s = v;
 	const size_t at = aRecord(s, a[0], a[1]);
-	cutAt(s, at == 0 ? 0 : at + a[2]);
+	cutAt(s, (size_t)(at == 0 ? 0 : at + a[2]));
 }
 
 // ---- what comes out
@@ -518,7 +518,7 @@ static void clean(const state *s) {
 		memset(logBytes + HEADER + i * (size_t)CHUNK, 0, s->used[i] * 8);
 	}
 	for (unsigned i = 0; i < s->nharms; i++) {
-		put(s->harms[i].at, 0);
+		put((size_t)(s->harms[i].at), 0);
 	}
 }
 
@@ -546,7 +546,7 @@ static void end(void *v) {
 	gmt_import found;
 	const size_t all = HEADER + s->chunks * (size_t)CHUNK;
 	for (unsigned i = 0; i < s->nharms; i++) {
-		put(s->harms[i].at, s->harms[i].value);
+		put((size_t)(s->harms[i].at), s->harms[i].value);
 	}
 	const gmt_memory log = {logBytes, s->size_of_log != 0 && s->size_of_log < all ? s->size_of_log : all};
 	if (import(log, &out, &found, &err) == 0) {

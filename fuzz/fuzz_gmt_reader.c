@@ -95,7 +95,7 @@ static void *begin(const uint64_t *config) {
 	s->end = (gmt_end_kind)(GMT_END_EXIT + config[1]);
 	s->value = config[2];
 	s->header = (gmt_header){.goversion = "go1.26.8", .goos = "linux", .goarch = "amd64", .page_size = 8192};
-	memset(s->header.command, 'c', config[3]);
+	memset(s->header.command, 'c', (size_t)config[3]);
 	s->header.rand_seed = config[2];
 	s->header.gomaxprocs = (uint32_t)config[4];
 	s->header.green_tea = (config[4] & 1) != 0;
@@ -337,7 +337,7 @@ static block *blockOf(file *f, uint64_t i) { return f->nblocks == 0 ? NULL : &f-
 static uint64_t amended(uint64_t old, uint64_t value, uint64_t near) { return near != 0 ? old + value - 8 : value; }
 
 // asMany: more than 8 new bytes stand for as many as are cut.
-static size_t asMany(uint64_t bytes, uint64_t cut) { return bytes > 8 ? cut : bytes; }
+static size_t asMany(uint64_t bytes, uint64_t cut) { return (size_t)(bytes > 8 ? cut : bytes); }
 
 // write puts the low bytes of a number into a piece.
 static void write(piece *x, uint64_t at, uint64_t v, uint64_t bytes) {
@@ -350,7 +350,7 @@ static void damageHeader(file *f, const uint64_t *a) { write(&f->header, a[0] % 
 
 static void resizeHeader(file *f, const uint64_t *a) {
 	static const uint8_t fill[16];
-	splice(&f->header, GMT_HEADER_FIXED + a[0], a[1], fill, a[2]);
+	splice(&f->header, (size_t)(GMT_HEADER_FIXED + a[0]), (size_t)a[1], fill, (size_t)a[2]);
 	gmt_put32(f->header.p + 12, (uint32_t)(f->header.n - GMT_HEADER_FIXED));
 	setOffsets(f);
 }
@@ -465,7 +465,7 @@ static void damageContent(file *f, const uint64_t *a) {
 	if (b != NULL && contentOf(b, &content)) {
 		uint8_t bytes[8];
 		gmt_put64(bytes, a[2]);
-		splice(&content, a[1], a[3], bytes, asMany(a[4], a[3]));
+		splice(&content, (size_t)a[1], (size_t)a[3], bytes, asMany(a[4], a[3]));
 		setContent(f, b, &content);
 	}
 }
@@ -506,8 +506,8 @@ static void damageColumn(file *f, const uint64_t *a) {
 	}
 	uint8_t bytes[8], table[COLUMNS * 5], *p = table;
 	gmt_put64(bytes, a[3]);
-	const size_t column = lengths[a[1]], from = a[2] % (column + 1);
-	const size_t cut = a[4] < column - from ? a[4] : column - from;
+	const size_t column = lengths[a[1]], from = (size_t)a[2] % (column + 1);
+	const size_t cut = (size_t)(a[4] < column - from ? a[4] : column - from);
 	const size_t put = asMany(a[5], cut);
 	splice(&content, begins + from, cut, bytes, put);
 	lengths[a[1]] += put - cut;
@@ -561,7 +561,7 @@ static void damageFrame(file *f, const uint64_t *a) {
 	if (b != NULL) {
 		uint8_t bytes[8];
 		gmt_put64(bytes, a[2]);
-		splice(&b->all, GMT_BLOCK_FIXED + a[1], a[3], bytes, asMany(a[4], a[3]));
+		splice(&b->all, (size_t)(GMT_BLOCK_FIXED + a[1]), (size_t)a[3], bytes, asMany(a[4], a[3]));
 		setOffsets(f);
 	}
 }
@@ -597,7 +597,7 @@ static void opByte(void *v, const uint64_t *a) {
 }
 
 static void damageBytes(gmt_memory *m, const uint64_t *a) {
-	const size_t at = m->n == 0 ? 0 : a[1] % m->n;
+	const size_t at = (size_t)(m->n == 0 ? 0 : a[1] % m->n);
 	switch ((byte_damage)a[0]) {
 	case BYTE_FLIP:
 		m->p[at] ^= (uint8_t)a[2];

@@ -325,14 +325,14 @@ static void mixed(void *v, const uint64_t *a) {
 static void cut(void *v, const uint64_t *a) {
 	state *s = v;
 	if (s->level >= DAMAGE_BATCH) {
-		s->cut = a[0];
+		s->cut = (size_t)a[0];
 	}
 }
 
 static void scribble(void *v, const uint64_t *a) {
 	state *s = v;
 	if (s->level >= DAMAGE_SCRIBBLE && s->scribbles < 4) {
-		s->at[s->scribbles] = a[0];
+		s->at[s->scribbles] = (size_t)a[0];
 		s->value[s->scribbles++] = (uint8_t)a[1];
 	}
 }

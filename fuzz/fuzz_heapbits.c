@@ -58,12 +58,12 @@ static void addType(state *s, uint64_t words, uint64_t even, uint64_t odd) {
 		return;
 	}
 	type *t = &s->types[s->ntypes++];
-	*t = (type){.t = {.size = words * 8, .ptr_mask = t->mask}};
+	*t = (type){.t = {.size = (size_t)words * 8, .ptr_mask = t->mask}};
 	for (uint64_t i = 0; i < words; i++) {
 		t->pointer[i] = ((i / 64 % 2 == 0 ? even : odd) >> i % 64 & 1) != 0;
 		if (t->pointer[i]) {
 			t->mask[i / 8] = (uint8_t)(t->mask[i / 8] | 1u << i % 8);
-			t->t.ptr_bytes = (i + 1) * 8;
+			t->t.ptr_bytes = (uintptr_t)((i + 1) * 8);
 		}
 	}
 }
@@ -73,7 +73,7 @@ static void newType(void *v, const uint64_t *a) { addType(v, 1 + a[0], a[1], a[2
 // ---- the model of a span
 
 static bool allBytes(const uint8_t *p, uint64_t n, uint8_t value) {
-	return p[0] == value && memcmp(p, p + 1, n - 1) == 0;
+	return p[0] == value && memcmp(p, p + 1, (size_t)(n - 1)) == 0;
 }
 
 // spanAt gives the span at this address in the model, a new one if the heap has made one.
@@ -87,17 +87,17 @@ static unsigned spanAt(state *s, uint64_t addr, uint64_t slotSize, bool scan, ui
 		}
 	}
 	gomem_span_info info;
-	fuzz_check(gomem_spanOf(s->h, addr, &info), "an object lies in a span");
+	fuzz_check(gomem_spanOf(s->h, (uintptr_t)addr, &info), "an object lies in a span");
 	fuzz_equal("pages of a span", info.npages, npages);
 	fuzz_equal("elemsize of a span", info.elemsize, slotSize);
 	fuzz_check(s->nspans < maxSpans, "too many spans for this target");
 	span *sp = &s->spans[s->nspans];
 	*sp =
 		(span){.base = info.base, .slotSize = slotSize, .words = npages * pageSize / 8, .header = slotSize > bitmapMax};
-	sp->pointer = scan ? calloc(sp->words, sizeof(bool)) : NULL;
+	sp->pointer = scan ? calloc((size_t)sp->words, sizeof(bool)) : NULL;
 	fuzz_check(!scan || sp->pointer != NULL, "out of memory");
 	if (scan && slotSize == 8) {
-		memset(sp->pointer, true, sp->words); // an object of one word with a pointer is a pointer
+		memset(sp->pointer, true, (size_t)sp->words); // an object of one word with a pointer is a pointer
 	}
 	return s->nspans++;
 }
@@ -114,14 +114,14 @@ static void describe(span *sp, uint64_t addr, const type *t, uint64_t size) {
 
 static void checkWords(const state *s, const span *sp, uint64_t from, uint64_t to) {
 	for (uint64_t i = from; i < to; i++) {
-		fuzz_equal("a word holds a pointer", heapBits_isPointer(s->h, sp->base + i * 8), sp->pointer[i]);
+		fuzz_equal("a word holds a pointer", heapBits_isPointer(s->h, (uintptr_t)(sp->base + i * 8)), sp->pointer[i]);
 	}
 }
 
 // checkSlot compares the words of the slot that holds an address.
 static void checkSlot(const state *s, const span *sp, uint64_t slot) {
 	if (sp->pointer == NULL) {
-		fuzz_check(!heapBits_isPointer(s->h, sp->base + slot), "no pointers in a span without");
+		fuzz_check(!heapBits_isPointer(s->h, (uintptr_t)(sp->base + slot)), "no pointers in a span without");
 		return;
 	}
 	const uint64_t words = sp->slotSize / 8, start = words < 128 ? words : 128;
@@ -180,7 +180,7 @@ static void checkNew(state *s, uint8_t *x, const type *t, uint64_t size, const p
 	if (size > largest) { // no word behind what was asked for belongs to a large object
 		for (uint64_t k = 0; k < sp->words; k += k < 128 ? 1 : 13) {
 			const bool want = p->scan && k * 8 < size && sp->pointer[k];
-			fuzz_equal("a word of a large object", heapBits_isPointer(s->h, addr + k * 8), want);
+			fuzz_equal("a word of a large object", heapBits_isPointer(s->h, (uintptr_t)(addr + k * 8)), want);
 		}
 	} else {
 		checkSlot(s, sp, slot);
@@ -191,7 +191,7 @@ static void checkNew(state *s, uint8_t *x, const type *t, uint64_t size, const p
 		checkWords(s, sp, end, end + 4 < spanEnd ? end + 4 : spanEnd);
 	}
 	s->objects[s->nobjects] = (object){x, size, i, (uint8_t)(1 + s->nobjects % 255)};
-	memset(x, s->objects[s->nobjects++].holds, size);
+	memset(x, s->objects[s->nobjects++].holds, (size_t)size);
 }
 
 static void allocOne(state *s, const type *t, uint64_t size) {
@@ -201,7 +201,7 @@ static void allocOne(state *s, const type *t, uint64_t size) {
 	s->bytes += size;
 	const plan p = planFor(s, t, size);
 	const uint64_t failed = fuzz_os_failed(), scanned = scanCount(s);
-	uint8_t *x = gomem_mallocgc(s->h, s->p, size, &t->t, true);
+	uint8_t *x = gomem_mallocgc(s->h, s->p, (uintptr_t)size, &t->t, true);
 	if (x == NULL) {
 		fuzz_check(fuzz_os_failed() > failed, "no object only if the system has no memory");
 		return;
@@ -292,7 +292,7 @@ static void cycle(void *v, const uint64_t *a) {
 
 static void scavenge(void *v, const uint64_t *a) {
 	state *s = v;
-	gomem_scavenge(s->h, s->p, a[0] * pageSize, true);
+	gomem_scavenge(s->h, s->p, (uintptr_t)(a[0] * pageSize), true);
 }
 
 static void fail(void *v, const uint64_t *a) {

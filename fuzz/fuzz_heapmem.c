@@ -23,7 +23,7 @@ static uintptr_t addrOf(const state *s, uint64_t word) { return (uintptr_t)(s->b
 // store: only the first store of a word may need memory.
 static void storeWord(state *s, uint64_t word, uint64_t value) {
 	const uint64_t failed = fuzz_os_failed();
-	if (heapMem_store(&s->e.env, &s->side, addrOf(s, word), value)) {
+	if (heapMem_store(&s->e.env, &s->side, addrOf(s, word), (uintptr_t)value)) {
 		s->words[word] = value;
 		s->count += !s->stored[word];
 		s->stored[word] = true;

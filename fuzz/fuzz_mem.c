@@ -150,34 +150,34 @@ static void doCall(void *arg) {
 	c->ok = true;
 	switch (c->call) {
 	case MEM_SYSFREE:
-		sysFree(env, c->v, c->n, &c->s->heapStat);
+		sysFree(env, c->v, (uintptr_t)c->n, &c->s->heapStat);
 		break;
 	case MEM_SYSUNRESERVE:
-		sysUnreserve(env, c->v, c->n);
+		sysUnreserve(env, c->v, (uintptr_t)c->n);
 		break;
 	case MEM_SYSMAP:
-		c->ok = sysMap(env, c->v, c->n, &c->s->heapStat);
+		c->ok = sysMap(env, c->v, (uintptr_t)c->n, &c->s->heapStat);
 		break;
 	case MEM_SYSUSED:
-		c->ok = sysUsed(env, c->v, c->n, c->prepared);
+		c->ok = sysUsed(env, c->v, (uintptr_t)c->n, (uintptr_t)c->prepared);
 		break;
 	case MEM_SYSUNUSED:
-		sysUnused(env, c->v, c->n);
+		sysUnused(env, c->v, (uintptr_t)c->n);
 		break;
 	case MEM_SYSFAULT:
-		sysFault(env, c->v, c->n);
+		sysFault(env, c->v, (uintptr_t)c->n);
 		break;
 	case MEM_SYSHUGEPAGE:
-		sysHugePage(env, c->v, c->n);
+		sysHugePage(env, c->v, (uintptr_t)c->n);
 		break;
 	case MEM_SYSNOHUGEPAGE:
-		sysNoHugePage(env, c->v, c->n);
+		sysNoHugePage(env, c->v, (uintptr_t)c->n);
 		break;
 	case MEM_SYSHUGEPAGECOLLAPSE:
-		c->ok = sysHugePageCollapse(env, c->v, c->n);
+		c->ok = sysHugePageCollapse(env, c->v, (uintptr_t)c->n);
 		break;
 	default:
-		sysUnmap(env, c->v, c->n, &c->s->heapStat);
+		sysUnmap(env, c->v, (uintptr_t)c->n, &c->s->heapStat);
 		break;
 	}
 }
@@ -338,7 +338,7 @@ static void reserve(void *v, const uint64_t *a) {
 	state *s = v;
 	const uint64_t n = cut(a[0], a[1]), failedBefore = fuzz_os_failed();
 	const bool atBreak = s->system == SBRK && granted(s, a[0], n);
-	void *p = sysReserve(&s->e.env, addrOf(s, a[0]), n * s->physPage, MEM_HEAP);
+	void *p = sysReserve(&s->e.env, addrOf(s, a[0]), (uintptr_t)(n * s->physPage), MEM_HEAP);
 	if (failed(s, failedBefore)) {
 		fuzz_check(p == NULL && errno == ENOMEM, "a reservation that fails gives NULL");
 		return;
@@ -364,7 +364,7 @@ static void reserveAligned(void *v, const uint64_t *a) {
 	uintptr_t size = 1;
 	// A hint is given only if all of it lies in the array.
 	void *hint = s->system != SBRK && a[0] + pages + align <= numPages ? addrOf(s, a[0]) : NULL;
-	unsigned char *p = sysReserveAligned(&s->e.env, hint, n, alignBytes, &size, MEM_HEAP);
+	unsigned char *p = sysReserveAligned(&s->e.env, hint, (uintptr_t)n, (uintptr_t)alignBytes, &size, MEM_HEAP);
 	if (failed(s, failedBefore)) {
 		fuzz_check(p == NULL && size == 0, "a reservation that fails gives NULL");
 		return;
@@ -400,7 +400,8 @@ static void occupy(void *v, const uint64_t *a) {
 	}
 	const uint64_t n = cut(a[0], a[1]);
 	const bool expect = isFree(s, a[0], n);
-	fuzz_equal("mem_sim_occupy", mem_sim_occupy(s->os, (uintptr_t)addrOf(s, a[0]), n * s->physPage), expect);
+	fuzz_equal(
+		"mem_sim_occupy", mem_sim_occupy(s->os, (uintptr_t)addrOf(s, a[0]), (uintptr_t)(n * s->physPage)), expect);
 	for (uint64_t i = a[0]; expect && i < a[0] + n; i++) {
 		s->pages[i].occupied = true;
 	}
@@ -421,34 +422,34 @@ static void direct(void *v, const uint64_t *a) {
 	switch (a[0]) {
 	case 0:
 	case 1: // nothing, or too much
-		did = os->alloc(os, a[0] == 0 ? 0 : tooLarge) != NULL;
+		did = os->alloc(os, (uintptr_t)(a[0] == 0 ? 0 : tooLarge)) != NULL;
 		s->calls++;
 		break;
 	case 2:
 	case 3:
-		did = os->reserve(os, p, a[0] == 2 ? 0 : tooLarge, MEM_HEAP) != NULL;
+		did = os->reserve(os, p, (uintptr_t)(a[0] == 2 ? 0 : tooLarge), MEM_HEAP) != NULL;
 		s->calls++;
 		break;
 	case 4:
-		did = os->map(os, st == MEM_RESERVED ? p + 1 : p, n);
+		did = os->map(os, st == MEM_RESERVED ? p + 1 : p, (uintptr_t)n);
 		s->calls++;
 		break;
 	case 5:
-		did = st == MEM_PREPARED || st == MEM_READY ? false : os->used(os, p, n);
+		did = st == MEM_PREPARED || st == MEM_READY ? false : os->used(os, p, (uintptr_t)n);
 		s->calls += st == MEM_NONE || st == MEM_RESERVED;
 		break;
 	case 6:
-		did = os->unused(os, st == MEM_READY ? p + 1 : p, n);
+		did = os->unused(os, st == MEM_READY ? p + 1 : p, (uintptr_t)n);
 		break;
 	case 7:
-		did = os->unused(os, p, n + 1);
+		did = os->unused(os, p, (uintptr_t)(n + 1));
 		break;
 	case 8:
-		did = os->fault(os, st == MEM_PREPARED || st == MEM_READY ? p + 1 : p, n);
+		did = os->fault(os, st == MEM_PREPARED || st == MEM_READY ? p + 1 : p, (uintptr_t)n);
 		break;
 	default:
-		did = !s->pages[a[1]].occupied && os->free(os, p + 1, n);
-		did = did || (s->pages[a[1]].occupied && os->free(os, p, n));
+		did = !s->pages[a[1]].occupied && os->free(os, p + 1, (uintptr_t)n);
+		did = did || (s->pages[a[1]].occupied && os->free(os, p, (uintptr_t)n));
 		break;
 	}
 	fuzz_check(!did, "the system does what it must refuse");
@@ -497,7 +498,7 @@ static void crowded(void *v, const uint64_t *a) {
 	char *const p = os->reserve(os, NULL, 4096, MEM_HEAP);
 	fuzz_check(p != NULL, "a reservation fails");
 	for (uint64_t i = 0; i < a[1]; i++) {
-		fuzz_check(mem_sim_occupy(os, (uintptr_t)p + 8192 * (1 + i), 4096), "a free place is occupied");
+		fuzz_check(mem_sim_occupy(os, (uintptr_t)((uintptr_t)p + 8192 * (1 + i)), 4096), "a free place is occupied");
 	}
 	const char *const q = os->reserve(os, NULL, 4096, MEM_HEAP);
 	// It tries 64 places; then the real system chooses, if there is one.
@@ -574,7 +575,7 @@ static void processBreak(void *v, const uint64_t *a) {
 	memLinear *m = memLinear_process();
 	fuzz_check(m != NULL, "nobody has the break");
 	fuzz_check(memLinear_process() == NULL && errno == EBUSY, "one at a time");
-	const uintptr_t n = (1 + a[0]) * m->physPageSize, brk = m->brk;
+	const uintptr_t n = (uintptr_t)((1 + a[0]) * m->physPageSize), brk = m->brk;
 	fuzz_check(m->grow(m, brk + n) && m->brk == brk + n, "the break rises");
 	memset((void *)brk, 1, n);
 	fuzz_check(sbrk((intptr_t)n) != (void *)-1, "somebody else moves it");
@@ -595,7 +596,7 @@ static void processBreak(void *v, const uint64_t *a) {
 // ---- metadata, and contents
 
 static bool allBytes(const unsigned char *p, uint64_t n, uint8_t value) {
-	return p[0] == value && memcmp(p, p + 1, n - 1) == 0;
+	return p[0] == value && memcmp(p, p + 1, (size_t)(n - 1)) == 0;
 }
 
 static void alloc(void *v, const uint64_t *a) {
@@ -605,7 +606,7 @@ static void alloc(void *v, const uint64_t *a) {
 		return;
 	}
 	const uint64_t n = (1 + a[1]) * s->physPage, failedBefore = fuzz_os_failed();
-	unsigned char *p = sysAlloc(&s->e.env, n, &s->metaStat);
+	unsigned char *p = sysAlloc(&s->e.env, (uintptr_t)n, &s->metaStat);
 	if (failed(s, failedBefore)) {
 		fuzz_check(p == NULL && errno == ENOMEM, "an allocation that fails gives NULL");
 		return;
@@ -614,12 +615,12 @@ static void alloc(void *v, const uint64_t *a) {
 	fuzz_check(allBytes(p, n, 0), "sysAlloc gives zeroed memory");
 	*b = (block){p, n, (uint8_t)(1 + a[0])};
 	take(s, (uint64_t)(uintptr_t)p, n, true);
-	memset(p, b->holds, n);
+	memset(p, b->holds, (size_t)n);
 }
 
 static void freeBlock(state *s, block *b) {
 	fuzz_check(allBytes(b->p, b->n, b->holds), "contents of a block of sysAlloc");
-	sysFree(&s->e.env, b->p, b->n, &s->metaStat);
+	sysFree(&s->e.env, b->p, (uintptr_t)b->n, &s->metaStat);
 	take(s, (uint64_t)(uintptr_t)b->p, b->n, false);
 	*b = (block){0};
 }
@@ -642,7 +643,7 @@ static void touch(void *v, const uint64_t *a) {
 	checkContents(s, a[0]);
 	if (s->backed && s->pages[a[0]].state == MEM_READY) {
 		s->pages[a[0]].holds = (uint8_t)a[1];
-		memset(addrOf(s, a[0]), (int)a[1], s->physPage);
+		memset(addrOf(s, a[0]), (int)a[1], (size_t)s->physPage);
 	}
 }
 
@@ -715,8 +716,8 @@ static void beginSystem(state *s, const uint64_t *config) {
 	const uint64_t huge = config[CONFIG_HUGE] != 0 && s->system != SBRK ? 2 << 20 : 0;
 	fuzz_env_init(&s->e, NULL,
 		&(fuzz_os_config){
-			.physPageSize = s->physPage,
-			.physHugePageSize = huge,
+			.physPageSize = (size_t)s->physPage,
+			.physHugePageSize = (size_t)huge,
 			.backed = s->backed,
 			.unusedKeepsContents = s->keeps,
 			.sbrk = s->system == SBRK ? mem_sbrk_new : NULL,
@@ -728,8 +729,8 @@ static void beginSystem(state *s, const uint64_t *config) {
 	s->failNth = config[CONFIG_FAIL];
 	s->moveNth = config[CONFIG_MOVE];
 	s->os = mem_sim_new(&(memSimConfig){
-		.physPageSize = s->physPage,
-		.physHugePageSize = huge,
+		.physPageSize = (size_t)s->physPage,
+		.physHugePageSize = (size_t)huge,
 		.backed = s->backed,
 		.failNth = s->failNth,
 		.moveNth = s->moveNth,

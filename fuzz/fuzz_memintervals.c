@@ -35,7 +35,7 @@ static void setCells(state *s, uint64_t lo, uint64_t hi, uint8_t value) {
 	fuzz_check(memIntervals_set(s->m, addrOf(s, lo), addrOf(s, hi), value), "out of memory");
 	if (lo < hi) {
 		s->runs -= borders(s, lo, hi);
-		memset(s->cells + lo, value, hi - lo);
+		memset(s->cells + lo, value, (size_t)(hi - lo));
 		s->runs += borders(s, lo, hi);
 	}
 }
@@ -79,7 +79,7 @@ static void refused(void *v, const uint64_t *a) {
 
 static void reserve(void *v, const uint64_t *a) {
 	state *s = v;
-	fuzz_check(memIntervals_reserve(s->m, a[0]), "out of memory");
+	fuzz_check(memIntervals_reserve(s->m, (size_t)a[0]), "out of memory");
 }
 
 // checkAt compares the interval of an address with the run that its cell lies in.

@@ -82,7 +82,7 @@ static unsigned windowOf(uint64_t lo, uint64_t hi) {
 
 static void *mapAt(uint64_t addr, uint64_t n, int prot) {
 	const int flags = MAP_ANONYMOUS | MAP_PRIVATE | MAP_NORESERVE | (addr != 0 ? MAP_FIXED_NOREPLACE : 0);
-	void *p = mmap((void *)(uintptr_t)addr, n, prot, flags, -1, 0);
+	void *p = mmap((void *)(uintptr_t)addr, (size_t)n, prot, flags, -1, 0);
 	return p == MAP_FAILED ? NULL : p;
 }
 
@@ -159,10 +159,10 @@ static void addDirty(pieces *p, range r) {
 static void zero(range r) {
 	void *v = (void *)(uintptr_t)r.lo;
 	if (r.hi - r.lo <= zeroByHand) {
-		memset(v, 0, r.hi - r.lo);
+		memset(v, 0, (size_t)(r.hi - r.lo));
 	} else {
-		madvise(v, r.hi - r.lo, MADV_DONTNEED);
-		poison_defined(r.lo, r.hi - r.lo);
+		madvise(v, (size_t)(r.hi - r.lo), MADV_DONTNEED);
+		poison_defined((uintptr_t)r.lo, (uintptr_t)(r.hi - r.lo));
 	}
 }
 
@@ -186,7 +186,7 @@ static void *takeMeta(uint64_t n, bool reserved) {
 }
 
 static void clearMeta(void) {
-	memset(sys.meta, 0, sys.small);
+	memset(sys.meta, 0, (size_t)sys.small);
 	for (unsigned i = 0; i < sys.dirtyMeta.n; i++) {
 		zero(sys.dirtyMeta.r[i]);
 	}
@@ -284,14 +284,14 @@ static void openWindow(unsigned w, range r) {
 	if (old.lo <= r.lo && r.hi <= old.hi) {
 		return;
 	}
-	if (mprotect((void *)(uintptr_t)all.lo, all.hi - all.lo, PROT_READ | PROT_WRITE) != 0) {
+	if (mprotect((void *)(uintptr_t)all.lo, (size_t)(all.hi - all.lo), PROT_READ | PROT_WRITE) != 0) {
 		die("fuzz_os: a window cannot be opened");
 	}
 	if (old.hi == 0) {
-		poison_forbid(all.lo, all.hi - all.lo);
+		poison_forbid((uintptr_t)all.lo, (uintptr_t)(all.hi - all.lo));
 	} else {
-		poison_forbid(all.lo, old.lo - all.lo);
-		poison_forbid(old.hi, all.hi - old.hi);
+		poison_forbid((uintptr_t)all.lo, (uintptr_t)(old.lo - all.lo));
+		poison_forbid((uintptr_t)old.hi, (uintptr_t)(all.hi - old.hi));
 	}
 	sys.open[w] = all;
 }
@@ -299,9 +299,9 @@ static void openWindow(unsigned w, range r) {
 // wipe makes a range of a window as if it had never been Ready.
 static void wipe(range r) {
 	if (r.lo < r.hi) {
-		poison_allow(r.lo, r.hi - r.lo);
+		poison_allow((uintptr_t)r.lo, (uintptr_t)(r.hi - r.lo));
 		zero(r);
-		poison_forbid(r.lo, r.hi - r.lo);
+		poison_forbid((uintptr_t)r.lo, (uintptr_t)(r.hi - r.lo));
 	}
 }
 
@@ -437,7 +437,7 @@ static bool linear_grow(memLinear *m, uintptr_t brk) {
 		return false;
 	}
 	if (brk > *open) {
-		if (mprotect((void *)(uintptr_t)*open, brk - *open, PROT_READ | PROT_WRITE) != 0) {
+		if (mprotect((void *)(uintptr_t)*open, (size_t)(brk - *open), PROT_READ | PROT_WRITE) != 0) {
 			die("fuzz_os: linear memory cannot be opened");
 		}
 		*open = brk;
@@ -569,8 +569,8 @@ static void beginBreak(void) {
 	sys.linear = (memLinear){
 		.name = "fuzz",
 		.physPageSize = sys.cfg.physPageSize,
-		.start = r.lo,
-		.brk = r.lo,
+		.start = (size_t)r.lo,
+		.brk = (size_t)r.lo,
 		.grow = linear_grow,
 		.destroy = linear_destroy,
 	};

@@ -8,7 +8,7 @@ static void find(void *v, const uint64_t *a) {
 	if (chunkIndex(L, w->p.searchAddr.a) >= w->p.end) {
 		return; // known to be full: nobody searches then
 	}
-	const uintptr_t npages = 1 + a[0];
+	const uintptr_t npages = (uintptr_t)(1 + a[0]);
 	offAddr searchAddr = {0};
 	lockHeap(w);
 	const uintptr_t addr = pageAlloc_find(&w->e.env, &w->p, npages, &searchAddr);

@@ -4,7 +4,7 @@
 
 static void *begin(const uint64_t *config) {
 	pagesWorld *w = worldBegin(config, true);
-	growNear(w, 0, false, 0, 1 + config[3]);
+	growNear(w, 0, false, 0, (chunkIdx)(1 + config[3]));
 	return w;
 }
 

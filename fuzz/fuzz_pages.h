@@ -60,7 +60,7 @@ typedef struct pagesWorld {
 } pagesWorld;
 
 static inline const gomem_layout *worldLayout(const pagesWorld *w) { return w->e.env.layout; }
-static inline uintptr_t pageBytes(const pagesWorld *w) { return layout_pageSize(worldLayout(w)); }
+static inline uintptr_t pageBytes(const pagesWorld *w) { return (uintptr_t)layout_pageSize(worldLayout(w)); }
 
 static inline void lockHeap(pagesWorld *w) { lock(&w->e.env, &w->heapLock); }
 static inline void unlockHeap(pagesWorld *w) { unlock(&w->e.env, &w->heapLock); }
@@ -71,7 +71,8 @@ static inline void onScavFind(pagesWorld *w, uint64_t ci, uint64_t page) {
 	scavenging *s = w->scav;
 	s->found = oracle_scav_find(w->o, s->force, &s->chunk, &s->page);
 	s->looked += s->found;
-	fuzz_equal("scavengeIndex_find: chunk", ci == 0 ? 0 : chunkBase(worldLayout(w), ci), s->found ? s->chunk : 0);
+	fuzz_equal(
+		"scavengeIndex_find: chunk", ci == 0 ? 0 : chunkBase(worldLayout(w), (chunkIdx)ci), s->found ? s->chunk : 0);
 	fuzz_equal("scavengeIndex_find: page", page, s->found ? s->page : 0);
 }
 
@@ -81,7 +82,7 @@ static inline void onScavBegin(pagesWorld *w, uint64_t addr, uint64_t npages) {
 	s->npages = oracle_scav_begin(w->o, s->chunk, s->page, s->left, &s->addr);
 	fuzz_equal("pages to scavenge", npages, s->npages);
 	fuzz_equal("address to scavenge", addr, s->addr);
-	const uintptr_t n = s->npages * pageBytes(w);
+	const uintptr_t n = (uintptr_t)s->npages * pageBytes(w);
 	s->left -= n < s->left ? n : s->left;
 	s->released += n;
 	fuzz_os_forget();
@@ -280,7 +281,7 @@ static inline void heapMemory(pagesWorld *w, uintptr_t addr, uintptr_t n) {
 // tryGrow adds n chunks. false: out of memory, and nothing changed.
 static inline bool tryGrow(pagesWorld *w, chunkIdx first, chunkIdx n) {
 	const gomem_layout *L = worldLayout(w);
-	const uintptr_t addr = chunkBase(L, first), size = n * layout_chunkBytes(L);
+	const uintptr_t addr = chunkBase(L, first), size = (uintptr_t)(n * layout_chunkBytes(L));
 	const uint64_t failed = fuzz_os_failed();
 	heapMemory(w, addr, size);
 	lockHeap(w);
@@ -320,9 +321,13 @@ static inline void growNear(pagesWorld *w, uint64_t space, bool below, chunkIdx 
 		}                                                                                                              \
 	}
 
-static inline void worldGrow(void *v, const uint64_t *a) { growNear(v, a[0], a[1] != 0, a[2], 1 + a[3]); }
+static inline void worldGrow(void *v, const uint64_t *a) {
+	growNear(v, a[0], a[1] != 0, (chunkIdx)a[2], (chunkIdx)(1 + a[3]));
+}
 // worldGrowLarge makes room for more pages than an entry above the lowest level of the tree covers.
-static inline void worldGrowLarge(void *v, const uint64_t *a) { growNear(v, a[0], a[1] != 0, a[2], 15 + a[3]); }
+static inline void worldGrowLarge(void *v, const uint64_t *a) {
+	growNear(v, a[0], a[1] != 0, (chunkIdx)a[2], (chunkIdx)(15 + a[3]));
+}
 
 // ---- pages
 
@@ -347,7 +352,7 @@ static inline void addRun(pagesWorld *w, uintptr_t addr, uintptr_t npages) {
 
 static inline void worldAlloc(void *v, const uint64_t *a) {
 	pagesWorld *w = v;
-	const uintptr_t npages = 1 + a[0];
+	const uintptr_t npages = (uintptr_t)(1 + a[0]);
 	uint64_t wantScav;
 	const uint64_t want = oracle_pages_alloc(w->o, npages, &wantScav);
 	uintptr_t scav;
@@ -386,8 +391,8 @@ static inline void worldFree(void *v, const uint64_t *a) {
 	pageRun *at = &w->runs[a[0] % w->nruns];
 	const pageRun r = *at;
 	*at = w->runs[--w->nruns];
-	const uintptr_t from = a[1] < r.n ? a[1] : 0;
-	const uintptr_t n = a[2] != 0 && a[2] < r.n - from ? a[2] : r.n - from;
+	const uintptr_t from = (uintptr_t)(a[1] < r.n ? a[1] : 0);
+	const uintptr_t n = (uintptr_t)(a[2] != 0 && a[2] < r.n - from ? a[2] : r.n - from);
 	freePages(w, r.addr + from * pageBytes(w), n);
 	addRun(w, r.addr, from);
 	addRun(w, r.addr + (from + n) * pageBytes(w), r.n - from - n);
@@ -396,7 +401,7 @@ static inline void worldFree(void *v, const uint64_t *a) {
 // placeOf gives a page of the heap: one of a space's, counted from its first.
 static inline uintptr_t placeOf(const pagesWorld *w, uint64_t space, uint64_t page) {
 	const chunkSpace s = w->spaces[space % w->nspaces];
-	return chunkBase(worldLayout(w), s.first) + page % (s.n * pallocChunkPages) * pageBytes(w);
+	return (uintptr_t)(chunkBase(worldLayout(w), s.first) + page % (s.n * pallocChunkPages) * pageBytes(w));
 }
 
 // freeFrom counts the free pages from addr on, at most npages. fresh: those that nothing stands behind.
@@ -423,7 +428,7 @@ static inline uintptr_t freeFrom(const pagesWorld *w, uintptr_t addr, uintptr_t 
 static inline void worldRange(void *v, const uint64_t *a) {
 	pagesWorld *w = v;
 	const uintptr_t addr = w->nspaces == 0 ? 0 : placeOf(w, a[0], a[1]);
-	const uintptr_t n = addr == 0 ? 0 : freeFrom(w, addr, 1 + a[2], false);
+	const uintptr_t n = addr == 0 ? 0 : freeFrom(w, addr, (uintptr_t)(1 + a[2]), false);
 	if (n == 0) {
 		return;
 	}
@@ -440,7 +445,7 @@ static inline void worldRange(void *v, const uint64_t *a) {
 static inline void worldPad(void *v, const uint64_t *a) {
 	pagesWorld *w = v;
 	const uintptr_t addr = w->nspaces == 0 || w->padding > 0 ? 0 : placeOf(w, a[0], a[1]);
-	const uintptr_t n = addr == 0 ? 0 : freeFrom(w, addr, 1 + a[2], !w->p.test);
+	const uintptr_t n = addr == 0 ? 0 : freeFrom(w, addr, (uintptr_t)(1 + a[2]), !w->p.test);
 	if (n == 0) {
 		return;
 	}
@@ -467,9 +472,9 @@ static inline void beginScavenging(pagesWorld *w, scavenging *s, bool force, uin
 static inline void worldStep(void *v, const uint64_t *a) {
 	pagesWorld *w = v;
 	scavenging s;
-	beginScavenging(w, &s, a[1] != 0, a[0]);
+	beginScavenging(w, &s, a[1] != 0, (uintptr_t)a[0]);
 	bool done;
-	const uintptr_t released = pageAlloc_scavengeStep(&w->e.env, &w->p, a[0], s.force, &w->delta, &done);
+	const uintptr_t released = pageAlloc_scavengeStep(&w->e.env, &w->p, (uintptr_t)a[0], s.force, &w->delta, &done);
 	w->scav = s.outer;
 	fuzz_equal("nothing left to scavenge", done, !s.found);
 	fuzz_equal("bytes released", released, s.released);
@@ -515,7 +520,7 @@ static inline void worldFill(void *v, const uint64_t *a) {
 static inline void worldTake(void *v, const uint64_t *a) {
 	pagesWorld *w = v;
 	const unsigned i = (unsigned)a[0];
-	const uintptr_t npages = 1 + a[1];
+	const uintptr_t npages = (uintptr_t)(1 + a[1]);
 	uint64_t wantScav;
 	const uint64_t want = oracle_cache_take(w->o, &w->oracleCaches[i], npages, &wantScav);
 	uintptr_t scav;

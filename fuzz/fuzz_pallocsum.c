@@ -46,7 +46,7 @@ static pallocSum packed(const state *s, sum x) {
 static void set(void *v, const uint64_t *a) {
 	state *s = v;
 	const unsigned all = s->n << s->log, i = (unsigned)a[0] % all;
-	memset(&s->used[i], a[2] != 0, 1 + a[1] < all - i ? 1 + a[1] : all - i);
+	memset(&s->used[i], a[2] != 0, (size_t)(1 + a[1] < all - i ? 1 + a[1] : all - i));
 }
 
 // pack takes any three counts; if the longest run has all pages, so have the others.

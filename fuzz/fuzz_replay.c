@@ -101,7 +101,7 @@ static void readOriginal(void) {
 	o->spans = gmt_reader_spans(r);
 	o->n = b.n;
 	memcpy(o->ev, b.events, b.n * sizeof b.events[0]);
-	memcpy(o->marks, b.marks, b.nmarks * sizeof b.marks[0]);
+	memcpy(o->marks, b.marks, (size_t)(b.nmarks * sizeof b.marks[0]));
 	gmt_close(r);
 	while (!info(&o->ev[birth])->input) {
 		birth++;

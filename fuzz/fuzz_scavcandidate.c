@@ -51,7 +51,8 @@ static void scavenge(void *v, const uint64_t *a) {
 	uint64_t addr = 0;
 	const uint64_t want = oracle_scav_begin(s->o, chunkAddr, (unsigned)a[0], a[1] << L->pageShift, &addr);
 	unsigned n;
-	const unsigned start = pallocData_findScavengeCandidate(&s->env, &s->chunk, (unsigned)a[0], s->minimum, a[1], &n);
+	const unsigned start =
+		pallocData_findScavengeCandidate(&s->env, &s->chunk, (unsigned)a[0], s->minimum, (uintptr_t)a[1], &n);
 	fuzz_equal("pages of the candidate", n, want);
 	if (n == 0) {
 		return;
@@ -87,7 +88,7 @@ typedef struct badCall {
 static void findWith(void *v) {
 	const badCall *c = v;
 	unsigned n;
-	pallocData_findScavengeCandidate(&c->s->env, &c->s->chunk, pallocChunkPages - 1, c->minimum, 1, &n);
+	pallocData_findScavengeCandidate(&c->s->env, &c->s->chunk, pallocChunkPages - 1, (uintptr_t)c->minimum, 1, &n);
 }
 
 static void badMinimum(void *v, const uint64_t *a) {
@@ -107,8 +108,8 @@ static void *begin(const uint64_t *config) {
 		.layout = L,
 		.throwHook = fuzz_thrown,
 		.throwCtx = &s->guard,
-		.physPageSize = phys,
-		.physHugePageSize = huge,
+		.physPageSize = (size_t)phys,
+		.physHugePageSize = (size_t)huge,
 	};
 	s->o = oracle_pages_new(&(oracle_pages_config){page, phys, huge, 0});
 	fuzz_check(s->o != NULL, "out of memory");

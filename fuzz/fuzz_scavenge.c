@@ -65,9 +65,9 @@ static void scavenge(void *v, const uint64_t *a) {
 	pagesWorld *w = v;
 	scavenging s;
 	patience p = {.chunks = (unsigned)a[2]};
-	beginScavenging(w, &s, a[1] != 0, a[0]);
+	beginScavenging(w, &s, a[1] != 0, (uintptr_t)a[0]);
 	const uintptr_t released =
-		pageAlloc_scavenge(&w->e.env, &w->p, a[0], a[2] == 0 ? NULL : shouldStop, &p, s.force, &w->delta);
+		pageAlloc_scavenge(&w->e.env, &w->p, (uintptr_t)a[0], a[2] == 0 ? NULL : shouldStop, &p, s.force, &w->delta);
 	w->scav = s.outer;
 	fuzz_equal("bytes released", released, s.released);
 	if (a[2] != 0) {
@@ -81,7 +81,7 @@ static void *begin(const uint64_t *config) {
 	pagesWorld *w = worldBegin(config, false);
 	w->interrupt = interrupted;
 	queued = 0;
-	growNear(w, 0, false, 0, 1 + config[3]);
+	growNear(w, 0, false, 0, (chunkIdx)(1 + config[3]));
 	return w;
 }
 

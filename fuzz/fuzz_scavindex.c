@@ -34,7 +34,7 @@ typedef struct state {
 	uint64_t badPages;
 } state;
 
-static chunkIdx chunkOf(const state *s, uint64_t i) { return firstChunk + i * s->stride; }
+static chunkIdx chunkOf(const state *s, uint64_t i) { return (chunkIdx)(firstChunk + i * s->stride); }
 static uint64_t slotAddr(const state *s, uint64_t i) { return chunkBase(s->e.env.layout, chunkOf(s, i)); }
 static uint64_t pageAddr(const state *s, uint64_t i, uint64_t page) {
 	return slotAddr(s, i) + (page << s->e.env.layout->pageShift);
@@ -59,7 +59,7 @@ static uint64_t most(uint64_t a, uint64_t b) { return a > b ? a : b; }
 static void growOne(state *s, unsigned i) {
 	const gomem_layout *L = s->e.env.layout;
 	const uint64_t base = slotAddr(s, i), limit = base + layout_chunkBytes(L), failed = fuzz_os_failed();
-	const uintptr_t got = scavengeIndex_grow(&s->e.env, &s->s, base, limit, &s->sysStat);
+	const uintptr_t got = scavengeIndex_grow(&s->e.env, &s->s, (uintptr_t)base, (uintptr_t)limit, &s->sysStat);
 	if (got == ~(uintptr_t)0) {
 		fuzz_check(fuzz_os_failed() > failed, "a growth failed with memory left");
 		fuzz_equal("bytes mapped", scavengeIndex_mapped(&s->s), (s->mapMax - s->mapMin) * wordBytes);
@@ -243,7 +243,7 @@ static void after(void *v) {
 	compareCursor(s, "forced cursor", &s->s.searchAddrForce, s->forced);
 	compareCursor(s, "background cursor", &s->s.searchAddrBg, s->background);
 	if (s->end != 0) {
-		scavengeIndex_check(&s->e.env, &s->s, s->lowest, s->end);
+		scavengeIndex_check(&s->e.env, &s->s, (chunkIdx)s->lowest, (chunkIdx)s->end);
 	}
 	for (unsigned i = 0; i < numSlots; i++) {
 		const slot *c = &s->slots[i];

@@ -23,8 +23,8 @@ static uint64_t roundUp(const state *s, uint64_t size, bool noscan) {
 
 static void size(void *v, const uint64_t *a) {
 	const state *s = v;
-	fuzz_equal("roundupsize, noscan", roundupsize(s->h, a[0], true), roundUp(s, a[0], true));
-	fuzz_equal("roundupsize, scan", roundupsize(s->h, a[0], false), roundUp(s, a[0], false));
+	fuzz_equal("roundupsize, noscan", roundupsize(s->h, (uintptr_t)a[0], true), roundUp(s, a[0], true));
+	fuzz_equal("roundupsize, scan", roundupsize(s->h, (uintptr_t)a[0], false), roundUp(s, a[0], false));
 }
 
 // class tests the entries of one class, and those of both tables that lead to it from a size.

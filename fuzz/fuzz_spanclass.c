@@ -48,7 +48,8 @@ static void makeWorld(world *w, uint64_t layout, bool greenTea) {
 	fuzz_check(w->h != NULL, "no heap");
 	for (unsigned c = 0; c < numSpanClasses; c++) {
 		const uint64_t npages = c < 2 ? largePages : w->sizes.classes[c / 2].npages;
-		w->spans[c] = mheap_alloc(w->h, gomem_heap_p(w->h, 0), npages, makeSpanClass((uint8_t)(c / 2), c % 2 == 1));
+		w->spans[c] =
+			mheap_alloc(w->h, gomem_heap_p(w->h, 0), (uintptr_t)npages, makeSpanClass((uint8_t)(c / 2), c % 2 == 1));
 		fuzz_check(w->spans[c] != NULL, "no span");
 	}
 }
@@ -80,11 +81,12 @@ static void offset(void *v, const uint64_t *a) {
 	const state *s = v;
 	const uint64_t size = slotSize(s->w, s->span), bytes = s->span->npages * 8192;
 	const uint64_t off = a[0] % bytes;
-	fuzz_equal("objIndex", mspan_objIndex(s->span, s->span->startAddr + off), off / size);
-	fuzz_check(spanOf(s->w->h, s->span->startAddr + off) == s->span, "spanOf an address of the span");
+	fuzz_equal("objIndex", mspan_objIndex(s->span, (uintptr_t)(s->span->startAddr + off)), off / size);
+	fuzz_check(spanOf(s->w->h, (uintptr_t)(s->span->startAddr + off)) == s->span, "spanOf an address of the span");
 	const bool inSlot = off < s->slots * size;
-	fuzz_check((spanOfHeap(s->w->h, s->span->startAddr + off) == s->span) == inSlot, "spanOfHeap: slots only");
-	const uint64_t found = gomem_findObject(s->w->h, s->span->startAddr + off);
+	fuzz_check(
+		(spanOfHeap(s->w->h, (uintptr_t)(s->span->startAddr + off)) == s->span) == inSlot, "spanOfHeap: slots only");
+	const uint64_t found = gomem_findObject(s->w->h, (uintptr_t)(s->span->startAddr + off));
 	fuzz_equal("findObject", found, inSlot ? s->span->startAddr + off / size * size : 0);
 }
 
@@ -110,7 +112,7 @@ static void search(void *v, const uint64_t *a) {
 	mspan_refillAllocCache(c, (uint16_t)(from / 64 * 8));
 	c->allocCache >>= from % 64;
 	for (uint64_t i = 0; i < s->slots; i++) {
-		fuzz_equal("isFree", mspan_isFree(c, i), i >= from && !s->taken[i]);
+		fuzz_equal("isFree", mspan_isFree(c, (uintptr_t)i), i >= from && !s->taken[i]);
 	}
 	for (uint64_t i = from; i < s->slots; i++) {
 		if (!s->taken[i]) {

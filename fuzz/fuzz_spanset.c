@@ -133,7 +133,7 @@ static void forward(void *v, const uint64_t *a) {
 	const uint64_t room = q->spine - q->blocks;
 	q->blocks += room > a[1] ? room - a[1] : 0;
 	q->head = q->tail = q->blocks * blockSlots;
-	atomic_store(&s->sets[a[0]].spineLen, q->blocks);
+	atomic_store(&s->sets[a[0]].spineLen, (uintptr_t)q->blocks);
 	atomic_store(&s->sets[a[0]].index, q->head << 32 | q->tail);
 }
 
@@ -200,7 +200,7 @@ static void stackPop(void *v, const uint64_t *a) {
 static void age(void *v, const uint64_t *a) {
 	state *s = v;
 	if (!s->inStack[a[0]]) {
-		s->nodes[a[0]].n.pushcnt = a[1];
+		s->nodes[a[0]].n.pushcnt = (uintptr_t)a[1];
 	}
 }
 

@@ -480,7 +480,7 @@ static bool allocate(world *w, gomem_p *p, int id, uint64_t size, uint64_t flags
 	if (pointers) {
 		size = (size + typ->size - 1) / typ->size * typ->size;
 	}
-	const uintptr_t addr = (uintptr_t)gomem_mallocgc(w->h, p, size, typ, needzero);
+	const uintptr_t addr = (uintptr_t)gomem_mallocgc(w->h, p, (uintptr_t)size, typ, needzero);
 	if (world_lost(w)) {
 		if (addr != 0 && size != 0) {
 			world_add_object(w, addr, size, typ, needzero);
@@ -726,7 +726,7 @@ void world_special(void *v, const uint64_t *a) {
 		return;
 	}
 	const uint64_t addr = w->objects[a[0] % w->nobjects].addr;
-	const uint64_t slot = gomem_findObject(w->h, addr);
+	const uint64_t slot = gomem_findObject(w->h, (uintptr_t)addr);
 	for (size_t i = 0; i < w->nspecials; i++) {
 		if (w->specials[i].slot == slot) {
 			return; // one for each slot is enough, and those that revive stay for ever
@@ -958,7 +958,7 @@ void world_collect(void *v, const uint64_t *a) {
 	graph g = {.random = a[1]};
 	write_links(w, &g, a[2]);
 	choose_roots(w, &g, a[3]);
-	const gomem_root roots[2] = {{g.exact, a[3] * 8, g.mask}, {g.wild, a[3] * 8, NULL}};
+	const gomem_root roots[2] = {{g.exact, (size_t)a[3] * 8, g.mask}, {g.wild, (size_t)a[3] * 8, NULL}};
 	if (a[4] != 0) {
 		collect_whole(w, p, id, &g, roots);
 	} else {

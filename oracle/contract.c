@@ -152,8 +152,8 @@ static uint64_t striped(const contract *c, const node *b) { return c->whole ? 0 
 
 static void fill(const contract *c, const node *b) {
 	unsigned char *p = (unsigned char *)(uintptr_t)b->addr;
-	memset(p, b->fill, edges(c, b));
-	memset(p + b->n - edges(c, b), b->fill, edges(c, b));
+	memset(p, b->fill, (size_t)edges(c, b));
+	memset(p + b->n - edges(c, b), b->fill, (size_t)edges(c, b));
 	for (uint64_t at = EVERY; at + STRIPE < striped(c, b); at += EVERY) {
 		memset(p + at, b->fill, STRIPE);
 	}
@@ -161,7 +161,7 @@ static void fill(const contract *c, const node *b) {
 
 // is_filled: a run of bytes is the same everywhere if it equals itself one byte further on.
 static bool is_filled(const unsigned char *p, uint64_t n, uint8_t with) {
-	return n == 0 || (p[0] == with && memcmp(p, p + 1, n - 1) == 0);
+	return n == 0 || (p[0] == with && memcmp(p, p + 1, (size_t)(n - 1)) == 0);
 }
 
 static bool intact(const contract *c, const node *b) {

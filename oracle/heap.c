@@ -48,7 +48,7 @@ static uint64_t take_slot(oracle *o, proc *p, unsigned kind, span **of) {
 
 static void zero(const oracle *o, uint64_t addr, uint64_t n) {
 	if (o->cfg.backed) {
-		memset((void *)(uintptr_t)addr, 0, n);
+		memset((void *)(uintptr_t)addr, 0, (size_t)n);
 	}
 }
 

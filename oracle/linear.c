@@ -41,7 +41,7 @@ static uint64_t address(const oracle_linear *l, uint64_t i) { return l->start + 
 static uint64_t pages_of(const oracle_linear *l, uint64_t n) { return n / l->page + (n % l->page != 0); }
 
 static void mark(oracle_linear *l, uint64_t i, uint64_t n, bool used) {
-	memset(l->used + i, used, n * sizeof *l->used);
+	memset(l->used + i, used, (size_t)(n * sizeof *l->used));
 }
 
 // raise_to makes pages below `to` ours, free ones. false: there is no room.
@@ -51,7 +51,7 @@ static bool raise_to(oracle_linear *l, uint64_t to) {
 	}
 	if (to > l->room) {
 		l->room = to * 2;
-		l->used = oracle_need(realloc(l->used, l->room * sizeof *l->used));
+		l->used = oracle_need(realloc(l->used, (size_t)(l->room * sizeof *l->used)));
 	}
 	mark(l, l->brk, to - l->brk, false);
 	l->brk = to;

@@ -153,7 +153,7 @@ static void fresh_chunk(const oracle_pages *o, chunk *c, uint64_t addr) {
 
 void oracle_pages_grow(oracle_pages *o, uint64_t addr, uint64_t npages) {
 	must(addr % chunk_bytes(o) == 0 && npages % chunk_pages(o) == 0, "only whole chunks can be added");
-	const size_t more = npages / chunk_pages(o);
+	const size_t more = (size_t)(npages / chunk_pages(o));
 	size_t at = 0;
 	while (at < o->n && o->chunks[at].addr < addr) {
 		at++;

@@ -268,7 +268,7 @@ void oracle_add_special(oracle *o, int p, uint64_t addr) {
 // look_at notes which spans of objects without marks begin in n pages, each at the number of its page.
 static bool look_at(const oracle *o, uint64_t addr, uint64_t n, span *found[]) {
 	bool any = false;
-	memset(found, 0, n * sizeof *found);
+	memset(found, 0, (size_t)(n * sizeof *found));
 	for (size_t i = place_of(o, addr - 1); i < o->spans.n && o->spans.v[i]->base < addr + n * PAGE; i++) {
 		span *s = o->spans.v[i];
 		if (!s->manual && !s->page_marked) {
@@ -353,7 +353,7 @@ span *fresh_span(oracle *o, proc *p, unsigned kind, uint64_t npages, uint64_t sl
 	s->slot_size = slot_size;
 	s->slots = slots;
 	s->limit = s->base + slots * slot_size;
-	s->allocated = oracle_need(calloc(3 * slots, sizeof(bool)));
+	s->allocated = oracle_need(calloc((size_t)(3 * slots), sizeof(bool)));
 	s->marked = s->allocated + slots;
 	s->special = s->marked + slots;
 	return s;

@@ -72,7 +72,7 @@ static void sizeclass_size(void *state, goldensCall *c) {
 	static const uint8_t onePointer = 1;
 	static const gomem_type pointer = {.size = 8, .ptr_bytes = 8, .ptr_mask = &onePointer};
 	objectsState *const st = state;
-	const uintptr_t size = c->a[0];
+	const uintptr_t size = (uintptr_t)c->a[0];
 	const bool noscan = c->a[1] != 0;
 	const uintptr_t x = (uintptr_t)gomem_mallocgc(st->h, st->p, size, noscan ? NULL : &pointer, true);
 	const mspan none = {.startAddr = 0};
@@ -100,7 +100,7 @@ static void sizeclass_index(void *state, goldensCall *c) {
 	(void)state;
 	const unsigned class = (unsigned)c->a[0] % numSizeClasses;
 	const mspan s = {.startAddr = 0xc000000000, .divMul = layout_classDivMagic(layoutOf(), class)};
-	goldens_answer(c, mspan_objIndex(&s, s.startAddr + c->a[1]));
+	goldens_answer(c, mspan_objIndex(&s, (uintptr_t)(s.startAddr + c->a[1])));
 }
 
 static const goldensOp sizeclassOps[] = {
@@ -140,7 +140,7 @@ static goldenType *typeOf(objectsState *s, uint64_t i) { return &s->types[i % nu
 
 static void heapbits_type(void *state, goldensCall *c) {
 	goldenType *const t = typeOf(state, c->a[0]);
-	t->typ = (gomem_type){.size = c->a[1], .ptr_bytes = c->a[2], .ptr_mask = t->mask};
+	t->typ = (gomem_type){.size = (size_t)c->a[1], .ptr_bytes = (size_t)c->a[2], .ptr_mask = t->mask};
 	memset(t->mask, 0, sizeof t->mask);
 	for (unsigned i = 0; i < c->n - 3 && i < maxMaskWords; i++) {
 		for (unsigned b = 0; b < 8; b++) {
@@ -152,10 +152,10 @@ static void heapbits_type(void *state, goldensCall *c) {
 // answerPointers: how many words of the object's slot, or of a large object, hold pointers, which of the first 64, and a digest of all their numbers.
 static void answerPointers(gomem_heap *h, const mspan *s, uintptr_t x, goldensCall *c) {
 	uint64_t pointers = 0, first = 0, digest = 0;
-	const uintptr_t end = x - offsetInSlot(s, x) + s->elemsize;
+	const uintptr_t end = (uintptr_t)(x - offsetInSlot(s, x) + s->elemsize);
 	const uintptr_t limit = end < s->limit ? end : s->limit;
 	for (uint64_t word = 0; x + 8 * word < limit; word++) {
-		if (heapBits_isPointer(h, x + 8 * word)) {
+		if (heapBits_isPointer(h, (uintptr_t)(x + 8 * word))) {
 			pointers++;
 			first |= word < 64 ? (uint64_t)1 << word : 0;
 			digest = goldens_digest(digest, word);
@@ -167,7 +167,7 @@ static void answerPointers(gomem_heap *h, const mspan *s, uintptr_t x, goldensCa
 }
 static void heapbits_malloc(void *state, goldensCall *c) {
 	objectsState *const st = state;
-	const uintptr_t x = (uintptr_t)gomem_mallocgc(st->h, st->p, c->a[0], &typeOf(st, c->a[1])->typ, true);
+	const uintptr_t x = (uintptr_t)gomem_mallocgc(st->h, st->p, (uintptr_t)c->a[0], &typeOf(st, c->a[1])->typ, true);
 	const mspan *const s = spanOfHeap(st->h, x);
 	if (s == NULL) {
 		return;
@@ -222,9 +222,9 @@ static uint64_t slotBits(const objectsState *s, uintptr_t slot) {
 }
 static void heapbits_write(void *state, goldensCall *c) {
 	objectsState *const s = state;
-	const uintptr_t x = mspan_base(&s->span) + c->a[0] * s->span.elemsize;
-	goldens_answer(c, heapSetTypeNoHeader(s->h, x, c->a[1], &typeOf(s, c->a[2])->typ, &s->span));
-	goldens_answer(c, slotBits(s, c->a[0]));
+	const uintptr_t x = (uintptr_t)(mspan_base(&s->span) + c->a[0] * s->span.elemsize);
+	goldens_answer(c, heapSetTypeNoHeader(s->h, x, (uintptr_t)c->a[1], &typeOf(s, c->a[2])->typ, &s->span));
+	goldens_answer(c, slotBits(s, (uintptr_t)c->a[0]));
 	goldens_answer(c, bitmapDigest(s));
 }
 
@@ -241,7 +241,7 @@ const goldensKind goldensHeapbits = {"heapbits", beginBacked, endObjects, heapbi
 
 static void arena_arena(void *state, goldensCall *c) {
 	(void)state;
-	const arenaIdx i = arenaIndex(layoutOf(), c->a[0]);
+	const arenaIdx i = arenaIndex(layoutOf(), (uintptr_t)c->a[0]);
 	goldens_answer(c, i);
 	goldens_answer(c, arenaIdx_l1(layoutOf(), i));
 	goldens_answer(c, arenaIdx_l2(layoutOf(), i));
@@ -249,9 +249,9 @@ static void arena_arena(void *state, goldensCall *c) {
 }
 static void arena_chunk(void *state, goldensCall *c) {
 	(void)state;
-	const chunkIdx ci = chunkIndex(layoutOf(), c->a[0]);
+	const chunkIdx ci = chunkIndex(layoutOf(), (uintptr_t)c->a[0]);
 	goldens_answer(c, ci);
-	goldens_answer(c, chunkPageIndex(layoutOf(), c->a[0]));
+	goldens_answer(c, chunkPageIndex(layoutOf(), (uintptr_t)c->a[0]));
 	goldens_answer(c, chunkBase(layoutOf(), ci));
 }
 

@@ -99,7 +99,7 @@ static void bits_freeall(void *state, goldensCall *c) {
 static void bits_find(void *state, goldensCall *c) {
 	pagesState *const s = state;
 	unsigned search;
-	const unsigned at = pallocBits_find(&s->bits.pallocBits, c->a[0], (unsigned)c->a[1], &search);
+	const unsigned at = pallocBits_find(&s->bits.pallocBits, (uintptr_t)c->a[0], (unsigned)c->a[1], &search);
 	goldens_answer(c, wide(at));
 	goldens_answer(c, wide(search));
 }
@@ -117,10 +117,10 @@ static void bits_scavclear(void *state, goldensCall *c) {
 }
 static void bits_candidate(void *state, goldensCall *c) {
 	pagesState *const s = state;
-	s->env.physHugePageSize = c->a[3];
+	s->env.physHugePageSize = (uintptr_t)c->a[3];
 	unsigned npages;
-	const unsigned at =
-		pallocData_findScavengeCandidate(&s->env, &s->bits, (unsigned)c->a[0], c->a[1], c->a[2], &npages);
+	const unsigned at = pallocData_findScavengeCandidate(
+		&s->env, &s->bits, (unsigned)c->a[0], (uintptr_t)c->a[1], (uintptr_t)c->a[2], &npages);
 	goldens_answer(c, at);
 	goldens_answer(c, npages);
 }
@@ -204,7 +204,7 @@ const goldensKind goldensSums = {"sums", beginBare, endBare, sumsOps};
 
 static void pagecache_cache(void *state, goldensCall *c) {
 	pagesState *const s = state;
-	s->cache[0] = (pageCache){.base = c->a[0], .cache = c->a[1], .scav = c->a[2]};
+	s->cache[0] = (pageCache){.base = (size_t)c->a[0], .cache = c->a[1], .scav = c->a[2]};
 	goldens_answer(c, pageCache_empty(&s->cache[0]));
 }
 static void answerTaken(const pagesState *s, goldensCall *c, uintptr_t addr, uintptr_t scav) {
@@ -216,13 +216,13 @@ static void answerTaken(const pagesState *s, goldensCall *c, uintptr_t addr, uin
 static void pagecache_alloc(void *state, goldensCall *c) {
 	pagesState *const s = state;
 	uintptr_t scav;
-	const uintptr_t addr = pageCache_alloc(layoutOf(), &s->cache[0], c->a[0], &scav);
+	const uintptr_t addr = pageCache_alloc(layoutOf(), &s->cache[0], (uintptr_t)c->a[0], &scav);
 	answerTaken(s, c, addr, scav);
 }
 static void pagecache_allocn(void *state, goldensCall *c) {
 	pagesState *const s = state;
 	uintptr_t scav;
-	const uintptr_t addr = pageCache_allocN(layoutOf(), &s->cache[0], c->a[0], &scav);
+	const uintptr_t addr = pageCache_allocN(layoutOf(), &s->cache[0], (uintptr_t)c->a[0], &scav);
 	answerTaken(s, c, addr, scav);
 }
 
@@ -276,7 +276,7 @@ static void answerIndex(scavengeIndex *x, goldensCall *c, bool bounds) {
 static void pages_grow(void *state, goldensCall *c) {
 	pagesState *const s = state;
 	lockHeap(s);
-	if (!pageAlloc_grow(&s->env, &s->pages, c->a[0], c->a[1])) {
+	if (!pageAlloc_grow(&s->env, &s->pages, (uintptr_t)c->a[0], (uintptr_t)c->a[1])) {
 		gomem_throw(&s->env, "out of memory");
 	}
 	unlockHeap(s);
@@ -286,7 +286,7 @@ static void pages_grow(void *state, goldensCall *c) {
 static void pages_padding(void *state, goldensCall *c) {
 	pagesState *const s = state;
 	lockHeap(s);
-	pageAlloc_markRandomPaddingPages(&s->env, &s->pages, c->a[0], c->a[1]);
+	pageAlloc_markRandomPaddingPages(&s->env, &s->pages, (uintptr_t)c->a[0], (uintptr_t)c->a[1]);
 	unlockHeap(s);
 	answerSearch(s, c);
 }
@@ -294,7 +294,7 @@ static void pages_alloc(void *state, goldensCall *c) {
 	pagesState *const s = state;
 	lockHeap(s);
 	uintptr_t scav;
-	goldens_answer(c, pageAlloc_alloc(&s->env, &s->pages, c->a[0], &scav));
+	goldens_answer(c, pageAlloc_alloc(&s->env, &s->pages, (uintptr_t)c->a[0], &scav));
 	unlockHeap(s);
 	goldens_answer(c, scav);
 	answerSearch(s, c);
@@ -302,7 +302,7 @@ static void pages_alloc(void *state, goldensCall *c) {
 static void pages_free(void *state, goldensCall *c) {
 	pagesState *const s = state;
 	lockHeap(s);
-	pageAlloc_free(&s->env, &s->pages, c->a[0], c->a[1]);
+	pageAlloc_free(&s->env, &s->pages, (uintptr_t)c->a[0], (uintptr_t)c->a[1]);
 	unlockHeap(s);
 	answerSearch(s, c);
 }
@@ -310,14 +310,14 @@ static void pages_find(void *state, goldensCall *c) {
 	pagesState *const s = state;
 	lockHeap(s);
 	offAddr search;
-	goldens_answer(c, pageAlloc_find(&s->env, &s->pages, c->a[0], &search));
+	goldens_answer(c, pageAlloc_find(&s->env, &s->pages, (uintptr_t)c->a[0], &search));
 	unlockHeap(s);
 	goldens_answer(c, search.a);
 }
 static void pages_allocrange(void *state, goldensCall *c) {
 	pagesState *const s = state;
 	lockHeap(s);
-	goldens_answer(c, pageAlloc_allocRange(&s->env, &s->pages, c->a[0], c->a[1]));
+	goldens_answer(c, pageAlloc_allocRange(&s->env, &s->pages, (uintptr_t)c->a[0], (uintptr_t)c->a[1]));
 	unlockHeap(s);
 }
 static void pages_tocache(void *state, goldensCall *c) {
@@ -334,7 +334,7 @@ static void pages_tocache(void *state, goldensCall *c) {
 static void pages_cachealloc(void *state, goldensCall *c) {
 	pagesState *const s = state;
 	uintptr_t scav;
-	goldens_answer(c, pageCache_alloc(layoutOf(), &s->cache[c->a[0] % caches], c->a[1], &scav));
+	goldens_answer(c, pageCache_alloc(layoutOf(), &s->cache[c->a[0] % caches], (uintptr_t)c->a[1], &scav));
 	goldens_answer(c, scav);
 }
 static void pages_flush(void *state, goldensCall *c) {
@@ -348,9 +348,9 @@ static void pages_flush(void *state, goldensCall *c) {
 static void pages_scavenge(void *state, goldensCall *c) {
 	pagesState *const s = state;
 	const uintptr_t phys = s->env.physPageSize, huge = s->env.physHugePageSize;
-	s->env.physPageSize = c->a[2];
-	s->env.physHugePageSize = c->a[3];
-	goldens_answer(c, pageAlloc_scavenge(&s->env, &s->pages, c->a[0], NULL, NULL, c->a[1] != 0, &s->delta));
+	s->env.physPageSize = (uintptr_t)c->a[2];
+	s->env.physHugePageSize = (uintptr_t)c->a[3];
+	goldens_answer(c, pageAlloc_scavenge(&s->env, &s->pages, (uintptr_t)c->a[0], NULL, NULL, c->a[1] != 0, &s->delta));
 	s->env.physPageSize = phys;
 	s->env.physHugePageSize = huge;
 	answerSearch(s, c);
@@ -455,20 +455,21 @@ static void answerWord(const pagesState *s, goldensCall *c, chunkIdx ci) {
 }
 static void index_grow(void *state, goldensCall *c) {
 	pagesState *const s = state;
-	const uintptr_t mapped = scavengeIndex_grow(&s->env, &s->index, c->a[0], c->a[1], &s->sysStat);
+	const uintptr_t mapped =
+		scavengeIndex_grow(&s->env, &s->index, (uintptr_t)c->a[0], (uintptr_t)c->a[1], &s->sysStat);
 	answerIndex(&s->index, c, true);
 	goldens_answer(c, mapped);
 }
 static void index_alloc(void *state, goldensCall *c) {
 	pagesState *const s = state;
-	scavengeIndex_alloc(&s->env, &s->index, c->a[0], (unsigned)c->a[1]);
-	answerWord(s, c, c->a[0]);
+	scavengeIndex_alloc(&s->env, &s->index, (chunkIdx)c->a[0], (unsigned)c->a[1]);
+	answerWord(s, c, (chunkIdx)c->a[0]);
 }
 static void index_free(void *state, goldensCall *c) {
 	pagesState *const s = state;
-	scavengeIndex_free(&s->env, &s->index, c->a[0], (unsigned)c->a[1], (unsigned)c->a[2]);
+	scavengeIndex_free(&s->env, &s->index, (chunkIdx)c->a[0], (unsigned)c->a[1], (unsigned)c->a[2]);
 	answerIndex(&s->index, c, false);
-	answerWord(s, c, c->a[0]);
+	answerWord(s, c, (chunkIdx)c->a[0]);
 }
 static void index_find(void *state, goldensCall *c) {
 	pagesState *const s = state;
@@ -485,8 +486,8 @@ static void index_nextgen(void *state, goldensCall *c) {
 }
 static void index_setempty(void *state, goldensCall *c) {
 	pagesState *const s = state;
-	scavengeIndex_setEmpty(&s->index, c->a[0]);
-	answerWord(s, c, c->a[0]);
+	scavengeIndex_setEmpty(&s->index, (chunkIdx)c->a[0]);
+	answerWord(s, c, (chunkIdx)c->a[0]);
 }
 static void index_unpack(void *state, goldensCall *c) {
 	(void)state;
@@ -544,7 +545,7 @@ static void answerRange(addrRange r, goldensCall *c) {
 	goldens_answer(c, r.limit.a);
 }
 static addrRange rangeOf(pagesState *s, const goldensCall *c, unsigned i) {
-	return makeAddrRange(&s->env, c->a[i], c->a[i + 1]);
+	return makeAddrRange(&s->env, (uintptr_t)c->a[i], (uintptr_t)c->a[i + 1]);
 }
 
 static void ranges_add(void *state, goldensCall *c) {
@@ -560,25 +561,25 @@ static void ranges_set(void *state, goldensCall *c) {
 }
 static void ranges_succ(void *state, goldensCall *c) {
 	pagesState *const s = state;
-	goldens_answer(c, (uint64_t)addrRanges_findSucc(&s->env, &s->ranges, c->a[0]));
-	goldens_answer(c, addrRanges_contains(&s->env, &s->ranges, c->a[0]));
+	goldens_answer(c, (uint64_t)addrRanges_findSucc(&s->env, &s->ranges, (uintptr_t)c->a[0]));
+	goldens_answer(c, addrRanges_contains(&s->env, &s->ranges, (uintptr_t)c->a[0]));
 }
 static void ranges_greater(void *state, goldensCall *c) {
 	pagesState *const s = state;
 	uintptr_t at = 0;
-	const bool found = addrRanges_findAddrGreaterEqual(&s->env, &s->ranges, c->a[0], &at);
+	const bool found = addrRanges_findAddrGreaterEqual(&s->env, &s->ranges, (uintptr_t)c->a[0], &at);
 	goldens_answer(c, found ? at : 0);
 	goldens_answer(c, found);
 }
 static void ranges_last(void *state, goldensCall *c) {
 	pagesState *const s = state;
-	answerRange(addrRanges_removeLast(&s->env, &s->ranges, c->a[0]), c);
+	answerRange(addrRanges_removeLast(&s->env, &s->ranges, (uintptr_t)c->a[0]), c);
 	goldens_answer(c, (uint64_t)s->ranges.len);
 	goldens_answer(c, s->ranges.totalBytes);
 }
 static void ranges_remove(void *state, goldensCall *c) {
 	pagesState *const s = state;
-	addrRanges_removeGreaterEqual(&s->env, &s->ranges, c->a[0]);
+	addrRanges_removeGreaterEqual(&s->env, &s->ranges, (uintptr_t)c->a[0]);
 	answerSet(&s->ranges, c);
 }
 static void ranges_clone(void *state, goldensCall *c) {
@@ -591,7 +592,7 @@ static void ranges_clone(void *state, goldensCall *c) {
 static void ranges_range(void *state, goldensCall *c) {
 	const addrRange r = rangeOf(state, c, 0);
 	goldens_answer(c, addrRange_size(layoutOf(), r));
-	goldens_answer(c, addrRange_contains(layoutOf(), r, c->a[2]));
+	goldens_answer(c, addrRange_contains(layoutOf(), r, (uintptr_t)c->a[2]));
 }
 static void ranges_subtract(void *state, goldensCall *c) {
 	pagesState *const s = state;
@@ -599,12 +600,12 @@ static void ranges_subtract(void *state, goldensCall *c) {
 }
 static void ranges_cut(void *state, goldensCall *c) {
 	pagesState *const s = state;
-	answerRange(addrRange_removeGreaterEqual(&s->env, rangeOf(s, c, 0), c->a[2]), c);
+	answerRange(addrRange_removeGreaterEqual(&s->env, rangeOf(s, c, 0), (uintptr_t)c->a[2]), c);
 }
 static void ranges_front(void *state, goldensCall *c) {
 	addrRange r = rangeOf(state, c, 0);
 	uintptr_t at = 0;
-	const bool taken = addrRange_takeFromFront(layoutOf(), &r, c->a[2], (uint8_t)c->a[3], &at);
+	const bool taken = addrRange_takeFromFront(layoutOf(), &r, (uintptr_t)c->a[2], (uint8_t)c->a[3], &at);
 	goldens_answer(c, taken ? at : 0);
 	goldens_answer(c, taken);
 	answerRange(r, c);
@@ -612,7 +613,7 @@ static void ranges_front(void *state, goldensCall *c) {
 static void ranges_back(void *state, goldensCall *c) {
 	addrRange r = rangeOf(state, c, 0);
 	uintptr_t at = 0;
-	const bool taken = addrRange_takeFromBack(layoutOf(), &r, c->a[2], (uint8_t)c->a[3], &at);
+	const bool taken = addrRange_takeFromBack(layoutOf(), &r, (uintptr_t)c->a[2], (uint8_t)c->a[3], &at);
 	goldens_answer(c, taken ? at : 0);
 	goldens_answer(c, taken);
 	answerRange(r, c);
@@ -635,17 +636,17 @@ static void ranges_aclear(void *state, goldensCall *c) {
 }
 static void ranges_amin(void *state, goldensCall *c) {
 	pagesState *const s = state;
-	atomicOffAddr_StoreMin(layoutOf(), &s->atomic, c->a[0]);
+	atomicOffAddr_StoreMin(layoutOf(), &s->atomic, (uintptr_t)c->a[0]);
 	answerAtomic(s, c);
 }
 static void ranges_amarked(void *state, goldensCall *c) {
 	pagesState *const s = state;
-	atomicOffAddr_StoreMarked(layoutOf(), &s->atomic, c->a[0]);
+	atomicOffAddr_StoreMarked(layoutOf(), &s->atomic, (uintptr_t)c->a[0]);
 	answerAtomic(s, c);
 }
 static void ranges_aunmark(void *state, goldensCall *c) {
 	pagesState *const s = state;
-	atomicOffAddr_StoreUnmark(layoutOf(), &s->atomic, c->a[0], c->a[1]);
+	atomicOffAddr_StoreUnmark(layoutOf(), &s->atomic, (uintptr_t)c->a[0], (uintptr_t)c->a[1]);
 	answerAtomic(s, c);
 }
 

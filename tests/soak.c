@@ -150,7 +150,7 @@ static void refused(soak *s) {
 static void drop(soak *s, size_t i) { s->live[i] = s->live[--s->n]; }
 
 static void request(soak *s, uint64_t r) {
-	object o = {.size = r >> 1, .tag = 0};
+	object o = {.size = (size_t)r >> 1, .tag = 0};
 	static const gomem_type words = {8, 8, masks};
 	const bool noscan = (r & 1) != 0 || o.size % 8 != 0;
 	o.x = gomem_mallocgc(s->h, anyP(s), o.size, noscan ? NULL : &words, true);
@@ -167,7 +167,7 @@ static void request(soak *s, uint64_t r) {
 		o.x[0] = o.x[o.size - 1] = o.x[o.size / 2] = o.tag;
 	}
 	if (s->n == MOST_LIVE) {
-		drop(s, below(s, s->n));
+		drop(s, (size_t)below(s, s->n));
 	}
 	s->live[s->n++] = o;
 }
@@ -209,7 +209,7 @@ static void other(soak *s) {
 		collect(s);
 		break;
 	case 1:
-		gomem_scavenge(s->h, anyP(s), below(s, 8 << 20), true);
+		gomem_scavenge(s->h, anyP(s), (uintptr_t)below(s, 8 << 20), true);
 		break;
 	case 2: {
 		const int n = (int)(1 + below(s, 8));
@@ -221,7 +221,7 @@ static void other(soak *s) {
 		break;
 	}
 	case 3: {
-		void *x = gomem_allocManual(s->h, anyP(s), 1 + below(s, 40));
+		void *x = gomem_allocManual(s->h, anyP(s), (uintptr_t)(1 + below(s, 40)));
 		if (x != NULL) {
 			gomem_freeManual(s->h, anyP(s), x);
 		} else {
@@ -241,8 +241,8 @@ static void other(soak *s) {
 
 static void play(soak *s) {
 	const stream *from = &s->streams[below(s, s->nstreams)];
-	const size_t n = 500 + below(s, 8000);
-	size_t at = below(s, from->n);
+	const size_t n = (size_t)(500 + below(s, 8000));
+	size_t at = (size_t)below(s, from->n);
 	for (size_t i = 0; i < n; i++) {
 		request(s, from->requests[at]);
 		at = (at + 1) % from->n;

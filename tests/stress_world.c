@@ -96,11 +96,11 @@ static void make(worker *k) {
 		return;
 	}
 	const uint64_t nbytes = 1 + below(k, below(k, 32) == 0 ? 70000 : 200);
-	uint8_t *bytes = gomem_world_malloc(k->t, nbytes, NULL, false);
+	uint8_t *bytes = gomem_world_malloc(k->t, (size_t)nbytes, NULL, false);
 	if (bytes == NULL) {
 		abort();
 	}
-	memset(bytes, (int)(uint8_t)nbytes, nbytes);
+	memset(bytes, (int)(uint8_t)nbytes, (size_t)nbytes);
 	n->nbytes = nbytes;
 	n->number = hash(nbytes) + (uintptr_t)bytes;
 	gomem_write_barrier(k->t, (void **)&n->bytes, bytes);
@@ -143,7 +143,7 @@ static void stacks(worker *k) {
 	const uint32_t n = 2048u << below(k, 7);
 	gomem_heap *h = gomem_world_heap(k->s->w);
 	void *stk = gomem_stackalloc(h, gomem_thread_p(k->t), n, false);
-	void *pages = gomem_allocManual(h, gomem_thread_p(k->t), 1 + below(k, 40));
+	void *pages = gomem_allocManual(h, gomem_thread_p(k->t), (uintptr_t)(1 + below(k, 40)));
 	gomem_safepoint(k->t);
 	if (stk != NULL) {
 		gomem_stackfree(h, gomem_thread_p(k->t), stk, n, false);

@@ -80,7 +80,7 @@ static uintptr_t onScavenge(void *ctx, uintptr_t nbytes, int64_t *ns) {
 	w->left -= n;
 	w->worked += w->cost;
 	*ns = w->cost;
-	return n;
+	return (uintptr_t)n;
 }
 
 static bool onStop(void *ctx) { return ((const clockWorld *)ctx)->left == 0; }

@@ -254,7 +254,7 @@ static void store(const char *path, const uint8_t *p, size_t n) {
 static void rehash(uint8_t *p, size_t n) { (void)gmt_put64(p + n, XXH64(p, n, 0)); }
 
 static size_t header_size(const uint8_t *p) { return GMT_HEADER_FIXED + gmt_get32(p + 12) + GMT_HASH; }
-static size_t index_at(const bytes *b) { return gmt_get64(b->p + b->n - GMT_END_SIZE + 16); }
+static size_t index_at(const bytes *b) { return (size_t)gmt_get64(b->p + b->n - GMT_END_SIZE + 16); }
 
 static void rehash_index(const bytes *b) {
 	size_t at = index_at(b);
@@ -776,8 +776,8 @@ static made events_of(const char *path) {
 	if (r == NULL || gmt_next(r, &b, &err) != 1) {
 		fail_msg("%s", err.text);
 	}
-	made m = {
-		calloc(b.n + 1u, sizeof(gmt_event)), calloc(b.nmarks + 1, 8), b.n, (uint32_t)b.nmarks, gmt_reader_spans(r)};
+	made m = {calloc(b.n + 1u, sizeof(gmt_event)), calloc((size_t)(b.nmarks + 1), 8), b.n, (uint32_t)b.nmarks,
+		gmt_reader_spans(r)};
 	for (uint32_t i = 0; i < b.n; i++) {
 		m.events[i] = b.events[i];
 	}

@@ -32,14 +32,14 @@ static void model_init(model *m, heapFix *f, gomem_p *p, uint64_t seed) {
 static uintptr_t randomSize(uint64_t *rnd) {
 	switch (nextRand(rnd) % 16) {
 	case 0:
-		return 1 + nextRand(rnd) % maxObject;
+		return (uintptr_t)(1 + nextRand(rnd) % maxObject);
 	case 1:
 	case 2:
 		return 1 + nextRand(rnd) % 32768;
 	case 3:
 	case 4:
 	case 5:
-		return 1 + nextRand(rnd) % 15;
+		return (uintptr_t)(1 + nextRand(rnd) % 15);
 	default:
 		return 1 + nextRand(rnd) % 1024;
 	}

@@ -10,7 +10,9 @@ static uint64_t mix(uint64_t x) {
 	return (x ^ x >> 27) * 0x94d049bb133111ebu;
 }
 
-static uintptr_t keyAt(size_t i) { return 0xc000000000u + (uintptr_t)(mix(i) % nkeys) * 2048; }
+static const uintptr_t firstKey = (uintptr_t)0xc0000000u << (sizeof(uintptr_t) == 8 ? 8 : 0);
+
+static uintptr_t keyAt(size_t i) { return firstKey + (uintptr_t)(mix(i) % nkeys) * 2048; }
 
 // Words spread as stacks are, stored over and over, against a plain array.
 static void test_sideTable(void **state) {
@@ -27,8 +29,8 @@ static void test_sideTable(void **state) {
 		assert_int_equal(heapMem_load(&f.env, &side, keyAt(i)), v);
 	}
 	for (size_t k = 0; k < nkeys; k++) {
-		assert_int_equal(heapMem_load(&f.env, &side, 0xc000000000u + k * 2048), want[k]);
-		assert_int_equal(heapMem_load(&f.env, &side, 0xc000000008u + k * 2048), 0);
+		assert_int_equal(heapMem_load(&f.env, &side, firstKey + k * 2048), want[k]);
+		assert_int_equal(heapMem_load(&f.env, &side, firstKey + 8 + k * 2048), 0);
 	}
 	assert_true(side.len <= nkeys && side.len * 4 <= side.cap * 3);
 	heapMem_destroy(&f.env, &side);

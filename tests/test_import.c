@@ -172,7 +172,7 @@ static events read_back(void) {
 	gmt_error err;
 	gmt_reader *r = gmt_open(outPath, &err);
 	assert_non_null(r);
-	events out = {.n = gmt_reader_events(r), .header = *gmt_reader_header(r)};
+	events out = {.n = (size_t)gmt_reader_events(r), .header = *gmt_reader_header(r)};
 	out.end = gmt_reader_end(r, &out.value);
 	out.e = calloc(out.n + 1, sizeof(*out.e));
 	gmt_block b;
@@ -456,7 +456,7 @@ static void test_unwritten_record(void **state) {
 	events whole = imported(&l);
 	for (unsigned i = 0; i < 20; i++) {
 		// An event with a turn, found by its address in the log: the last turn of a random chunk.
-		size_t chunk = HEADER + next_random() % l.chunks * CHUNK;
+		size_t chunk = (size_t)(HEADER + next_random() % l.chunks * CHUNK);
 		size_t at = chunk + 32;
 		size_t turn = 0;
 		for (size_t n = 0; at < chunk + CHUNK && gmt_get64(l.p + at) != 0; at += 8 * n) {
@@ -492,7 +492,7 @@ static void test_truncated_file(void **state) {
 	events whole = imported(&l);
 	size_t all = log_size(&l);
 	for (unsigned i = 0; i < 40; i++) {
-		size_t n = i < 20 ? HEADER + i * 8 : HEADER + next_random() % (all - HEADER);
+		size_t n = (size_t)(i < 20 ? HEADER + i * 8 : HEADER + next_random() % (all - HEADER));
 		if (import(&l, n) != 0) {
 			fail_msg("cut at %zu: %s", n, lastError.text);
 		}
@@ -546,7 +546,7 @@ static long memory_of_damaged(log *l, size_t all, unsigned how) {
 	if (pid == 0) {
 		const struct rlimit seconds = {20, 20};
 		setrlimit(RLIMIT_CPU, &seconds); // it needs some milliseconds: this is for who does not come to an end
-		const size_t n = how % 3 == 0 ? next_random() % all : all;
+		const size_t n = (size_t)(how % 3 == 0 ? next_random() % all : all);
 		for (unsigned k = 0; how % 3 != 0 && k < 1 + how % 5; k++) {
 			const size_t at = (k % 2 == 0 ? next_random() % 64 : next_random() % (all / 8)) * 8;
 			const uint64_t old = gmt_get64(l->p + at);

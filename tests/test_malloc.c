@@ -60,7 +60,7 @@ static void test_tinyRule(void **state) {
 	uint64_t rnd = 5;
 	uintptr_t block = 0, used = 0;
 	for (int i = 0; i < 20000; i++) {
-		const uintptr_t size = 1 + nextRand(&rnd) % 15;
+		const uintptr_t size = (uintptr_t)(1 + nextRand(&rnd) % 15);
 		uintptr_t align = 1;
 		while (align < 8 && size % (align * 2) == 0) {
 			align *= 2;

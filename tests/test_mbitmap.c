@@ -250,7 +250,7 @@ static void test_heapSetTypeNoHeader(void **state) {
 		for (int i = 0; i < n; i++) {
 			placed *o = &objs[i];
 			const uintptr_t low = (class_to_size[c - 1] + 8u) & ~(uintptr_t)7;
-			uintptr_t want = low + nextRand(&rnd) % ((class_to_size[c] - low) / 8 + 1) * 8;
+			uintptr_t want = (uintptr_t)(low + nextRand(&rnd) % ((class_to_size[c] - low) / 8 + 1) * 8);
 			const uintptr_t count = 1 + nextRand(&rnd) % 4;
 			const uintptr_t elem = want / count / 8 * 8 == 0 ? 8 : want / count / 8 * 8;
 			o->size = want / elem * elem;
@@ -347,7 +347,7 @@ static void test_heapBitsOfTypedSpans(void **state) {
 	static const uintptr_t sizes[] = {520, 1016, 2048, 9000, 32760, 32768, 100000, 1 << 20};
 	for (size_t k = 0; k < sizeof sizes / sizeof sizes[0]; k++) {
 		maskedType t;
-		randomType(&t, 8 * (1 + nextRand(&rnd) % 64), &rnd);
+		randomType(&t, (uintptr_t)(8 * (1 + nextRand(&rnd) % 64)), &rnd);
 		unsigned path;
 		uintptr_t x = mallocgc(f.h, f.p, sizes[k], &t.typ, true, &path);
 		assert_int_equal(path, sizes[k] > 32760 ? GOMEM_PATH_LARGE : GOMEM_PATH_SCAN_HEADER);

@@ -650,7 +650,7 @@ static void TestSimScattered(void **state) {
 	uint64_t seed = 1;
 	uintptr_t nready = 0;
 	for (int i = 0; i < steps; i++) {
-		uintptr_t at = memFix_rand(&seed) % pages;
+		uintptr_t at = (uintptr_t)memFix_rand(&seed) % pages;
 		uintptr_t n = 1 + memFix_rand(&seed) % 8;
 		uint8_t was = ready[at];
 		uintptr_t run = 0;

@@ -31,7 +31,7 @@ static void randomSteps(memIntervals *m, uint8_t *want, uint64_t *seed, uint64_t
 			hi = space;
 		}
 		assert_true(memIntervals_set(m, lo, hi, v));
-		memset(want + lo, v, hi - lo);
+		memset(want + lo, v, (size_t)(hi - lo));
 		uint64_t at = memFix_rand(seed) % space;
 		memInterval in = memIntervals_at(m, at);
 		assert_int_equal(in.v, want[at]);

@@ -161,7 +161,7 @@ static void compareModel(model *m) {
 }
 
 static void modelAdd(model *m, uint64_t *seed) {
-	uintptr_t lo = memFix_rand(seed) % space, n = 1 + memFix_rand(seed) % 6, hi = lo;
+	uintptr_t lo = (uintptr_t)memFix_rand(seed) % space, n = (uintptr_t)(1 + memFix_rand(seed) % 6), hi = lo;
 	while (hi < space && hi < lo + n && !m->in[hi]) {
 		m->in[hi++] = true;
 	}
@@ -171,7 +171,7 @@ static void modelAdd(model *m, uint64_t *seed) {
 }
 
 static void modelRemoveLast(model *m, uint64_t *seed) {
-	uintptr_t n = 1 + memFix_rand(seed) % 5, hi = space;
+	uintptr_t n = (uintptr_t)(1 + memFix_rand(seed) % 5), hi = space;
 	while (hi > 0 && !m->in[hi - 1]) {
 		hi--;
 	}
@@ -187,7 +187,7 @@ static void modelRemoveLast(model *m, uint64_t *seed) {
 }
 
 static void modelRemoveAbove(model *m, uint64_t *seed) {
-	uintptr_t at = space / 2 + memFix_rand(seed) % (space / 2);
+	uintptr_t at = (uintptr_t)(space / 2 + memFix_rand(seed) % (space / 2));
 	for (uintptr_t i = at; i < space; i++) {
 		m->in[i] = false;
 	}

@@ -19,7 +19,7 @@ static void TestSmallBlocks(void **state) {
 	uint64_t seed = 1;
 	uintptr_t end = 0, sum = 0;
 	for (int i = 0; i < 2000; i++) {
-		uintptr_t size = 1 + memFix_rand(&seed) % 3000;
+		uintptr_t size = (uintptr_t)(1 + memFix_rand(&seed) % 3000);
 		uintptr_t align = memFix_rand(&seed) % 4 == 0 ? 0 : (uintptr_t)1 << memFix_rand(&seed) % 14;
 		unsigned char *p = persistentalloc(&f.env, size, align, &f.stats.gcMiscSys);
 		assert_non_null(p);

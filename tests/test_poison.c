@@ -97,7 +97,7 @@ static void newObjects(model *m) {
 		}
 	}
 	for (int i = 0; i < 600; i++) {
-		const uintptr_t size = 1 + nextRand(&m->rnd) % (i % 3 == 0 ? 15 : 700);
+		const uintptr_t size = (uintptr_t)(1 + nextRand(&m->rnd) % (i % 3 == 0 ? 15 : 700));
 		newObject(m, i % 2 != 0 ? size : (size + 7) / 8 * 8, i % 2 != 0 ? NULL : &ptrs, i % 4 != 0);
 	}
 }

@@ -180,12 +180,12 @@ bool gmt_span_grow(gmt_codec *c) {
 	if (room == c->span_room) {
 		return true;
 	}
-	gmt_span *wide = realloc(c->spans, room * sizeof(*wide));
+	gmt_span *wide = realloc(c->spans, (size_t)(room * sizeof(*wide)));
 	if (wide == NULL) {
 		return false;
 	}
 	// Each number so far is smaller than the room, and so keeps its place.
-	memset(wide + c->span_room, 0, (room - c->span_room) * sizeof(*wide));
+	memset(wide + c->span_room, 0, (size_t)((room - c->span_room) * sizeof(*wide)));
 	c->spans = wide;
 	c->span_room = room;
 	return true;
@@ -212,7 +212,7 @@ bool gmt_codec_init(gmt_codec *c) {
 	c->slots = FEW_SLOTS;
 	c->slot = calloc(c->slots, 1);
 	c->span_room = FEW_SPANS;
-	c->spans = calloc(c->span_room, sizeof(*c->spans));
+	c->spans = calloc((size_t)c->span_room, sizeof(*c->spans));
 	return c->all != NULL && c->slot != NULL && c->spans != NULL && gmt_ctx_clear(c, 0);
 }
 

@@ -295,7 +295,7 @@ GMT_INLINE uint64_t gmt_io_stack(gmt_codec *c, bool enc, uint64_t v) {
 		return x->address = gmt_io_delta(c, enc, COL_FIELD(EV_STACKEND, 1), v, x->address);
 	}
 	v = list[code - 1];
-	memmove(&list[code - 1], &list[code], (GMT_STACK_DEPTH - code) * sizeof(list[0]));
+	memmove(&list[code - 1], &list[code], (size_t)((GMT_STACK_DEPTH - code) * sizeof(list[0])));
 	list[GMT_STACK_DEPTH - 1] = 0;
 	return x->address = v;
 }

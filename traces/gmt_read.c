@@ -271,14 +271,17 @@ static int read_index(gmt_reader *r, uint64_t first, gmt_error *err) {
 		r->events > r->nblocks * GMT_MAX_BLOCK_EVENTS || (r->nblocks == 0 && at != first)) {
 		return fail_at(r, at, err, "no valid index here");
 	}
-	uint8_t *buf = malloc(size + GMT_HASH);
-	r->blocks = calloc(r->nblocks + 1, sizeof(*r->blocks));
+	if ((size_t)(size + GMT_HASH) != size + GMT_HASH) {
+		return fail_memory(r, err);
+	}
+	uint8_t *buf = malloc((size_t)(size + GMT_HASH));
+	r->blocks = calloc((size_t)(r->nblocks + 1), sizeof(*r->blocks));
 	if (buf == NULL || r->blocks == NULL) {
 		free(buf);
 		return fail_memory(r, err);
 	}
-	int result = read_at(r, at, buf, size + GMT_HASH, err);
-	if (result == 0 && !hash_ok(buf, size)) {
+	int result = read_at(r, at, buf, (size_t)(size + GMT_HASH), err);
+	if (result == 0 && !hash_ok(buf, (size_t)size)) {
 		result = fail_at(r, at, err, "the index is damaged (its hash differs)");
 	}
 	if (result == 0 && !parse_index(r, buf, first)) {
@@ -377,7 +380,7 @@ gmt_reader *gmt_open_events(const gmt_header *h, const gmt_block *block, gmt_err
 	r->ready.first = 0;
 	r->events = block->n;
 	r->nblocks = block->n > 0;
-	r->blocks = calloc(r->nblocks + 1, sizeof(*r->blocks));
+	r->blocks = calloc((size_t)(r->nblocks + 1), sizeof(*r->blocks));
 	if (r->blocks == NULL) {
 		(void)fail_memory(r, err);
 		gmt_close(r);
@@ -568,13 +571,13 @@ static int load_block(gmt_reader *r, uint64_t i, uint32_t *n, size_t *raw_size, 
 	if (all < GMT_BLOCK_FIXED || all > GMT_BLOCK_FIXED + ZSTD_COMPRESSBOUND((uint64_t)GMT_MAX_RAW)) {
 		return fail_at(r, at, err, "the block is shorter or longer than a block can be");
 	}
-	if (!reserve(&r->in, &r->in_room, all + GMT_HASH)) {
+	if (!reserve(&r->in, &r->in_room, (size_t)(all + GMT_HASH))) {
 		return fail_memory(r, err);
 	}
-	if (read_at(r, at, r->in, all + GMT_HASH, err) != 0) {
+	if (read_at(r, at, r->in, (size_t)(all + GMT_HASH), err) != 0) {
 		return -1;
 	}
-	if (gmt_get32(r->in) != GMT_BLOCK_MAGIC || !hash_ok(r->in, all)) {
+	if (gmt_get32(r->in) != GMT_BLOCK_MAGIC || !hash_ok(r->in, (size_t)all)) {
 		return fail_at(r, at, err, "the block is damaged (its hash differs)");
 	}
 	*n = gmt_get32(r->in + 4);

@@ -373,7 +373,7 @@ static int compress_columns(gmt_writer *w, size_t *raw_size, size_t *size, gmt_e
 static int add_entry(gmt_writer *w, gmt_error *err) {
 	if (w->nblocks == w->block_room) {
 		uint64_t room = w->block_room == 0 ? 64 : w->block_room * 2;
-		block_entry *b = realloc(w->blocks, room * sizeof(*b));
+		block_entry *b = realloc(w->blocks, (size_t)(room * sizeof(*b)));
 		if (b == NULL) {
 			return no_memory(w, err);
 		}
@@ -508,7 +508,7 @@ int gmt_end_block(gmt_writer *w, gmt_error *err) {
 }
 
 static int write_index(gmt_writer *w, gmt_error *err) {
-	size_t size = GMT_INDEX_FIXED + 8 * ((size_t)EV_MAX + GMT_PATHS) + GMT_INDEX_ENTRY * w->nblocks;
+	size_t size = GMT_INDEX_FIXED + 8 * ((size_t)EV_MAX + GMT_PATHS) + GMT_INDEX_ENTRY * (size_t)w->nblocks;
 	uint8_t *buf = malloc(size + GMT_HASH);
 	if (buf == NULL) {
 		return no_memory(w, err);

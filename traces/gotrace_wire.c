@@ -216,7 +216,7 @@ static int read_strings(gotrace *t, cursor c) {
 		if (s == NULL) {
 			return -1;
 		}
-		if (s->p != NULL && (s->n != n || memcmp(s->p, text, n) != 0)) {
+		if (s->p != NULL && (s->n != n || memcmp(s->p, text, (size_t)n) != 0)) {
 			return gt_fail(t, c.offset + (uint64_t)(at - c.begin), "string %llu is defined twice, differently",
 				(unsigned long long)id);
 		}
@@ -641,7 +641,7 @@ static int read_batch(gotrace *t, const gt_header *h) {
 		return -1;
 	}
 	t->bytes += kept ? h->n : 0;
-	t->chunk->used -= kept ? 0 : h->n;
+	t->chunk->used -= kept ? 0 : (size_t)h->n;
 	return 0;
 }
 

@@ -171,7 +171,7 @@ static int find_chunks(importer *im) {
 	if (n > UINT32_MAX) {
 		return bad(im, AT_CHUNKS, "more chunks than a log can have");
 	}
-	im->chunks = calloc(n + 1, sizeof(*im->chunks));
+	im->chunks = calloc((size_t)(n + 1), sizeof(*im->chunks));
 	if (im->chunks == NULL) {
 		return no_memory(im);
 	}
@@ -392,7 +392,7 @@ static uint64_t hash_key(uint64_t k) { return (k ^ k >> 29) * 0x9e3779b97f4a7c15
 
 static bool numbering_grow(numbering *t) {
 	numbering wide = {.n = t->n, .room = t->room == 0 ? 1024 : t->room * 2};
-	wide.slots = calloc(wide.room, sizeof(*wide.slots));
+	wide.slots = calloc((size_t)wide.room, sizeof(*wide.slots));
 	if (wide.slots == NULL) {
 		return false;
 	}
@@ -467,11 +467,11 @@ static int number_m(importer *im, const record *r, gmt_event *e) {
 		return 0;
 	}
 	uint64_t room = im->malloc_room == 0 ? 64 : im->malloc_room * 2;
-	open_malloc *wide = realloc(im->mallocs, room * sizeof(*wide));
+	open_malloc *wide = realloc(im->mallocs, (size_t)(room * sizeof(*wide)));
 	if (wide == NULL) {
 		return no_memory(im);
 	}
-	memset(wide + im->malloc_room, 0, (room - im->malloc_room) * sizeof(*wide));
+	memset(wide + im->malloc_room, 0, (size_t)((room - im->malloc_room) * sizeof(*wide)));
 	im->mallocs = wide;
 	im->malloc_room = room;
 	return 0;
@@ -514,7 +514,7 @@ static void done_chunk(const importer *im, const stream *st, uint32_t at) {
 	}
 	uint64_t offset = chunk_offset(&st->chunks[at]);
 	uint64_t n = im->size - offset < CHUNK_BYTES ? im->size - offset : CHUNK_BYTES;
-	(void)madvise((void *)(uintptr_t)(im->map + offset), n, MADV_DONTNEED);
+	(void)madvise((void *)(uintptr_t)(im->map + offset), (size_t)n, MADV_DONTNEED);
 }
 
 // emit_next emits the next record of a stream. 1, 0 at its end, -1 on error.
@@ -677,7 +677,10 @@ static int open_raw(importer *im) {
 	if (im->size < RAW_HEADER) {
 		return check_header(im);
 	}
-	void *p = mmap(NULL, im->size, PROT_READ, MAP_SHARED, im->fd, 0);
+	if ((size_t)im->size != im->size) {
+		return bad(im, GMT_NO_OFFSET, "cannot map: more bytes than this program has addresses");
+	}
+	void *p = mmap(NULL, (size_t)im->size, PROT_READ, MAP_SHARED, im->fd, 0);
 	if (p == MAP_FAILED) {
 		return bad(im, GMT_NO_OFFSET, "cannot map: %s", strerror(errno));
 	}
@@ -732,7 +735,7 @@ static void find_end(const importer *im, gmt_end_kind *end, uint64_t *value) {
 
 static void importer_free(importer *im) {
 	if (im->mapped) {
-		(void)munmap((void *)(uintptr_t)im->map, im->size);
+		(void)munmap((void *)(uintptr_t)im->map, (size_t)im->size);
 	}
 	if (im->fd >= 0) {
 		(void)close(im->fd);

@@ -97,7 +97,7 @@ int gmt_rewrite(const char *in, const char *out, const gmt_edit *edit, gmt_error
 		return -1;
 	}
 	rw.spans = gmt_reader_spans(rw.r);
-	rw.numbers = calloc(rw.spans + 2, sizeof(*rw.numbers));
+	rw.numbers = calloc((size_t)(rw.spans + 2), sizeof(*rw.numbers));
 	rw.w = rw.numbers == NULL ? NULL : gmt_create(out, gmt_reader_header(rw.r), err);
 	int result = rw.numbers == NULL ? gmt_fail(err, in, GMT_NO_OFFSET, "out of memory") : -1;
 	if (rw.w != NULL) {

@@ -16,7 +16,7 @@ static void takeObject(predictor *pr, gomem_p *p, early_object *o) {
 static void onEarly(predictor *pr, gomem_p *p, early_object *o) {
 	mspan *s = span_at(pr->h, o->addr);
 	if (s != NULL && mspan_state(s) == mSpanInUse && spanClass_sizeclass(s->spanclass) != 0 &&
-		mspan_objIndex(s, o->addr) < s->nelems) {
+		mspan_objIndex(s, (uintptr_t)o->addr) < s->nelems) {
 		takeObject(pr, p, o);
 	}
 }

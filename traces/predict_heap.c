@@ -35,7 +35,7 @@ void snapshot_free(snapshot *s) {
 // ---- spans
 
 mspan *span_at(gomem_heap *h, uint64_t addr) {
-	mspan *s = spanOf(h, addr);
+	mspan *s = spanOf(h, (uintptr_t)addr);
 	if (s == NULL || mspan_state(s) == mSpanDead || addr < s->startAddr ||
 		addr - s->startAddr >= s->npages << predictPageShift) {
 		return NULL;
@@ -231,7 +231,7 @@ bool span_cache(predict_heap *ph, gomem_p *p, mspan *s) {
 // ---- pages
 
 static void setPageInUse(gomem_heap *h, uint64_t base, bool inUse) {
-	heapArena *ha = heapArenaOf(h, base);
+	heapArena *ha = heapArenaOf(h, (uintptr_t)base);
 	const uint64_t page = (base >> predictPageShift) % predictPiecePages;
 	const uint8_t mask = (uint8_t)(1u << page % 8);
 	if (inUse) {
@@ -246,16 +246,19 @@ static bool ensureGrown(gomem_heap *h, uint64_t base, uint64_t n) {
 	bool ok = true;
 	lock(&h->env, &h->lock);
 	while (ok) {
-		if (heapArenaOf(h, base) != NULL && base < h->curArena.end && base + n <= h->curArena.base) {
+		if (heapArenaOf(h, (uintptr_t)base) != NULL && base < h->curArena.end && base + n <= h->curArena.base) {
 			break;
 		}
-		const bool older = heapArenaOf(h, base) != NULL && (base < h->curArena.base || base >= h->curArena.end);
+		const bool older =
+			heapArenaOf(h, (uintptr_t)base) != NULL && (base < h->curArena.base || base >= h->curArena.end);
 		if (older &&
-			pageAlloc_tryChunkOf(layout_get(&h->env), &h->pages, chunkIndex(layout_get(&h->env), base)) != NULL) {
+			pageAlloc_tryChunkOf(layout_get(&h->env), &h->pages, chunkIndex(layout_get(&h->env), (uintptr_t)base)) !=
+				NULL) {
 			break;
 		}
-		if (heapArenaOf(h, base) == NULL && alignDown(base, arenaSize) != h->curArena.end && h->arenaHints != NULL) {
-			h->arenaHints->addr = alignDown(base, arenaSize);
+		if (heapArenaOf(h, (uintptr_t)base) == NULL && alignDown(base, arenaSize) != h->curArena.end &&
+			h->arenaHints != NULL) {
+			h->arenaHints->addr = (uintptr_t)alignDown(base, arenaSize);
 		}
 		(void)mheap_grow(h, pallocChunkPages, &ok);
 	}
@@ -280,9 +283,10 @@ static gomem_p *cacheWith(gomem_heap *h, uint64_t page) {
 bool page_isHeld(predict_heap *ph, uint64_t page) {
 	gomem_heap *h = ph->h;
 	const gomem_layout *L = layout_get(&h->env);
-	const pallocData *chunk =
-		heapArenaOf(h, page) == NULL ? NULL : pageAlloc_tryChunkOf(L, &h->pages, chunkIndex(L, page));
-	return chunk != NULL && pageBits_get(&chunk->pallocBits.b, chunkPageIndex(L, page)) != 0 &&
+	const pallocData *chunk = heapArenaOf(h, (uintptr_t)page) == NULL
+		? NULL
+		: pageAlloc_tryChunkOf(L, &h->pages, chunkIndex(L, (uintptr_t)page));
+	return chunk != NULL && pageBits_get(&chunk->pallocBits.b, chunkPageIndex(L, (uintptr_t)page)) != 0 &&
 		cacheWith(h, page) == NULL && span_at(h, page) == NULL;
 }
 
@@ -295,9 +299,9 @@ static void claimPage(gomem_heap *h, uint64_t page) {
 		return;
 	}
 	const gomem_layout *L = layout_get(&h->env);
-	pallocData *chunk = pageAlloc_tryChunkOf(L, &h->pages, chunkIndex(L, page));
-	if (chunk != NULL && pageBits_get(&chunk->pallocBits.b, chunkPageIndex(L, page)) == 0) {
-		(void)pageAlloc_allocRange(&h->env, &h->pages, page, 1);
+	pallocData *chunk = pageAlloc_tryChunkOf(L, &h->pages, chunkIndex(L, (uintptr_t)page));
+	if (chunk != NULL && pageBits_get(&chunk->pallocBits.b, chunkPageIndex(L, (uintptr_t)page)) == 0) {
+		(void)pageAlloc_allocRange(&h->env, &h->pages, (uintptr_t)page, 1);
 	}
 }
 
@@ -310,7 +314,7 @@ static void givePages(gomem_heap *h, gomem_p *p, uint64_t base, uint64_t npages)
 		return;
 	}
 	lock(&h->env, &h->lock);
-	pageAlloc_free(&h->env, &h->pages, base, npages);
+	pageAlloc_free(&h->env, &h->pages, (uintptr_t)base, (uintptr_t)npages);
 	unlock(&h->env, &h->lock);
 }
 
@@ -318,11 +322,11 @@ void pcache_adopt(predict_heap *ph, gomem_p *p, uint64_t base, uint64_t from, bo
 	gomem_heap *h = ph->h;
 	const gomem_layout *L = layout_get(&h->env);
 	const uint64_t block = pcache_block(base);
-	const pallocData *chunk = pageAlloc_tryChunkOf(L, &h->pages, chunkIndex(L, block));
+	const pallocData *chunk = pageAlloc_tryChunkOf(L, &h->pages, chunkIndex(L, (uintptr_t)block));
 	if (chunk == NULL) {
 		return;
 	}
-	const uint64_t inUse = pageBits_block64(&chunk->pallocBits.b, chunkPageIndex(L, block));
+	const uint64_t inUse = pageBits_block64(&chunk->pallocBits.b, chunkPageIndex(L, (uintptr_t)block));
 	uint64_t cache = 0;
 	lock(&h->env, &h->lock);
 	for (unsigned i = 0; i < pageCachePages; i++) {
@@ -336,7 +340,7 @@ void pcache_adopt(predict_heap *ph, gomem_p *p, uint64_t base, uint64_t from, bo
 		}
 	}
 	unlock(&h->env, &h->lock);
-	p->pcache = (pageCache){.base = block, .cache = cache};
+	p->pcache = (pageCache){.base = (uintptr_t)block, .cache = cache};
 }
 
 void pcache_extend(predict_heap *ph, gomem_p *p, uint64_t from, uint64_t to) {
@@ -366,7 +370,7 @@ void pcache_dropBelow(predict_heap *ph, gomem_p *p, uint64_t addr) {
 		if (page < addr && (p->pcache.cache & bit) != 0) {
 			p->pcache.cache &= ~bit;
 			p->pcache.scav &= ~bit;
-			pageAlloc_free(&h->env, &h->pages, page, 1);
+			pageAlloc_free(&h->env, &h->pages, (uintptr_t)page, 1);
 		}
 	}
 	unlock(&h->env, &h->lock);
@@ -377,7 +381,7 @@ void pcache_dropBelow(predict_heap *ph, gomem_p *p, uint64_t addr) {
 static void setSpans(gomem_heap *h, mspan *s) {
 	for (uint64_t i = 0; i < s->npages; i++) {
 		const uint64_t page = s->startAddr + (i << predictPageShift);
-		heapArenaOf(h, page)->spans[(page >> predictPageShift) % predictPiecePages] = s;
+		heapArenaOf(h, (uintptr_t)page)->spans[(page >> predictPageShift) % predictPiecePages] = s;
 	}
 }
 
@@ -435,8 +439,8 @@ bool span_move(predict_heap *ph, gomem_p *p, mspan *s, uint64_t newBase, uint64_
 		claimPage(h, newBase + (i << predictPageShift));
 	}
 	unlock(&h->env, &h->lock);
-	s->startAddr = newBase;
-	s->limit = newBase + used;
+	s->startAddr = (uintptr_t)newBase;
+	s->limit = (uintptr_t)(newBase + used);
 	setSpans(h, s);
 	if (heap) {
 		setPageInUse(h, newBase, true);
@@ -457,7 +461,7 @@ void span_unalloc(predict_heap *ph, gomem_p *p, mspan *s) {
 	}
 	// It came from p's page cache and goes back there.
 	lock(&h->env, &h->lock);
-	(void)pageAlloc_allocRange(&h->env, &h->pages, base, npages);
+	(void)pageAlloc_allocRange(&h->env, &h->pages, (uintptr_t)base, (uintptr_t)npages);
 	unlock(&h->env, &h->lock);
 	givePages(h, p, base, npages);
 }
@@ -479,7 +483,7 @@ typedef struct importer {
 
 // takeGap puts a manual span over npages pages that the trace has no span for.
 static bool takeGap(importer *im, uint64_t npages) {
-	mspan *s = mheap_allocManual(im->ph->h, NULL, npages, spanAllocStack);
+	mspan *s = mheap_allocManual(im->ph->h, NULL, (uintptr_t)npages, spanAllocStack);
 	if (s == NULL || s->startAddr != im->at) {
 		return false;
 	}
@@ -503,7 +507,7 @@ static bool gapTo(importer *im, uint64_t addr) {
 			return false;
 		}
 		im->at = alignDown(addr, arenaSize);
-		h->arenaHints->addr = im->at;
+		h->arenaHints->addr = (uintptr_t)im->at;
 	}
 	return addr == im->at || takeGap(im, (addr - im->at) >> predictPageShift);
 }
@@ -519,8 +523,8 @@ static bool importSpan(importer *im, const snap_span *sp) {
 		(sp->class >= numSpanClasses || (sp->class > 1 && class_to_allocnpages[sp->class >> 1] != sp->npages))) {
 		return false;
 	}
-	mspan *s = manual ? mheap_allocManual(h, NULL, sp->npages, spanAllocStack)
-					  : mheap_alloc(h, NULL, sp->npages, (spanClass)sp->class);
+	mspan *s = manual ? mheap_allocManual(h, NULL, (uintptr_t)sp->npages, spanAllocStack)
+					  : mheap_alloc(h, NULL, (uintptr_t)sp->npages, (spanClass)sp->class);
 	if (s == NULL || s->startAddr != sp->addr) {
 		return false;
 	}
@@ -538,7 +542,7 @@ static void importObject(gomem_heap *h, uint64_t addr) {
 		s->allocCount = 1;
 		return;
 	}
-	const uintptr_t i = mspan_objIndex(s, addr);
+	const uintptr_t i = mspan_objIndex(s, (uintptr_t)addr);
 	if (i < s->nelems && (s->allocBits[i / 8] >> i % 8 & 1) == 0) {
 		s->allocBits[i / 8] |= (uint8_t)(1u << i % 8);
 		s->allocCount++;
@@ -583,7 +587,7 @@ static bool importAll(importer *im, snapshot *s, bool (*unswept)(void *ctx, uint
 		mheap_freeManual(h, NULL, gap, spanAllocStack);
 		if (base < im->paddingEnd) {
 			lock(&h->env, &h->lock);
-			(void)pageAlloc_allocRange(&h->env, &h->pages, base, npages);
+			(void)pageAlloc_allocRange(&h->env, &h->pages, (uintptr_t)base, (uintptr_t)npages);
 			unlock(&h->env, &h->lock);
 		}
 	}
@@ -599,7 +603,7 @@ bool heap_import(predict_heap *ph, snapshot *s, uint64_t minAddr, bool (*unswept
 	qsort(s->spans, s->nspans, sizeof(*s->spans), byAddr);
 	importer im = {
 		.ph = ph, .at = alignDown(minAddr < s->spans[0].addr ? minAddr : s->spans[0].addr, arenaSize), .padding = true};
-	ph->h->arenaHints->addr = im.at;
+	ph->h->arenaHints->addr = (uintptr_t)im.at;
 	const bool ok = importAll(&im, s, unswept, ctx);
 	free(im.gaps.p);
 	if (!ok) {

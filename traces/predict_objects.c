@@ -205,7 +205,7 @@ void pr_takeObject(predictor *pr, gomem_p *p, const gotrace_event *e) {
 		return;
 	}
 	const predict_kind kind = s->spanclass == tinyClass ? PREDICT_TINY : PREDICT_SMALL;
-	const uintptr_t i = mspan_objIndex(s, e->addr);
+	const uintptr_t i = mspan_objIndex(s, (uintptr_t)e->addr);
 	if (pr->marking && i < s->nelems && mspan_isFree(s, i)) { // a tiny object in a block that was there marks nothing
 		pages_at(&pr->ph.pages, s->startAddr)->black = pr->cycle + 1;
 	}

@@ -20,12 +20,13 @@ predict_kind pr_spanKind(uint16_t class) {
 
 static mspan *allocSpan(predictor *pr, gomem_p *p, const gotrace_event *e) {
 	if (e->class == GOTRACE_MANUAL) {
-		return mheap_allocManual(pr->h, p, e->n, spanAllocStack);
+		return mheap_allocManual(pr->h, p, (uintptr_t)e->n, spanAllocStack);
 	}
 	if (e->class <= 1) {
-		return mcache_allocLarge(pr->h, p, p != NULL ? p->mcache : NULL, e->n << predictPageShift, (e->class & 1) != 0);
+		return mcache_allocLarge(
+			pr->h, p, p != NULL ? p->mcache : NULL, (uintptr_t)(e->n << predictPageShift), (e->class & 1) != 0);
 	}
-	return mheap_alloc(pr->h, p, e->n, (spanClass)e->class);
+	return mheap_alloc(pr->h, p, (uintptr_t)e->n, (spanClass)e->class);
 }
 
 void pr_notePcache(predictor *pr, gomem_p *p, uint64_t before) {

@@ -702,15 +702,16 @@ static bool os_collapse(gomem_os *os, void *v, uintptr_t n) {
 }
 
 static bool replay_make_os(replay *rp, const gmt_header *head) {
-	memSimConfig cfg = {.physPageSize = head->phys_page_size, .physHugePageSize = head->phys_huge_page_size};
+	memSimConfig cfg = {
+		.physPageSize = (uintptr_t)head->phys_page_size, .physHugePageSize = (uintptr_t)head->phys_huge_page_size};
 	rp->under = rp->opt->real_os ? mem_linux_new_fixed() : mem_sim_new(&cfg);
 	if (rp->under == NULL) {
 		return false;
 	}
 	rp->os = (gomem_os){
 		.name = "replay",
-		.physPageSize = head->phys_page_size,
-		.physHugePageSize = head->phys_huge_page_size,
+		.physPageSize = (uintptr_t)head->phys_page_size,
+		.physHugePageSize = (uintptr_t)head->phys_huge_page_size,
 		.backed = rp->opt->real_os,
 		// The setting is 1 unless GODEBUG said otherwise, and settings that are 0 are not listed.
 		.unusedKeepsContents = strstr(head->godebug, "madvdontneed=1") == NULL,

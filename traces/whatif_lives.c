@@ -57,11 +57,11 @@ static bool shadow_newMalloc(shadow *w, uint32_t *number) {
 	whatif_lives *l = w->lives;
 	if (l->n == w->cap) {
 		uint64_t cap = w->cap == 0 ? 1 << 16 : w->cap * 2;
-		uint32_t *death = realloc(l->death, cap * sizeof(*death));
+		uint32_t *death = realloc(l->death, (size_t)(cap * sizeof(*death)));
 		l->death = death != NULL ? death : l->death;
-		uint64_t *sweep = realloc(l->sweep, cap * sizeof(*sweep));
+		uint64_t *sweep = realloc(l->sweep, (size_t)(cap * sizeof(*sweep)));
 		l->sweep = sweep != NULL ? sweep : l->sweep;
-		uint32_t *block = realloc(w->block, cap * sizeof(*block));
+		uint32_t *block = realloc(w->block, (size_t)(cap * sizeof(*block)));
 		w->block = block != NULL ? block : w->block;
 		if (death == NULL || sweep == NULL || block == NULL || cap >= WHATIF_NEVER) {
 			return shadow_bad(w, "out of memory");
@@ -97,7 +97,7 @@ static bool shadow_init(shadow *w, const gmt_event *e) {
 	if (npages == 0 || npages > PAGES_MOST || spc >> 1 >= numSizeClasses || nelems > 1 << 16) {
 		return shadow_bad(w, "a span out of range");
 	}
-	shadow_span *s = calloc(1, sizeof(*s) + nelems * sizeof(s->slot[0]));
+	shadow_span *s = calloc(1, (size_t)(sizeof(*s) + nelems * sizeof(s->slot[0])));
 	if (s == NULL) {
 		return shadow_bad(w, "out of memory");
 	}
@@ -146,7 +146,7 @@ static bool shadow_sweep(shadow *w, const gmt_event *e) {
 
 static bool shadow_target(shadow *w, uint64_t base) {
 	whatif_lives *l = w->lives;
-	if (!array_grow(&l->targets, &w->capTargets, l->ntargets, sizeof(*l->targets))) {
+	if (!array_grow(&l->targets, &w->capTargets, (size_t)l->ntargets, sizeof(*l->targets))) {
 		return shadow_bad(w, "out of memory");
 	}
 	whatif_target t = {.event = w->event, .object = WHATIF_NEVER};
@@ -255,7 +255,7 @@ int whatif_read_lives(gmt_reader *r, whatif_lives *lives, gmt_error *err) {
 		.ops = calloc(GMT_MAX_STREAMS, sizeof(op_seen)),
 	};
 	int got = -1;
-	lives->isLast = calloc(gmt_reader_events(r) / 8 + 1, 1);
+	lives->isLast = calloc((size_t)(gmt_reader_events(r) / 8 + 1), 1);
 	if (!pages_init(&w.spans) || w.pending == NULL || w.ops == NULL || lives->isLast == NULL) {
 		(void)shadow_bad(&w, "out of memory");
 	} else {

@@ -126,9 +126,9 @@ static int by_object(const void *a, const void *b) {
 
 static bool start_targets(whatif *w) {
 	const uint64_t n = w->lives->ntargets;
-	w->targetAddr = calloc(n + 1, sizeof(*w->targetAddr));
-	w->byObject = calloc(n + 1, sizeof(*w->byObject));
-	w->isTarget = calloc(w->lives->n / 8 + 1, 1);
+	w->targetAddr = calloc((size_t)(n + 1), sizeof(*w->targetAddr));
+	w->byObject = calloc((size_t)(n + 1), sizeof(*w->byObject));
+	w->isTarget = calloc((size_t)(w->lives->n / 8 + 1), 1);
 	if (w->targetAddr == NULL || w->byObject == NULL || w->isTarget == NULL) {
 		return false;
 	}
@@ -139,7 +139,7 @@ static bool start_targets(whatif *w) {
 			w->isTarget[t->object / 8] |= (uint8_t)(1u << t->object % 8);
 		}
 	}
-	qsort((void *)w->byObject, n, sizeof(*w->byObject), by_object);
+	qsort((void *)w->byObject, (size_t)n, sizeof(*w->byObject), by_object);
 	return true;
 }
 

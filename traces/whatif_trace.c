@@ -108,7 +108,7 @@ static tspan *span_new(reading *r, const gotrace_event *e) {
 	const uint64_t bytes = e->n << PAGE_BITS,
 				   elemsize = manual || e->class >> 1 == 0 ? bytes : class_to_size[e->class >> 1];
 	const uint64_t nelems = manual ? 0 : bytes / elemsize;
-	tspan *s = calloc(1, sizeof(*s) + nelems * sizeof(s->slot[0]));
+	tspan *s = calloc(1, (size_t)(sizeof(*s) + nelems * sizeof(s->slot[0])));
 	if (s == NULL) {
 		(void)bad(r, "out of memory");
 		return NULL;

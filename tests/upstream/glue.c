@@ -50,7 +50,7 @@ void upstream_freePages(gomem_env *env, upstreamPages *s) {
 
 void upstream_beginChunk(gomem_env *env, upstreamPages *s, chunkIdx ci) {
 	lock(env, &s->heapLock);
-	mustBe(pageAlloc_grow(env, &s->p, chunkBase(L, ci), layout_chunkBytes(L)), "pageAlloc_grow failed");
+	mustBe(pageAlloc_grow(env, &s->p, chunkBase(L, ci), (uintptr_t)layout_chunkBytes(L)), "pageAlloc_grow failed");
 	unlock(env, &s->heapLock);
 	// Growth leaves all pages scavenged; to the index they shall look as if they had been in use.
 	pageBits_clearRange(&pageAlloc_chunkOf(L, &s->p, ci)->scavenged, 0, pallocChunkPages);
