@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 GOMEM = os.environ["GOMEM"]
@@ -55,13 +56,14 @@ def main():
         large = [f.name for f in files if f.stat().st_size >= 1 << 20]
         files = [f for f in files if f.name not in large]
         print("left to the release build, which is not sanitized: --os real, and " + ", ".join(large))
-    failures, runs, others, seen = 0, 0, 0, set()
+    failures, runs, others, seen, arches = 0, 0, 0, set(), Counter()
     for path in files:
         code, verdict = replay(path)
         release = release_of(verdict)
         seen.add(release)
-        # The library without yield points is go1.26 alone.
-        plain = verdict.get("gomaxprocs") == 1 and release == "go1.26"
+        arches[verdict.get("goarch")] += 1
+        # The library without yield points is go1.26 alone, and on the host's words.
+        plain = verdict.get("gomaxprocs") == 1 and release == "go1.26" and verdict.get("goarch") == "amd64"
         modes = [(), ("--plain",), ("--os", "real")] if plain else [(), ("--os", "real")]
         # Under AddressSanitizer the recorded addresses may be its own: --os real then says so (exit code 2).
         if SANITIZED:
@@ -83,7 +85,11 @@ def main():
     if missing:
         failures += 1
         print("no recording of " + ", ".join(sorted(missing)))
-    print("%d replays, %d more as another release; %d failures; releases: %s" % (runs, others, failures, ", ".join(sorted(seen))))
+    if arches["386"] < 3:
+        failures += 1
+        print("%d recordings of linux/386, and there are to be three" % arches["386"])
+    print("%d replays, %d more as another release; %d failures; releases: %s; of linux/386: %d" % (
+        runs, others, failures, ", ".join(sorted(seen)), arches["386"]))
     return 1 if failures or not runs or not others else 0
 
 

@@ -311,6 +311,7 @@ static void print_json(const verdict_options *opt, const char *path, const gmt_r
 		const gmt_header *h = gmt_reader_header(r);
 		cJSON_AddStringToObject(o, "program", h->command);
 		cJSON_AddStringToObject(o, "goversion", h->goversion);
+		cJSON_AddStringToObject(o, "goarch", h->goarch);
 		cJSON_AddNumberToObject(o, "gomaxprocs", h->gomaxprocs);
 	}
 	char left[640];

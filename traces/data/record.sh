@@ -41,7 +41,7 @@ with_go() {
 	go_option=
 }
 
-# record PROCS DIR COMMAND...: the recording $name of COMMAND, run in DIR at GOMAXPROCS=PROCS. GOEXPERIMENT counts.
+# record PROCS DIR COMMAND...: the recording $name of COMMAND, run in DIR at GOMAXPROCS=PROCS. GOEXPERIMENT and GOARCH count.
 record() {
 	local procs=$1 dir=$2
 	shift 2
@@ -153,6 +153,9 @@ make_one() {
 	go127-jsonbench-p1) with_go go1.27.3 older_program 1 ./jsonbench -rounds 4 ;;
 	go127-large-p4) with_go go1.27.3 older_program 4 ./large -rounds 1 ;;
 	appends-freegc-p4) appends 4 ./appends -rounds 5000 ;;
+	linux386-jsonbench-p1) GOARCH=386 program 1 ./jsonbench -rounds 4 ;;
+	linux386-large-p4) GOARCH=386 program 4 ./large -rounds 1 ;;
+	linux386-trees-p4) GOARCH=386 program 4 ./trees ;;
 	*)
 		echo "record.sh: there is no recording $name" >&2
 		exit 2
@@ -189,7 +192,8 @@ manifest() {
 
 [ $# -gt 0 ] || set -- gofmt-p1 gofmt-norandbase-p1 gofmt-nogreentea-p4 compile-types-p4 esbuild-p4 httpserver-p4 \
 	jsonbench-p1 goroutines-p16 large-p4 trees-p4 go124-goroutines-p8 go124-jsonbench-p1 go124-large-p4 go125-goroutines-p8 \
-	go125-greentea-jsonbench-p4 go125-large-p4 go127-goroutines-p8 go127-jsonbench-p1 go127-large-p4 appends-freegc-p4
+	go125-greentea-jsonbench-p4 go125-large-p4 go127-goroutines-p8 go127-jsonbench-p1 go127-large-p4 appends-freegc-p4 \
+	linux386-jsonbench-p1 linux386-large-p4 linux386-trees-p4
 for each; do
 	make_one "$each"
 done
