@@ -588,7 +588,7 @@ static void breakSpan(state *s, mspan *sp, uint64_t how) {
 		sees(s, "free index of scans");
 		break;
 	case 2:
-		sp->limit += (uintptr_t)1 << 40;
+		sp->limit += (uintptr_t)((uint64_t)1 << 40);
 		sees(s, "limit");
 		break;
 	default:

@@ -313,7 +313,7 @@ static void run_oracle(batch *b) {
 static void compare_job(world *w, const job *j) {
 	const bool many = j->kind == JOB_MALLOC || j->kind == JOB_SWEEP;
 	for (uint64_t i = 0; i < (many ? j->n : 1); i++) {
-		fuzz_equal("answer of an interleaved operation", j->got[i], j->want[i]);
+		fuzz_equal("answer of an interleaved operation", (uintptr_t)j->got[i], (uintptr_t)j->want[i]);
 		if (j->kind == JOB_MALLOC && j->got[i] != 0) {
 			const gomem_type *typ = (j->flags & WORLD_NOSCAN) == 0 ? world_type(j->flags) : NULL;
 			world_add_object(w, j->got[i], j->size, typ, (j->flags & WORLD_ZEROED) != 0);

@@ -505,7 +505,7 @@ static void crowded(void *v, const uint64_t *a) {
 	fuzz_check((q != NULL) == (a[1] < 64 || a[0] == 1), "a reservation among others'");
 	// What is backed has the process's other memory in the way, too.
 	fuzz_check(q == NULL || a[0] == 1 || q == p + 8192 * (1 + a[1]), "the first free place");
-	const uint64_t half = (uint64_t)1 << 47;
+	const uintptr_t half = (uintptr_t)((uint64_t)1 << 47);
 	errno = 0;
 	fuzz_check(os->reserve(os, NULL, half, MEM_HEAP) == NULL || a[0] == 0, "half of all addresses, really");
 	fuzz_check(os->reserve(os, NULL, half, MEM_HEAP) == NULL && errno == ENOMEM, "more than all addresses");
@@ -518,7 +518,7 @@ static memLinearConfig linearConfig(uint64_t i, const void *taken) {
 		{.limit = 8 * 4096},
 		{.limit = 4 << 20, .initial = 3 * 4096},
 		{.physPageSize = 65536, .start = FUZZ_OS_LINEAR_END, .limit = 4 * 65536},
-		{.limit = (uintptr_t)1 << 60}, // more than there is
+		{.limit = (uintptr_t)((uint64_t)1 << 60)}, // more than there is
 		{.start = (uintptr_t)taken & ~(uintptr_t)4095, .limit = 4096},
 		{.physPageSize = 12288},
 		{.physPageSize = 2048},
@@ -548,10 +548,11 @@ static void linear(void *v, const uint64_t *a) {
 	const uintptr_t bytes = os->physPageSize, start = mem_sbrk_bloc(os);
 	fuzz_check(
 		os->alloc(os, 0) == NULL && os->reserveAligned(os, 1, bytes, MEM_HEAP) == NULL, "nothing, or no whole pages");
-	fuzz_check(
-		os->alloc(os, UINTPTR_MAX) == NULL && os->alloc(os, (uintptr_t)1 << 61) == NULL, "more than all addresses");
+	fuzz_check(os->alloc(os, UINTPTR_MAX) == NULL && os->alloc(os, (uintptr_t)((uint64_t)1 << 61)) == NULL,
+		"more than all addresses");
 	fuzz_check(os->reserve(os, (void *)(start + bytes), bytes, MEM_HEAP) == NULL, "a hint that is not the break");
-	fuzz_check(os->reserveAligned(os, (uintptr_t)1 << 40, bytes, MEM_HEAP) == NULL, "more than the memory has");
+	fuzz_check(
+		os->reserveAligned(os, (uintptr_t)((uint64_t)1 << 40), bytes, MEM_HEAP) == NULL, "more than the memory has");
 	fuzz_check(mem_sbrk_refusal(os)[0] != 0, "why it was refused is told");
 	unsigned failures = 0;
 	uintptr_t had = 0;
@@ -588,7 +589,7 @@ static void processBreak(void *v, const uint64_t *a) {
 	}
 	fuzz_check(sbrk(-(intptr_t)n) != (void *)-1, "somebody else moves it back");
 	fuzz_check(m->grow(m, brk + 2 * n), "it goes on rising");
-	fuzz_check(!m->grow(m, (uintptr_t)1 << 62) && errno == ENOMEM, "more than there is");
+	fuzz_check(!m->grow(m, (uintptr_t)((uint64_t)1 << 62)) && errno == ENOMEM, "more than there is");
 	m->destroy(m);
 	fuzz_check((uintptr_t)sbrk(0) <= brk, "the break sinks again");
 }

@@ -14,14 +14,22 @@
 #include "fuzz/fuzz.h"
 #include "oracle/linear.h"
 
-enum { maxCalls = 1 << 14, maxHeapRanges = 4096, numWindows = poisonUndefines ? 4 : 5, maxPieces = 32 };
-static const uint64_t metaBytes = (uint64_t)1 << 37;
+enum {
+	maxCalls = 1 << 14,
+	maxHeapRanges = 4096,
+	numWindows = !fuzzWideWords ? 2
+		: poisonUndefines       ? 4
+								: 5,
+	maxPieces = 32
+};
+static const uint64_t metaBytes = (uint64_t)1 << (fuzzWideWords ? 37 : 28);
 static const uint64_t metaSmall = 256 << 10; // larger blocks, of which little is used, come from the upper half
 static const uint64_t pieceGap = 64 << 10;
 static const uint64_t zeroByHand = 256 << 10;
-static const uint64_t windowBytes = (uint64_t)1 << 32;
+static const uint64_t windowBytes = fuzzWideWords ? (uint64_t)1 << 32 : 0x30000000;
 static const uint64_t windowStep = (uint64_t)1 << 38; // from one of Go's hints to the next
-static const uint64_t elsewhere = poisonUndefines ? 0x2000000000u : 0x280000000000u; // where moved reservations go
+// Where moved reservations go.
+static const uint64_t elsewhere = !fuzzWideWords ? 0xb0000000u : poisonUndefines ? 0x2000000000u : 0x280000000000u;
 
 typedef struct range {
 	uint64_t lo, hi;

@@ -28,14 +28,19 @@ typedef struct fuzz_os_config {
 } fuzz_os_config;
 
 // Where linear memory lies: low, for layouts of 32-bit addresses. AddressSanitizer leaves to programs what is below 2 GiB.
-static const uint64_t FUZZ_OS_LINEAR = 0x10000000, FUZZ_OS_LINEAR_END = 0x70000000;
+enum {
+	fuzzWideWords = sizeof(uintptr_t) == 8
+}; // else all of this lies within 4 GiB, where a program and its mappings are not
+static const uint64_t FUZZ_OS_LINEAR = 0x10000000, FUZZ_OS_LINEAR_END = fuzzWideWords ? 0x70000000 : 0x28000000;
 // Where wide linear memory lies: MemorySanitizer leaves to programs what is below 2^40.
-static const uint64_t FUZZ_OS_WIDE = poisonUndefines ? 0x2200000000u : 0x280200000000u,
-					  FUZZ_OS_WIDE_BYTES = (uint64_t)6 << 30;
+static const uint64_t FUZZ_OS_WIDE = !fuzzWideWords ? 0x28000000
+	: poisonUndefines                               ? 0x2200000000u
+													: 0x280200000000u,
+					  FUZZ_OS_WIDE_BYTES = fuzzWideWords ? (uint64_t)6 << 30 : 0x8000000;
 
 // With a random seed whose upper 20 bits are these, the heap's first hints lie where fuzz_os can back them: from FUZZ_OS_BASE +
 // 0x20000000 on. MemorySanitizer leaves to programs only what lies below 2^40 of the addresses that Go asks for.
-static const uint64_t FUZZ_OS_BASE = poisonUndefines ? 0x4000000000u : 0x200000000000u;
+static const uint64_t FUZZ_OS_BASE = !fuzzWideWords ? 0x80000000u : poisonUndefines ? 0x4000000000u : 0x200000000000u;
 static const uint64_t FUZZ_OS_SEED = (uint64_t)(poisonUndefines ? 0x01008 : 0x80008) << 44;
 
 // fuzz_os_begin gives the system, as if new: nothing is mapped, nothing fails. There is one; what it gave before is gone.

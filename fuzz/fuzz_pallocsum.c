@@ -62,7 +62,7 @@ static const gomem_layout *flatTree(void) {
 	L = layout_host;
 	L.summaryLevels = 3;
 	L.summaryLevelBits = 2;
-	L.summaryL0Bits = 48 - 22 - 2 * 2;
+	L.summaryL0Bits = (uint8_t)(L.heapAddrBits - layout_logChunkBytes(&L) - 2 * 2);
 	fuzz_check(layout_check(&L) == NULL, "a layout that cannot be");
 	return &L;
 }

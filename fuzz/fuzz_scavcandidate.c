@@ -48,11 +48,11 @@ static void release(void *v, const uint64_t *a) {
 
 static void scavenge(void *v, const uint64_t *a) {
 	state *s = v;
+	const uintptr_t max = (uintptr_t)a[1];
 	uint64_t addr = 0;
-	const uint64_t want = oracle_scav_begin(s->o, chunkAddr, (unsigned)a[0], a[1] << L->pageShift, &addr);
+	const uint64_t want = oracle_scav_begin(s->o, chunkAddr, (unsigned)a[0], (uint64_t)max << L->pageShift, &addr);
 	unsigned n;
-	const unsigned start =
-		pallocData_findScavengeCandidate(&s->env, &s->chunk, (unsigned)a[0], s->minimum, (uintptr_t)a[1], &n);
+	const unsigned start = pallocData_findScavengeCandidate(&s->env, &s->chunk, (unsigned)a[0], s->minimum, max, &n);
 	fuzz_equal("pages of the candidate", n, want);
 	if (n == 0) {
 		return;

@@ -8,9 +8,11 @@
 #include "fuzz/fuzz_heap.h"
 #include "fuzz/layouts.h"
 
-// ---- types: of 1 to 12 words, each with a pattern of pointers of its own
+// ---- types: of 1 to 12 words (24 of 32 bits), each with a pattern of pointers of its own
 
-static const uint8_t masks[WORLD_TYPES][2] = {{1}, {3}, {5}, {2}, {0xff, 1}, {0x81}, {0xaa, 2}, {1, 2}};
+static const uint8_t masks[WORLD_TYPES][3] = {{1}, {3}, {5}, {2}, {0xff, 1}, {0x81}, {0xaa, 2}, {1, 2}};
+enum { wordBytes = sizeof(uintptr_t) };
+
 static const gomem_type types[WORLD_TYPES] = {
 	{8, 8, masks[0]},
 	{16, 16, masks[1]},
@@ -258,8 +260,8 @@ static gomem_layout small_arenas(void) {
 	L.name = "4 MB arenas, two levels of the arena map";
 	L.logHeapArenaBytes = 22;
 	L.heapArenaBytes = 4u << 20;
-	L.arenaL1Bits = 6;
-	L.arenaL2Bits = 20;
+	L.arenaL1Bits = fuzzWideWords ? 6 : 4;
+	L.arenaL2Bits = (uint8_t)(L.heapAddrBits - L.logHeapArenaBytes - L.arenaL1Bits);
 	return L;
 }
 
@@ -314,7 +316,7 @@ static void *begin(const uint64_t *config, uint64_t flags, uint64_t phys, const 
 		limit_addresses(&w->layout, &system);
 	}
 	gomem_os *os = fuzz_os_begin(&system);
-	os->programEnd = (uintptr_t)(0x8048000 + config[0] % 0x40000000);
+	os->programEnd = (uintptr_t)(w->backed ? FUZZ_OS_BASE + config[0] % 0x8000000 : 0x8048000 + config[0] % 0x40000000);
 	// The lower bits of the seed decide offset and padding; hash them, so that a small number is as good as any.
 	uint64_t state = config[0];
 	const uint64_t low = fuzz_random(&state) >> 20;
@@ -351,7 +353,7 @@ static void *begin(const uint64_t *config, uint64_t flags, uint64_t phys, const 
 
 static gomem_layout layout_of(uint64_t flags) {
 	if ((flags & WORLD_SBRK) != 0) {
-		return fuzz_platform("js/wasm");
+		return fuzz_platform(fuzzWideWords ? "js/wasm" : "plan9/386");
 	}
 	return (flags & WORLD_SMALL_ARENAS) != 0 ? small_arenas() : layout_host;
 }
@@ -696,7 +698,7 @@ void world_sweep(void *v, const uint64_t *a) {
 	for (uint64_t i = 0; i < a[1]; i++) {
 		const uintptr_t got = gomem_sweepone(w->h, p);
 		if (!world_lost(w)) {
-			same(w, "sweepone", got, oracle_sweep_one(w->o, id));
+			same(w, "sweepone", got, (uintptr_t)oracle_sweep_one(w->o, id));
 			world_settle(w);
 		}
 		if (got == ~(uintptr_t)0) {
@@ -753,11 +755,11 @@ void world_special(void *v, const uint64_t *a) {
 typedef struct graph {
 	uint64_t random;
 	oracle_word words[WORLD_LINKS];
-	uint64_t before[WORLD_LINKS]; // what stood there
-	size_t from[WORLD_LINKS];     // the objects that they stand in
+	uintptr_t before[WORLD_LINKS]; // what stood there
+	size_t from[WORLD_LINKS];      // the objects that they stand in
 	unsigned nwords;
-	size_t picked;                                  // the object that was pointed into last
-	uint64_t exact[WORLD_ROOTS], wild[WORLD_ROOTS]; // roots with a mask, and without
+	size_t picked;                                   // the object that was pointed into last
+	uintptr_t exact[WORLD_ROOTS], wild[WORLD_ROOTS]; // roots with a mask, and without
 	uint8_t mask[WORLD_ROOTS / 8];
 	uint64_t reaching[2 * WORLD_ROOTS]; // what the roots hold that counts
 	unsigned nreaching;
@@ -768,7 +770,7 @@ static bool is_pointer_word(const world_object *obj, uint64_t off) {
 	if (obj->typ == NULL || off % obj->typ->size >= obj->typ->ptr_bytes) {
 		return false;
 	}
-	const uint64_t word = off % obj->typ->size / 8;
+	const uint64_t word = off % obj->typ->size / wordBytes;
 	return (obj->typ->ptr_mask[word / 8] >> word % 8 & 1) != 0;
 }
 
@@ -810,12 +812,12 @@ static bool is_written(const graph *g, uint64_t at) {
 
 // choose_word gives the offset of a word of obj: more often of one that holds a pointer, and of the last one.
 static uint64_t choose_word(const world_object *obj, graph *g) {
-	const uint64_t words = obj->size / 8;
+	const uint64_t words = obj->size / wordBytes;
 	uint64_t word = fuzz_below(&g->random, 4) == 0 ? words - 1 : fuzz_below(&g->random, words);
-	for (unsigned tries = 0; tries < 4 && !is_pointer_word(obj, word * 8); tries++) {
+	for (unsigned tries = 0; tries < 4 && !is_pointer_word(obj, word * wordBytes); tries++) {
 		word = tries % 2 == 0 && word > 0 ? word - 1 : fuzz_below(&g->random, words);
 	}
-	return word * 8;
+	return word * wordBytes;
 }
 
 // write_links writes words into objects: chains, since what nothing points to shows nothing.
@@ -825,17 +827,18 @@ static void write_links(const world *w, graph *g, uint64_t n) {
 		const bool chained = fuzz_below(&g->random, 4) != 0;
 		const size_t from = chained ? g->picked : (size_t)fuzz_below(&g->random, w->nobjects);
 		const world_object *obj = &w->objects[from];
-		const uint64_t off = obj->size < 8 ? 0 : choose_word(obj, g);
+		const uint64_t off = obj->size < wordBytes ? 0 : choose_word(obj, g);
 		oracle_word *to = &g->words[g->nwords];
-		if (obj->size < 8 || is_written(g, obj->addr + off)) {
+		if (obj->size < wordBytes || is_written(g, obj->addr + off)) {
 			g->picked = (size_t)fuzz_below(&g->random, w->nobjects);
 			continue;
 		}
 		g->from[g->nwords] = from;
 		*to = (oracle_word){.at = obj->addr + off, .pointer = is_pointer_word(obj, off)};
-		to->value = to->pointer ? pointer_value(w, g) : wild_value(w, g);
-		memcpy(&g->before[g->nwords++], (const void *)(uintptr_t)to->at, 8);
-		memcpy((void *)(uintptr_t)to->at, &to->value, 8);
+		const uintptr_t value = (uintptr_t)(to->pointer ? pointer_value(w, g) : wild_value(w, g));
+		to->value = value;
+		memcpy(&g->before[g->nwords++], (const void *)(uintptr_t)to->at, wordBytes);
+		memcpy((void *)(uintptr_t)to->at, &value, wordBytes);
 	}
 }
 
@@ -851,8 +854,8 @@ static void choose_roots(const world *w, graph *g, uint64_t n) {
 	for (uint64_t i = 0; i < n; i++) {
 		const bool named = fuzz_below(&g->random, 4) != 0;
 		g->mask[i / 8] |= (uint8_t)(named << i % 8);
-		g->exact[i] = named ? root_value(w, g) : wild_value(w, g);
-		g->wild[i] = wild_value(w, g);
+		g->exact[i] = (uintptr_t)(named ? root_value(w, g) : wild_value(w, g));
+		g->wild[i] = (uintptr_t)wild_value(w, g);
 		if (named) {
 			g->reaching[g->nreaching++] = g->exact[i];
 		}
@@ -891,7 +894,7 @@ static void oracle_collect(world *w, const graph *g, int id) {
 static void restore_links(world *w, const graph *g) {
 	for (unsigned i = 0; i < g->nwords; i++) {
 		if (lives(w, g->words[i].at)) {
-			memcpy((void *)(uintptr_t)g->words[i].at, &g->before[i], 8);
+			memcpy((void *)(uintptr_t)g->words[i].at, &g->before[i], wordBytes);
 		}
 	}
 }
@@ -958,7 +961,7 @@ void world_collect(void *v, const uint64_t *a) {
 	graph g = {.random = a[1]};
 	write_links(w, &g, a[2]);
 	choose_roots(w, &g, a[3]);
-	const gomem_root roots[2] = {{g.exact, (size_t)a[3] * 8, g.mask}, {g.wild, (size_t)a[3] * 8, NULL}};
+	const gomem_root roots[2] = {{g.exact, (size_t)a[3] * wordBytes, g.mask}, {g.wild, (size_t)a[3] * wordBytes, NULL}};
 	if (a[4] != 0) {
 		collect_whole(w, p, id, &g, roots);
 	} else {

@@ -19,13 +19,20 @@ static inline gomem_layout fuzz_platform(const char *name) {
 static inline gomem_layout fuzz_layout(uint64_t i) {
 	static const char *const names[FUZZ_LAYOUTS] = {
 		"linux/amd64", "windows/amd64", "linux/arm64", "ios/arm64", "linux/386"};
+	if (sizeof(uintptr_t) == 4) {
+		return fuzz_platform(names[FUZZ_LINUX_386]); // no other fits words of the host
+	}
 	return fuzz_platform(names[i < FUZZ_LAYOUTS ? i : 0]);
 }
 
-// fuzz_any_platform gives each of all FUZZ_PLATFORMS platforms by a number (fuzz_arenaindex tests that there are no more).
+// fuzz_any_platform gives each of all FUZZ_PLATFORMS platforms, whose words fit the host's, by a number (fuzz_arenaindex tests that there are no more).
 enum { FUZZ_PLATFORMS = 49 };
 static inline gomem_layout fuzz_any_platform(uint64_t i) {
-	return fuzz_platform(layout_platformName((unsigned)(i % FUZZ_PLATFORMS)));
+	gomem_layout l;
+	do {
+		l = fuzz_platform(layout_platformName((unsigned)(i++ % FUZZ_PLATFORMS)));
+	} while (l.ptrSize > sizeof(uintptr_t)); // none of those fits words of the host
+	return l;
 }
 
 #endif

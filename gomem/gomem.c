@@ -54,7 +54,7 @@ static bool envInit(gomem_heap *h, const gomem_config *cfg) {
 	gomem_env *env = &h->env;
 	env->layout = cfg->layout != NULL ? cfg->layout : &layout_host;
 	const gomem_layout *L = layout_get(env);
-	if (L != env->layout || layout_check(L) != NULL) {
+	if (L != env->layout || layout_check(L) != NULL || L->ptrSize > sizeof(uintptr_t)) {
 		errno = EINVAL;
 		return false;
 	}

@@ -35,7 +35,7 @@ enum {
 	maxPagesPerArena = 16384,
 #else
 	maxSizeClasses = numSizeClasses,
-	maxPagesPerArena = 8192,
+	maxPagesPerArena = sizeof(uintptr_t) == 8 ? 8192 : 512,
 #endif
 	maxSpanClasses = maxSizeClasses << 1,
 	maxSummaryLevels = 5,

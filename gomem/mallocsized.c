@@ -237,6 +237,9 @@ static __attribute__((noinline)) uintptr_t scanArray(
 static inline __attribute__((always_inline)) uintptr_t sizedScan(
 	mheap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, uint8_t sizeclass) {
 	const gomem_layout *L = layout_get(&h->env);
+	if (L->ptrSize == 4 && !heapBitsInSpan(L, size)) { // the table of ways is that of 64-bit words
+		return full(h, p, size, typ, true);
+	}
 	mcache *c = p->mcache;
 	mspan *s = c->alloc[makeSpanClass(sizeclass, false)];
 	const uintptr_t elemsize = layout_classSize(L, sizeclass);

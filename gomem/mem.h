@@ -159,7 +159,7 @@ struct memLinear {
 typedef struct memLinearConfig {
 	uintptr_t physPageSize; // 0: 4096. WebAssembly has 65536
 	uintptr_t start;        // 0: where there is room
-	uintptr_t limit;        // bytes that it can have; 0: 16 GiB
+	uintptr_t limit;        // bytes that it can have; 0: 16 GiB, of 32-bit addresses 512 MiB
 	uintptr_t initial;      // bytes that it has from the beginning
 	uint64_t failNth;       // the n-th growth is refused (0 = never)
 } memLinearConfig;

@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 enum { minPhysPageSize = 4096, maxLinearPhysPageSize = 512 << 10 };
-static const uintptr_t defaultLimit = (uintptr_t)16 << 30;
+static const uintptr_t defaultLimit = sizeof(uintptr_t) == 8 ? (uintptr_t)((uint64_t)16 << 30) : 512 << 20;
 
 static bool refuse(memLinear *m, int err, const char *why, uintptr_t a, uintptr_t b) {
 	snprintf(m->refusal, sizeof m->refusal, "%s: %#llx, %#llx", why, (unsigned long long)a, (unsigned long long)b);

@@ -497,7 +497,11 @@ uintptr_t mheap_grow(mheap *h, uintptr_t npage, bool *ok) {
 	assertLockHeld(&h->env, &h->lock);
 	*ok = false;
 	bool firstGrow = h->curArena.base == 0;
-	uintptr_t ask = (uintptr_t)(alignUp(npage, layout_chunkPages(L)) << L->pageShift);
+	const uint64_t whole = alignUp(npage, layout_chunkPages(L)) << L->pageShift;
+	const uintptr_t ask = (uintptr_t)whole;
+	if (ask != whole) {
+		return 0; // more than a word holds
+	}
 	uintptr_t totalGrowth = 0;
 	uintptr_t end = h->curArena.base + ask;
 	uintptr_t nBase = (uintptr_t)alignUp(end, h->env.physPageSize);

@@ -99,7 +99,7 @@ static void sizeclass_class(void *state, goldensCall *c) {
 static void sizeclass_index(void *state, goldensCall *c) {
 	(void)state;
 	const unsigned class = (unsigned)c->a[0] % numSizeClasses;
-	const mspan s = {.startAddr = 0xc000000000, .divMul = layout_classDivMagic(layoutOf(), class)};
+	const mspan s = {.startAddr = (uintptr_t)4 << 20, .divMul = layout_classDivMagic(layoutOf(), class)};
 	goldens_answer(c, mspan_objIndex(&s, (uintptr_t)(s.startAddr + c->a[1])));
 }
 

@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "gomem/mcache.h"
+#include "words.h"
 
 typedef struct heapFix {
 	gomem_os *os;

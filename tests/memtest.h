@@ -15,6 +15,7 @@
 
 #include "gomem/mem.h"
 #include "gomem/persistentalloc.h"
+#include "words.h"
 
 typedef struct memFix {
 	gomem_env env;

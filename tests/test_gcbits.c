@@ -3,7 +3,7 @@
 
 #include "gomem/gcbits.h"
 
-enum { arena = 64 * 1024, room = arena - 16 };
+enum { arena = 64 * 1024, room = arena - 2 * sizeof(uintptr_t) };
 
 static bool isZero(const gcBits *p, uintptr_t n) {
 	for (uintptr_t i = 0; i < n; i++) {

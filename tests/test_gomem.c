@@ -321,7 +321,7 @@ static void test_manual(void **state) {
 	assert_int_equal(errno, EINVAL);
 	assert_null(gomem_allocManual(f.h, f.p, ~(uintptr_t)0 >> 13));
 	assert_int_equal(errno, ENOMEM);
-	assert_null(gomem_mallocgc(f.h, f.p, (uintptr_t)1 << 47, NULL, true));
+	assert_null(gomem_mallocgc(f.h, f.p, UINTPTR_MAX / 16 * 15, NULL, true));
 	assert_int_equal(errno, ENOMEM);
 	heapFix_checked(&f);
 	heapFix_done(&f);

@@ -94,7 +94,7 @@ static void TestPushCount(void **state) {
 	lfstack_push(&f.env, &s, &a->node);
 	assert_int_not_equal(s, before);
 	assert_int_equal(taggedPointer_tag(s), 2);
-	a->node.pushcnt = ((uintptr_t)1 << tagBits) - 1; // the count wraps in the tag
+	a->node.pushcnt = (uintptr_t)(((uint64_t)1 << tagBits) - 1); // the count wraps in the tag
 	assert_ptr_equal(lfstack_pop(&s), &a->node);
 	lfstack_push(&f.env, &s, &a->node);
 	assert_int_equal(taggedPointer_tag(s), 0);
@@ -116,21 +116,25 @@ static void pack(void *arg) {
 static void TestTaggedPointer(void **state) {
 	(void)state;
 	static const struct {
-		uintptr_t addr, tag;
+		uint64_t addr, tag;
 		bool bad;
-	} tests[] = {
-		{0x200, 0, false}, {0xc000000000, 0xffffff, false}, {0x00007ffffffffe00, 1, false},
-		{0x0000fffffffffe00, 1, false}, // arm64 in 48 bits
-		{0xffff800000000000, 1, false}, // above the hole
-		{0x300000, 0x1000000, true},    // tag too large
-		{0x00c000000008, 1, true},      // not aligned
-		{0x0002000000000000, 1, true},  // too high
-	};
+	} wide[] =
+		{
+			{0x200, 0, false}, {0xc000000000, 0xffffff, false}, {0x00007ffffffffe00, 1, false},
+			{0x0000fffffffffe00, 1, false}, // arm64 in 48 bits
+			{0xffff800000000000, 1, false}, // above the hole
+			{0x300000, 0x1000000, true},    // tag too large
+			{0x00c000000008, 1, true},      // not aligned
+			{0x0002000000000000, 1, true},  // too high
+		},
+	  narrow[] = {{8, 0, false}, {0x200, 1, false}, {0xfffffff8, UINT32_MAX, false}, {0x80000000, 0x80000000, false}};
 	memFix f;
 	memFix_initSim(&f, (memSimConfig){0});
-	for (size_t i = 0; i < sizeof tests / sizeof tests[0]; i++) {
-		packing p = {&f, tests[i].addr, tests[i].tag};
-		assert_int_equal(memFix_throws(&f, pack, &p), tests[i].bad);
+	const size_t n = wideWords ? sizeof wide / sizeof wide[0] : sizeof narrow / sizeof narrow[0];
+	for (size_t i = 0; i < n; i++) {
+		const uint64_t addr = wideWords ? wide[i].addr : narrow[i].addr, tag = wideWords ? wide[i].tag : narrow[i].tag;
+		packing p = {&f, (uintptr_t)addr, (uintptr_t)tag};
+		assert_int_equal(memFix_throws(&f, pack, &p), wideWords ? wide[i].bad : narrow[i].bad);
 	}
 	memFix_done(&f);
 }

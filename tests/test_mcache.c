@@ -184,7 +184,7 @@ static void test_allocLarge(void **state) {
 	assert_int_equal(spanSet_len(mcentral_fullSwept(&f.h->central[spc].mcentral, f.h->sweepgen)), 1);
 	assert_null(mcache_allocLarge(f.h, f.p, c, ~(uintptr_t)0, true));
 	assert_null(mcache_allocLarge(f.h, f.p, c, ~(uintptr_t)0 - pageBytes, true));
-	assert_null(mcache_allocLarge(f.h, f.p, c, (uintptr_t)1 << 47, true));
+	assert_null(mcache_allocLarge(f.h, f.p, c, UINTPTR_MAX / 16 * 15, true));
 	heapFix_done(&f);
 }
 

@@ -376,9 +376,10 @@ static void checkTooMuch(gomem_os *os) {
 	memFix_init(&f, os);
 	uintptr_t size;
 	errno = 0;
-	assert_null(sysAlloc(&f.env, (uintptr_t)1 << 56, &f.stats.other_sys));
+	assert_null(
+		sysAlloc(&f.env, wideWords ? (uintptr_t)((uint64_t)1 << 56) : UINTPTR_MAX / 16 * 15, &f.stats.other_sys));
 	assert_int_equal(errno, ENOMEM);
-	assert_null(sysReserve(&f.env, NULL, (uintptr_t)1 << 56, MEM_HEAP));
+	assert_null(sysReserve(&f.env, NULL, wideWords ? (uintptr_t)((uint64_t)1 << 56) : UINTPTR_MAX / 16 * 15, MEM_HEAP));
 	assert_null(sysReserveAligned(&f.env, NULL, UINTPTR_MAX - page, 4 * page, &size, MEM_HEAP));
 	assert_int_equal(size, 0);
 	assert_int_equal(sysMemStat_load(&f.stats.other_sys), 0);
@@ -533,6 +534,7 @@ static void TestLinuxElsewhere(void **state) {
 
 static void TestSimHints(void **state) {
 	(void)state;
+	onlyWide("it names places of 48-bit addresses");
 	gomem_os *os = newSim((memSimConfig){0});
 	void *hint = (void *)(uintptr_t)0xc000000000;
 	assert_ptr_equal(os->reserve(os, hint, MiB, MEM_HEAP), hint);
@@ -545,17 +547,18 @@ static void TestSimHints(void **state) {
 	assert_ptr_not_equal(os->reserve(os, (void *)(uintptr_t)(0xc000000000 - MiB), MiB + 1, MEM_HEAP),
 		(void *)(uintptr_t)(0xc000000000 - MiB));
 	// past the end of the address space
-	void *high = (void *)(uintptr_t)(((uintptr_t)1 << 48) - MiB);
+	void *high = (void *)(uintptr_t)(((uintptr_t)((uint64_t)1 << 48)) - MiB);
 	assert_ptr_not_equal(os->reserve(os, high, 2 * MiB, MEM_HEAP), high);
 	assert_ptr_equal(os->reserve(os, high, MiB, MEM_HEAP), high);
 	errno = 0;
-	assert_null(os->reserve(os, NULL, ((uintptr_t)1 << 48) + 1, MEM_HEAP));
+	assert_null(os->reserve(os, NULL, ((uintptr_t)((uint64_t)1 << 48)) + 1, MEM_HEAP));
 	assert_int_equal(errno, ENOMEM);
 	os->destroy(os);
 }
 
 static void TestSimMoveAndOccupy(void **state) {
 	(void)state;
+	onlyWide("it names places of 48-bit addresses");
 	gomem_os *os = newSim((memSimConfig){.moveNth = 2});
 	void *a = (void *)(uintptr_t)0xc000000000, *b = (void *)(uintptr_t)0xd000000000,
 		 *c = (void *)(uintptr_t)0xe000000000;
@@ -641,6 +644,7 @@ static void TestSimBadConfig(void **state) {
 // 100 GB in 200,000 scattered steps, against a plain array with a state for each page.
 static void TestSimScattered(void **state) {
 	(void)state;
+	onlyWide("it names places of 48-bit addresses");
 	enum { scatterPage = 8 * KiB, pages = 100 * 1000 * 128, steps = 200000 };
 	memFix f;
 	memFix_initSim(&f, (memSimConfig){0});

@@ -53,6 +53,7 @@ static bool keeps(heapFix *f, uintptr_t size, const gomem_type *typ, uintptr_t o
 // Each word of objects of all layouts: bitmap at the span's end (with inline marks and, of one word, without), header, large.
 static void each_word(void **state) {
 	(void)state;
+	onlyWide("its types have words of 8 bytes");
 	static const uint8_t mask[] = {0x55, 0x02}; // words 0 2 4 6 9 of 11
 	static const gomem_type odd = {88, 80, mask};
 	const gomem_type one = pointersType(8);
@@ -285,6 +286,7 @@ static void specials(void **state) {
 // Lists longer than a queue without memory, and fans wider than it: whichever growth of a queue is refused, all is marked.
 static void no_memory(void **state) {
 	(void)state;
+	onlyWide("its types have words of 8 bytes");
 	enum { n = 20000, every = 40 };
 	static const uint8_t first[] = {1};
 	static char *nodes[n], *tall[n];
@@ -403,6 +405,7 @@ static void keptAsGo(heapFix *f, const goGraph *g, const char *kept, unsigned gr
 
 static void as_go(void **state) {
 	(void)state;
+	onlyWide("its types have words of 8 bytes");
 	for (int greenTea = 0; greenTea < 2; greenTea++) {
 		FILE *in = fopen("tests/data/gc_keeps.txt", "r");
 		assert_non_null(in);

@@ -36,13 +36,14 @@ static void test_spanClass(void **state) {
 
 static void test_arenaIndexBorders(void **state) {
 	(void)state;
+	onlyWide("it names places of 48-bit addresses and arenas of 64 MiB");
 	const gomem_layout *L = &layout_host;
 	const uintptr_t low = (uintptr_t)L->arenaBaseOffset;
 	assert_int_equal(arenaIndex(L, low), 0);
 	assert_int_equal(arenaIndex(L, low + arenaBytes - 1), 0);
 	assert_int_equal(arenaIndex(L, low + arenaBytes), 1);
 	assert_int_equal(arenaIndex(L, 0), (uintptr_t)1 << 21);
-	assert_int_equal(arenaIndex(L, 0x00007fffffffffff), ((uintptr_t)1 << 22) - 1);
+	assert_int_equal(arenaIndex(L, (uintptr_t)0x00007fffffffffff), ((uintptr_t)1 << 22) - 1);
 	for (arenaIdx i = 0; i < (arenaIdx)1 << 22; i += 4099) {
 		assert_int_equal(arenaIndex(L, arenaBase(L, i)), i);
 		assert_int_equal(arenaIdx_l1(L, i), 0);
@@ -66,7 +67,7 @@ static void test_spanOf(void **state) {
 	assert_null(spanOf(f.h, 4096));
 	assert_null(spanOf(f.h, 0));
 	assert_null(spanOf(f.h, ~(uintptr_t)0));
-	assert_null(spanOf(f.h, (uintptr_t)1 << 50)); // outside the address space
+	assert_null(spanOf(f.h, (uintptr_t)((uint64_t)1 << 50))); // outside the address space
 	mspan *m = manual(&f, 2);
 	assert_ptr_equal(spanOf(f.h, mspan_base(m)), m);
 	assert_null(spanOfHeap(f.h, mspan_base(m)));
@@ -134,6 +135,7 @@ static void test_mSpanListMisuse(void **state) {
 
 static void test_growByChunks(void **state) {
 	(void)state;
+	onlyWide("it names places of 48-bit addresses and arenas of 64 MiB");
 	heapFix f;
 	heapFix_with(&f, (memSimConfig){0}, (gomem_config){.no_randomized_base = true});
 	mspan *s = manual(&f, 1);
@@ -157,6 +159,7 @@ static void test_growByChunks(void **state) {
 // The list of all spans moves when it is full: none is lost, and the old memory goes back.
 static void test_allSpansGrow(void **state) {
 	(void)state;
+	onlyWide("it names places of 48-bit addresses and arenas of 64 MiB");
 	heapFix f;
 	heapFix_init(&f);
 	enum { many = 13000, first = 8192 };
@@ -179,6 +182,7 @@ static void test_allSpansGrow(void **state) {
 
 static void test_randomizedBase(void **state) {
 	(void)state;
+	onlyWide("it names places of 48-bit addresses and arenas of 64 MiB");
 	for (uint64_t seed = 1; seed < 200; seed += 7) {
 		heapFix f;
 		uint64_t r = seed;
@@ -199,11 +203,12 @@ static void test_randomizedBase(void **state) {
 
 static void test_hintRefused(void **state) {
 	(void)state;
+	onlyWide("it names places of 48-bit addresses and arenas of 64 MiB");
 	heapFix f;
 	heapFix_with(&f, (memSimConfig){0}, (gomem_config){.no_randomized_base = true});
 	// Somebody else has what the first two hints name.
-	assert_true(mem_sim_occupy(f.os, 0xc000000000, arenaBytes));
-	assert_true(mem_sim_occupy(f.os, 0x1c000000000, arenaBytes));
+	assert_true(mem_sim_occupy(f.os, (uintptr_t)0xc000000000, arenaBytes));
+	assert_true(mem_sim_occupy(f.os, (uintptr_t)0x1c000000000, arenaBytes));
 	mspan *s = manual(&f, 1);
 	assert_int_equal(mspan_base(s), 0x2c000000000);
 	assert_int_equal(f.h->arenaHints->addr, 0x2c000000000 + arenaBytes); // the refused ones are gone
@@ -213,11 +218,12 @@ static void test_hintRefused(void **state) {
 
 static void test_discontiguousArenas(void **state) {
 	(void)state;
+	onlyWide("it names places of 48-bit addresses and arenas of 64 MiB");
 	heapFix f;
 	heapFix_with(&f, (memSimConfig){0}, (gomem_config){.no_randomized_base = true});
 	mspan *s = manual(&f, 1);
 	assert_int_equal(mspan_base(s), 0xc000000000);
-	assert_true(mem_sim_occupy(f.os, 0xc000000000 + arenaBytes, arenaBytes));
+	assert_true(mem_sim_occupy(f.os, (uintptr_t)0xc000000000 + arenaBytes, arenaBytes));
 	// The rest of the first arena is handed out, the new arena lies elsewhere, and first fit still begins below.
 	mspan *big = manual(&f, 8192);
 	assert_int_equal(mspan_base(big), 0x1c000000000);
@@ -229,6 +235,7 @@ static void test_discontiguousArenas(void **state) {
 
 static void test_noHintLeft(void **state) {
 	(void)state;
+	onlyWide("it names places of 48-bit addresses and arenas of 64 MiB");
 	heapFix f;
 	heapFix_with(&f, (memSimConfig){0}, (gomem_config){.no_randomized_base = true});
 	while (f.h->arenaHints != NULL) {
@@ -305,6 +312,7 @@ static void test_needzero(void **state) {
 
 static void test_needzeroAcrossArenas(void **state) {
 	(void)state;
+	onlyWide("it names places of 48-bit addresses and arenas of 64 MiB");
 	heapFix f;
 	heapFix_with(&f, (memSimConfig){0}, (gomem_config){.no_randomized_base = true});
 	mspan *s = large(&f, 8192 + 100);
@@ -362,6 +370,7 @@ static void test_invalidFrees(void **state) {
 
 static void test_nelemsGreenTea(void **state) {
 	(void)state;
+	onlyWide("heap bits take twice as much of a span");
 	// size, noscan, with Green Tea, without
 	static const struct {
 		uintptr_t size;

@@ -310,7 +310,7 @@ static void afterDestroy(program *g) {
 		gomem_mallocgc(g->other, p, 100, NULL, true);
 		break;
 	case 1:
-		gomem_spanOf(g->other, 0xc000000000, &info);
+		gomem_spanOf(g->other, (uintptr_t)0xc000000000, &info);
 		break;
 	case 2:
 		gomem_procresize(g->other, 2);
@@ -364,7 +364,8 @@ static const misuse misuses[] = {
 	{"a local variable freed", freeLocal, 0, 0, {NOT_OURS, "which no span of this heap has", ""}},
 	{"a static variable freed", freeStatic, 0, 0, {NOT_OURS, "which no span of this heap has", ""}},
 	{"a small number freed", freeWild, 0, 0x10, {NOT_OURS, "0x10, which no span of this heap has", ""}},
-	{"an address that nobody has freed", freeWild, 0, 0x7ffffffff000, {NOT_OURS, "which no span of this heap has", ""}},
+	{"an address that nobody has freed", freeWild, 0, (uintptr_t)0x7ffffffff000,
+		{NOT_OURS, "which no span of this heap has", ""}},
 	{"an address that cannot be freed", freeWild, 0, (uintptr_t)0xdeadbeefdeadbee8,
 		{NOT_OURS, "0xdeadbeefdeadbee8", ""}},
 	{"a stack freed as an object", freeStackMemory, 0, 0, {NOT_OURS, SLOT, "manual"}},

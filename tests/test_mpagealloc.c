@@ -324,6 +324,7 @@ static void testAllocAndFree(void **state) {
 
 static void testPackPallocSum(void **state) {
 	(void)state;
+	onlyWide("counts in a sum have 21 bits there, 18 here");
 	const gomem_layout *const L = layoutOf();
 	rng r = {6};
 	for (unsigned i = 0; i < 10000; i++) {
@@ -344,6 +345,7 @@ static void testPackPallocSum(void **state) {
 // The sum of eight chunks' sums against a walk over their bits, and of eight sums of chunks against that of all 64.
 static void testMergeSummaries(void **state) {
 	(void)state;
+	onlyWide("counts in a sum have 21 bits there, 18 here");
 	const gomem_layout *const L = layoutOf();
 	rng r = {7};
 	for (unsigned i = 0; i < 3000; i++) {
@@ -617,6 +619,7 @@ static void testOutOfMemory(void **state) {
 
 static void testAccounting(void **state) {
 	(void)state;
+	onlyWide("the tree has a level more there");
 	static const uintptr_t physPages[] = {4096, 16384, 65536};
 	for (unsigned i = 0; i < 3; i++) {
 		testEnv *const t = testEnv_new(&(memSimConfig){.physPageSize = physPages[i]});
@@ -718,6 +721,7 @@ static const faultCase faultCases[] = {
 };
 
 static void testFault(void **state) {
+	onlyWide("the tree has a level more there");
 	const faultCase *const c = *state;
 	testEnv *const t = testEnv_new(&smallPages);
 	const heapBits init = {2, {{0, {{0, 10}}}, {1, {{5, 1}}}}};

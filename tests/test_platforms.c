@@ -14,6 +14,7 @@
 
 #include "gomem/mcache.h"
 #include "gomem/sizeclasses.h"
+#include "words.h"
 
 static const char goldenPath[] = "tests/data/platforms.golden";
 enum { maxLine = 1 << 16, maxNames = 1 << 12 };
@@ -317,6 +318,7 @@ static void checkAddress(const gomem_layout *L, char *line, void *arg) {
 
 static void TestAddresses(void **state) {
 	(void)state;
+	onlyWide("it computes with the addresses of all platforms");
 	golden g;
 	golden_open(&g);
 	addressCheck check = {{0, 0}, 0};
@@ -434,6 +436,7 @@ static void checkHints(const gomem_layout *given, char *line, void *arg) {
 
 static void TestHints(void **state) {
 	(void)state;
+	onlyWide("it computes with the addresses of all platforms");
 	golden g;
 	golden_open(&g);
 	begun b = {.t = {0, 0}};
@@ -454,6 +457,7 @@ static void TestHints(void **state) {
 // On wasm an arena has 512 KiB: what describes one must be small beside it.
 static void TestSmallArenasHaveSmallMetadata(void **state) {
 	(void)state;
+	onlyWide("wasm has 64-bit words");
 	enum { GROWTHS = 24, PAGES = 513 };
 	gomem_layout L;
 	assert_true(layout_ofPlatform("js/wasm", &L));

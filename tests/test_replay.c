@@ -88,7 +88,7 @@ static void test_stopped(void **state) {
 // --os real wants the recorded addresses. If they are taken, the error names the range and the way out.
 static void test_takenRange(void **state) {
 	(void)state;
-	const uintptr_t hint = 0xc000000000;
+	const uintptr_t hint = (uintptr_t)0xc000000000;
 	const size_t arena = 64 << 20;
 	void *v = mmap((void *)hint, arena, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	assert_true(v != MAP_FAILED); // wherever it went: at the hint, or the hint was taken before

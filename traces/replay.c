@@ -475,6 +475,9 @@ static bool replay_next_is(replay *rp, gomem_ev k) {
 	return rp->cur->kind == k;
 }
 
+// replay_begins_with: the same while the heap is made.
+static bool replay_begins_with(replay *rp, gomem_ev k) { return replay_expects(rp, k); }
+
 #else // a plain build
 
 static bool plain_stops_at(const gmt_event *e) {
@@ -519,6 +522,12 @@ static void plain_settle(replay *rp, bool inside) {
 static bool replay_next_is(replay *rp, gomem_ev k) {
 	plain_settle(rp, true);
 	return rp->cur->kind == k && rp->cur->stream == rp->running->id;
+}
+
+static bool replay_begins_with(replay *rp, gomem_ev k) {
+	plain_settle(rp, false);
+	rp->unborn = rp->unborn || rp->cur->kind != k;
+	return !rp->unborn;
 }
 
 static void replay_wait(replay *rp) { plain_settle(rp, true); }
@@ -633,6 +642,10 @@ static void *os_grant(replay *rp, void *hint, uintptr_t n, uint64_t granted) {
 		return NULL;
 	}
 	rp->reserved += n;
+	if (rp->h == NULL && (granted + n > rp->max_heap || n > rp->max_heap)) {
+		rp->unborn = true;
+		return NULL;
+	}
 	if (granted >> 47 != 0 || rp->reserved > rp->max_heap || n > rp->max_heap) {
 		replay_bad(rp, "event %" PRIu64 ": a reservation of %#" PRIxPTR " bytes at %#" PRIx64 " is out of range",
 			event_number(rp), n, granted);
@@ -650,6 +663,9 @@ static void *os_reserve(gomem_os *os, void *hint, uintptr_t n, memUse use) {
 	replay *rp = (replay *)((char *)os - offsetof(replay, os));
 	if (use == MEM_META) {
 		return rp->under->reserve(rp->under, hint, n, use);
+	}
+	if (rp->h == NULL && !replay_begins_with(rp, EV_RESERVE)) {
+		return NULL;
 	}
 	if (!replay_next_is(rp, EV_RESERVE)) {
 		replay_stop(rp, "event %" PRIu64 ": the port reserves address space, the recording has %s", event_number(rp),

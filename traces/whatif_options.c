@@ -54,6 +54,9 @@ const char *whatif_unsupported(const gmt_header *head) {
 	if (head->runtime_freegc) {
 		return "GOEXPERIMENT=runtimefreegc is not replayed";
 	}
+	if (strcmp(head->goarch, "386") == 0 || sizeof(uintptr_t) == 4) {
+		return "recordings of linux/386, and on a host with 32-bit words all, are replayed as they are, and not changed";
+	}
 	if (head->page_size != 8192 || head->arena_bytes != (uint64_t)64 << 20) {
 		return "the page or arena size is not that of linux/amd64";
 	}

@@ -208,7 +208,7 @@ void upstream_push(gomem_env *env, uint64_t *head, void *node) { lfstack_push(en
 void *upstream_pop(uint64_t *head) { return lfstack_pop((lfstack *)head); }
 
 void upstream_validateNode(gomem_env *env, const void *node) {
-	taggedPointerPack(env, node, ((uintptr_t)1 << tagBits) - 1);
+	taggedPointerPack(env, node, ((uintptr_t)((uint64_t)1 << tagBits)) - 1);
 }
 
 // ---- a heap that was in use
