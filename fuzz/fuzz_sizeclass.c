@@ -10,7 +10,7 @@ typedef struct state {
 } state;
 
 static const gomem_layout *const L = &layout_host;
-static const uint64_t largest = 32768, header = 8, headerFrom = 512;
+static const uint64_t largest = 32768, header = 8, headerFrom = sizeof(uintptr_t) == 8 ? 512 : 128;
 
 static uint64_t roundUp(const state *s, uint64_t size, bool noscan) {
 	const uint64_t extra = !noscan && size > headerFrom ? header : 0;

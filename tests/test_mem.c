@@ -376,10 +376,9 @@ static void checkTooMuch(gomem_os *os) {
 	memFix_init(&f, os);
 	uintptr_t size;
 	errno = 0;
-	assert_null(
-		sysAlloc(&f.env, wideWords ? (uintptr_t)((uint64_t)1 << 56) : UINTPTR_MAX / 16 * 15, &f.stats.other_sys));
+	assert_null(sysAlloc(&f.env, wideWords ? (uintptr_t)((uint64_t)1 << 56) : UINTPTR_MAX - 65535, &f.stats.other_sys));
 	assert_int_equal(errno, ENOMEM);
-	assert_null(sysReserve(&f.env, NULL, wideWords ? (uintptr_t)((uint64_t)1 << 56) : UINTPTR_MAX / 16 * 15, MEM_HEAP));
+	assert_null(sysReserve(&f.env, NULL, wideWords ? (uintptr_t)((uint64_t)1 << 56) : UINTPTR_MAX - 65535, MEM_HEAP));
 	assert_null(sysReserveAligned(&f.env, NULL, UINTPTR_MAX - page, 4 * page, &size, MEM_HEAP));
 	assert_int_equal(size, 0);
 	assert_int_equal(sysMemStat_load(&f.stats.other_sys), 0);
