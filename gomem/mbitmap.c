@@ -111,11 +111,11 @@ GOMEM_UNCHECKED static void setInlineClass(const gomem_layout *L, const mspan *s
 
 static void initInlineMarkBits(const gomem_env *env, const mspan *s, bool needzero) {
 	const gomem_layout *L = layout_get(env);
-	const uintptr_t bits = inlineMarkBits(L, mspan_base(s));
+	const uintptr_t bits = inlineMarkBits(L, mspan_base(s)), size = (uintptr_t)L->spanInlineMarkBitsSize;
 	if (needzero) {
-		heapMem_clear(env, bits, L->spanInlineMarkBitsSize);
+		heapMem_clear(env, bits, size);
 	} else {
-		heapMem_isZero(env, bits, L->spanInlineMarkBitsSize);
+		heapMem_isZero(env, bits, size);
 	}
 	setInlineClass(L, s);
 }

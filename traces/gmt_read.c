@@ -698,7 +698,7 @@ int gmt_seek(gmt_reader *r, uint64_t event, gmt_error *err) {
 static bool keep_block(gmt_reader *r, size_t *room) {
 	gmt_error err;
 	uint8_t head[GMT_BLOCK_FIXED];
-	if (!array_grow(&r->blocks, room, r->nblocks + 1, sizeof(*r->blocks))) {
+	if (!array_grow(&r->blocks, room, (size_t)r->nblocks + 1, sizeof(*r->blocks))) {
 		return false;
 	}
 	block_entry *b = &r->blocks[r->nblocks];
