@@ -27,7 +27,7 @@ static inline void zero64(uintptr_t x) {
 	zero16(x + 48);
 }
 
-enum { zeroInlineMax = 256 }; // above this memset is faster, for it may use wider stores
+enum { zeroInlineMax = 128 }; // above this memset is faster, for it may use wider stores
 
 // zeroSmall clears n bytes, a multiple of 8. Where n is a constant, stores are all that is left of it.
 static inline __attribute__((always_inline)) void zeroSmall(uintptr_t x, uintptr_t n) {
