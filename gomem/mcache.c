@@ -118,8 +118,8 @@ bool mcache_refill(mheap *h, gomem_p *p, mcache *c, spanClass spc) {
 	if (s->allocCount == s->nelems) {
 		gomem_throw(env, "span has no free space");
 	}
-	// Cached: the sweeper must not touch it in the next cycle.
-	atomic_store(&s->sweepgen, h->sweepgen + 3);
+	// Cached: the sweeper must not touch it in the next cycle, which begins with the world stopped.
+	atomic_store_explicit(&s->sweepgen, h->sweepgen + 3, memory_order_release);
 	s->allocCountBeforeCache = s->allocCount;
 	// All its free slots count as live until the span comes back.
 	const uintptr_t usedBytes = s->allocCount * s->elemsize;

@@ -111,7 +111,8 @@ bool mcentral_uncacheSpan(mheap *h, gomem_p *p, mcentral *c, mspan *s) {
 		mspan_sweep(h, p, s, false);
 		return true;
 	}
-	atomic_store(&s->sweepgen, sg);
+	// Who gets it from the set sees this.
+	atomic_store_explicit(&s->sweepgen, sg, memory_order_release);
 	return s->allocCount < s->nelems ? mcentral_pushPartialSwept(h, c, s) : mcentral_pushFullSwept(h, c, s);
 }
 

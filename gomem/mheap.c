@@ -662,8 +662,8 @@ static bool mheap_initObjects(mheap *h, mspan *s, spanClass spc, uintptr_t nbyte
 		return false;
 	}
 	s->limit = mspan_base(s) + s->elemsize * s->nelems;
-	atomic_store(&s->sweepgen, h->sweepgen);
-	atomic_store(&s->state, mSpanInUse);
+	atomic_store_explicit(&s->sweepgen, h->sweepgen, memory_order_release);
+	atomic_store_explicit(&s->state, mSpanInUse, memory_order_release); // who sees it sees all of the above
 	return true;
 }
 
