@@ -68,8 +68,11 @@ static inline unsigned popcnt(uint64_t x) {
 unsigned mspan_countAlloc(const gomem_env *env, const mspan *s) {
 	const uint8_t *bits = s->gcmarkBits, *end = bits + ((uintptr_t)s->nelems + 63) / 64 * 8;
 	unsigned count = 0;
-	for (; env->hasPOPCNT && bits < end; bits += 8) {
-		count += popcnt(loadBits64(bits));
+	if (env->hasPOPCNT) {
+		for (; bits < end; bits += 8) {
+			count += popcnt(loadBits64(bits));
+		}
+		return count;
 	}
 	for (; bits < end; bits += 8) {
 		count += popcount64(loadBits64(bits));
