@@ -55,7 +55,7 @@ uintptr_t mspan_objIndex(const mspan *s, uintptr_t p) {
 	return (uintptr_t)((uint64_t)(p - s->startAddr) * s->divMul >> 32);
 }
 
-// popcnt is for CPUs that have POPCNT, which not every x86-64 does.
+// popcnt is for CPUs that have POPCNT, which not every x86-64 does. Others have no such instruction.
 static inline unsigned popcnt(uint64_t x) {
 #ifdef __x86_64__
 	__asm__("popcntq %0, %0" : "+r"(x) : : "cc");
@@ -65,17 +65,26 @@ static inline unsigned popcnt(uint64_t x) {
 #endif
 }
 
-unsigned mspan_countAlloc(const gomem_env *env, const mspan *s) {
-	const uint8_t *bits = s->gcmarkBits, *end = bits + ((uintptr_t)s->nelems + 63) / 64 * 8;
+static __attribute__((noinline, cold)) unsigned countWithoutPOPCNT(const uint8_t *bits, const uint8_t *end) {
 	unsigned count = 0;
-	if (env->hasPOPCNT) {
-		for (; bits < end; bits += 8) {
-			count += popcnt(loadBits64(bits));
-		}
-		return count;
-	}
 	for (; bits < end; bits += 8) {
 		count += popcount64(loadBits64(bits));
+	}
+	return count;
+}
+
+unsigned mspan_countAlloc(const gomem_env *env, const mspan *s) {
+	const uint8_t *bits = s->gcmarkBits, *end = bits + ((uintptr_t)s->nelems + 63) / 64 * 8;
+	if (!env->hasPOPCNT) {
+		return countWithoutPOPCNT(bits, end);
+	}
+	unsigned count = 0;
+	for (; end - bits >= 32; bits += 32) {
+		count += popcnt(loadBits64(bits)) + popcnt(loadBits64(bits + 8)) + popcnt(loadBits64(bits + 16)) +
+			popcnt(loadBits64(bits + 24));
+	}
+	for (; bits < end; bits += 8) {
+		count += popcnt(loadBits64(bits));
 	}
 	return count;
 }

@@ -377,7 +377,9 @@ void mspan_refillAllocCache(mspan *s, uint16_t whichByte);
 bool mspan_isFree(const mspan *s, uintptr_t index);
 uintptr_t mspan_objIndex(const mspan *s, uintptr_t p);
 static inline bool cpu_hasPOPCNT(void) {
-#if defined(__x86_64__) && !defined(GOMEM_FREESTANDING)
+#ifndef __x86_64__
+	return true; // nothing to ask for
+#elif !defined(GOMEM_FREESTANDING)
 	return __builtin_cpu_supports("popcnt");
 #else
 	return false;

@@ -59,16 +59,18 @@ typedef uint64_t words2 __attribute__((vector_size(16)));
 enum { chunkVectors = pageBitsWords / 2 };
 typedef struct chunkWords {
 	words2 v[chunkVectors];
-} chunkWords;
+} chunkWords; // loops over v are written out by pragmas, for gcc -O2 unrolls none, and keeps v in memory then
 
 // Zeros that stand between two ones of a word x are an inner run. Once the zeros below its lowest one are filled, x & (x + 1) tells whether there is any.
 static inline void fillBelow(chunkWords *w) {
+#pragma GCC unroll 4
 	for (unsigned i = 0; i < chunkVectors; i++) {
 		w->v[i] |= w->v[i] - 1;
 	}
 }
 static inline bool anyInnerRun(const chunkWords *w) {
 	words2 any = w->v[0] & (w->v[0] + 1);
+#pragma GCC unroll 4
 	for (unsigned i = 1; i < chunkVectors; i++) {
 		any |= w->v[i] & (w->v[i] + 1);
 	}
@@ -77,6 +79,7 @@ static inline bool anyInnerRun(const chunkWords *w) {
 // shrinkRuns makes each inner run shorter by n at most: every run of ones is at least *width wide, and a shift by more would leave gaps. By how much.
 static inline unsigned shrinkRuns(chunkWords *w, unsigned n, unsigned *width) {
 	const unsigned by = n < *width ? n : *width;
+#pragma GCC unroll 4
 	for (unsigned i = 0; i < chunkVectors; i++) {
 		w->v[i] |= w->v[i] >> by;
 	}
