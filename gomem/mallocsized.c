@@ -316,7 +316,7 @@ static void *fullWay(gomem_heap *h, gomem_p *p, uintptr_t size, const gomem_type
 	if (guardsBuilt && h->guard != NULL) {
 		return guardedMallocgc(h, p, size, typ, needzero);
 	}
-	return (void *)full(h, p, size, typ, needzero);
+	return (void *)mallocgcFull(h, p, size, typ, needzero, NULL);
 }
 
 #define FULL_ENTRY(class) fullWay,
