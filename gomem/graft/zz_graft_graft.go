@@ -42,15 +42,15 @@ type graftEnv struct {
 
 // graftOS is C's graft_os: the functions of the OS layer that are asked for by address, and the callbacks.
 type graftOS struct {
-	name                                     uintptr
-	physPageSize, physHugePageSize           uintptr
-	backed, staysMapped, unusedKeepsContents bool
-	alloc, reserve, reserveAligned           uintptr
-	mapp, used, unused, fault                uintptr
-	free, hugePage, noHugePage, collapse     uintptr
-	check, destroy                           uintptr
-	call                                     [graftCallbacks]uintptr
-	lab                                      [5]uintptr
+	name                                       uintptr
+	physPageSize, physHugePageSize, programEnd uintptr
+	backed, staysMapped, unusedKeepsContents   bool
+	alloc, reserve, reserveAligned             uintptr
+	mapp, used, unused, fault                  uintptr
+	free, hugePage, noHugePage, collapse       uintptr
+	check, destroy                             uintptr
+	call                                       [graftCallbacks]uintptr
+	lab                                        [5]uintptr
 }
 
 // graftThunks are the callbacks in the order of C's graft_callbacks (zz_graft_amd64.s).
