@@ -241,7 +241,8 @@ static void tellEvent(const explainLog *log, const item *t) {
 	const char *span = addrText(log, t->spanBase);
 	switch (t->ev) {
 	case EV_HINT:
-		say("    arena hint: %s is tried first%s", addrText(log, (uintptr_t)t->b), t->a == 0 ? "" : ", for user arenas");
+		say("    arena hint: %s is tried first%s", addrText(log, (uintptr_t)t->b),
+			t->a == 0 ? "" : ", for user arenas");
 		break;
 	case EV_MCACHEALLOC:
 		say("    an mcache is made");

@@ -151,6 +151,7 @@ static uintptr_t scavengeIndex_sysGrow(
 	return n;
 }
 
+// DEVIATION(D35): with 32-bit words too. There Go has the whole index from the start.
 // DEVIATION(D14): Go lowers minHeapIdx before it maps the words that a search would then read; here it follows.
 uintptr_t scavengeIndex_grow(gomem_env *env, scavengeIndex *s, uintptr_t base, uintptr_t limit, sysMemStat *sysStat) {
 	const uintptr_t n = scavengeIndex_sysGrow(env, s, base, limit, sysStat);

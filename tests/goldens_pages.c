@@ -61,7 +61,7 @@ static void endWithOS(void *state) {
 // ---- bits
 
 // Go's "none" is the largest number of another width.
-static uint64_t wide(unsigned i) { return i == ~0u ? ~(uint64_t)0 : i; }
+static uint64_t wide(unsigned i) { return i == ~0u ? (uint64_t)UINTPTR_MAX : i; }
 static void answerSum(const pagesState *s, goldensCall *c) {
 	goldens_answer(c, pallocBits_summarize(layoutOf(), &s->bits.pallocBits));
 }

@@ -40,8 +40,7 @@ NARROW = {"i386"}
 NOT_EMULATED = {"limits": "it would limit the emulator's memory, not the program's",
                 "faults": "it takes terabytes of addresses, in whose pages qemu-user looks for room one by one: no end within minutes"}
 # What is about 64-bit addresses as a whole; single tests say so themselves (tests/words.h).
-WIDE = {"goldens": "Go's answers are those of linux/amd64: its addresses, its heap bits",
-        "predict": "Go's traces in it have 64-bit addresses",
+WIDE = {"predict": "Go's traces in it have 64-bit addresses",
         "replay": "it changes recordings that have 64-bit addresses; those of linux/386 are replayed below",
         "whatif": "it works on recordings that have 64-bit addresses"}
 # Fuzz targets and why: each has a reference, or a system, of 64-bit words; whole heaps are compared with the oracle everywhere.

@@ -8,6 +8,7 @@
 package runtime
 
 import (
+	"internal/goarch"
 	"internal/abi"
 	"internal/runtime/gc"
 	"unsafe"
@@ -102,8 +103,12 @@ func NewGomemPages() *GomemPages {
 // Destroy gives the address space back, and takes from Go's accounts what was mapped.
 func (g *GomemPages) Destroy() {
 	p := g.p
-	for _, s := range p.summary {
-		sysUnreserve(unsafe.Pointer(unsafe.SliceData(s)), uintptr(cap(s))*pallocSumBytes)
+	if goarch.PtrSize == 8 {
+		for _, s := range p.summary {
+			sysUnreserve(unsafe.Pointer(unsafe.SliceData(s)), uintptr(cap(s))*pallocSumBytes)
+		}
+	} else { // one after the other
+		sysUnreserve(unsafe.Pointer(unsafe.SliceData(p.summary[0])), p.summaryMappedReady)
 	}
 	sysUnreserve(unsafe.Pointer(unsafe.SliceData(p.scav.index.chunks)), uintptr(cap(p.scav.index.chunks))*unsafe.Sizeof(atomicScavChunkData{}))
 	gcController.mappedReady.Add(-int64(p.summaryMappedReady))

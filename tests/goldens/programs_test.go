@@ -268,12 +268,26 @@ func sumsProgram(g *gen, _ uint64) {
 	}
 }
 
+// ---- addresses of the platform that answers
+
+const is64 = ^uintptr(0)>>63 == 1
+
+func byWord(on64, on32 uint64) uintptr {
+	if is64 {
+		return uintptr(on64)
+	}
+	return uintptr(on32)
+}
+
+// indexBase is the address of chunk 0.
+var indexBase = byWord(0xffff800000000000, 0)
+
 // ---- 64 pages of a P
 
 func pagecacheProgram(g *gen, _ uint64) {
 	for range g.between(1, 4) {
 		var c GomemCache
-		base := uintptr(0xc000000000) + uintptr(g.below(1<<12))*64*8192
+		base := byWord(0xc000000000, 0x40000000) + uintptr(g.below(1<<12))*64*8192
 		cache := g.word()
 		scav := pick(g, g.word(), g.word()&cache)
 		c.Set(base, cache, scav)
@@ -328,7 +342,7 @@ func pageallocProgram(g *gen, index uint64) {
 // free: no chunk of [lo, hi) is in the heap, and it may be there. A range must not go through address 0, which lies in the middle.
 func (p *pages) free(lo, hi uintptr) bool {
 	const zero = 1 << 25
-	if lo <= zero && hi >= zero || lo == 0 || hi >= 1<<26 || lo > hi {
+	if is64 && lo <= zero && hi >= zero || lo == 0 || hi >= byWord(1<<26, 1<<10) || lo > hi {
 		return false
 	}
 	for _, r := range p.heap {
@@ -343,7 +357,8 @@ func (p *pages) free(lo, hi uintptr) bool {
 func (p *pages) place(n uintptr) uintptr {
 	const first = 0x2000000 + 0xc000 // chunk of 0xc000 times 4 MiB
 	if len(p.heap) == 0 {
-		return pick(p.gen, first, first, first+uintptr(p.below(1000)), 0x2000000+1, 0x3000)
+		at := pick(p.gen, first, first, first+uintptr(p.below(1000)), 0x2000000+1, 0x3000)
+		return byWord(uint64(at), uint64(1+at%512))
 	}
 	for range 20 {
 		r := p.heap[p.below(len(p.heap))]
@@ -369,7 +384,7 @@ func (p *pages) grow() {
 		return
 	}
 	p.heap = append(p.heap, run{ci, n})
-	base := ci*chunkBytes + 0xffff800000000000
+	base := ci*chunkBytes + indexBase
 	p.p.Grow(base, n*chunkBytes)
 	start, end, ranges, total, mapped := p.p.Bounds()
 	p.op("grow", u(base), u(n*chunkBytes)).is(start, end, u(ranges), u(total), u(mapped), u(p.p.SearchAddr()))
@@ -507,9 +522,13 @@ func scavindexProgram(g *gen, _ uint64) {
 	x := NewGomemIndex()
 	var chunks []uint64
 	base := uint64(0x2000000) + pick(g, uint64(0xc000), uint64(g.between(1, 1<<12)))
+	base = uint64(byWord(base, 1+base%256))
 	grow := func() {
 		n := uint64(pick(g, 1, 16, g.between(1, 40)))
-		lo, hi := uintptr(base)*chunkBytes+0xffff800000000000, uintptr(base+n)*chunkBytes+0xffff800000000000
+		if !is64 && base+n > 1<<10 { // behind the last address
+			return
+		}
+		lo, hi := uintptr(base)*chunkBytes+indexBase, uintptr(base+n)*chunkBytes+indexBase
 		mapped := x.Grow(lo, hi)
 		g.op("grow", u(lo), u(hi)).is(append(x.Fields(), u(mapped))...)
 		for ci := base; ci < base+n; ci++ {
@@ -570,7 +589,8 @@ func scavindexProgram(g *gen, _ uint64) {
 // ---- address ranges
 
 func rangesProgram(g *gen, _ uint64) {
-	lowest := pick(g, uintptr(0xc000000000), 0xffff800000000000, 0x7fffffe00000, 0xfffffffffff00000, 0x1000)
+	lowest := pick(g, byWord(0xc000000000, 0x40000000), byWord(0xffff800000000000, 0x80000000), byWord(0x7fffffe00000, 0x7fe00000),
+		byWord(0xfffffffffff00000, 0xfff00000), 0x1000)
 	const step = 0x1000
 	places := pick(g, 20, 60, 200)
 	at := func() uintptr { return lowest + uintptr(g.below(places))*step }
@@ -905,7 +925,7 @@ func TestGomemGoldens(t *testing.T) {
 		t.Skip("no -gomem.fd")
 	}
 	phys, platform, version := GomemSystem()
-	if phys != 4096 || platform != "linux/amd64" {
+	if phys != 4096 || platform != "linux/amd64" && platform != "linux/386" {
 		t.Fatalf("%s with physical pages of %d bytes: not what goldens are made on", platform, phys)
 	}
 	defer GOMAXPROCS(GOMAXPROCS(1))
