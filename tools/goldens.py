@@ -112,8 +112,18 @@ def path_of(arch, kind):
     return FOLDER / ("" if arch == "amd64" else arch) / (kind + ".txt.zst")
 
 
+def executes(arch):
+    """Some kernels of amd64 do not execute programs with 32-bit words."""
+    try:
+        subprocess.run([str(asker(arch)), "-test.run=^$"], stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    except OSError as e:
+        print("SKIPPED: goldens of linux/%s: %s" % (arch, e.strerror))
+        return False
+    return True
+
+
 def files():
-    return [(arch, kind) for arch, kinds in PLATFORMS.items() for kind in kinds]
+    return [(arch, kind) for arch, kinds in PLATFORMS.items() if arch == "amd64" or executes(arch) for kind in kinds]
 
 
 def zstd(data, *options):
@@ -148,16 +158,16 @@ def check(_):
     if version != MADE_BY:
         print("SKIPPED: the goldens are those of %s, here is %s" % (MADE_BY, version))
         return goroot.SKIP
-    equal = 0
-    for arch, kind in files():
+    equal, all_files = 0, files()
+    for arch, kind in all_files:
         text, path = text_of(arch, kind), path_of(arch, kind)
         there = zstd(path.read_bytes(), "-d") if path.exists() else b""
         if text == there:
             equal += 1
             continue
         print("%s: not what Go answers now (%d bytes there, %d now)" % (path.relative_to(FOLDER), len(there), len(text)))
-    print("goldens made again: %d of %d equal, byte for byte" % (equal, len(files())))
-    return 0 if equal == len(files()) else 1
+    print("goldens made again: %d of %d equal, byte for byte" % (equal, len(all_files)))
+    return 0 if equal == len(all_files) else 1
 
 
 # ---- both at once
