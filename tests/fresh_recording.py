@@ -96,6 +96,13 @@ def programs(tmp, root):
     out = tmp / "goroutines.gmt"
     run = record(out, "--", "./goroutines", "-n", "300", cwd=ROOT / "traces/programs", env={"GOMAXPROCS": "16"})
     check("goroutines at GOMAXPROCS=16", run.returncode == 0 and replayed(out)[0] is not None, replayed(out)[1])
+    out = tmp / "goroutines-386.gmt"
+    run = record(out, "--", "./goroutines", "-n", "300", cwd=ROOT / "traces/programs", env={"GOARCH": "386", "GOMAXPROCS": "4"})
+    if "exec format error" in run.stderr:
+        print("not tried: GOARCH=386 (this machine does not execute its programs)")
+    else:
+        verdict, text = replayed(out)
+        check("goroutines with GOARCH=386", run.returncode == 0 and verdict is not None and verdict["goarch"] == "386", text + run.stderr[-200:])
     out = tmp / "sort.gmt"
     run = record(out, "--test", "sort", "-test.run=Stable|Heap", cwd=root / "src")
     check("test binary of sort", run.returncode == 0 and replayed(out)[0] is not None, replayed(out)[1] + run.stderr[-200:])
