@@ -130,6 +130,44 @@ typedef struct gomem_layout {
 	const gomem_size_classes *classes; // NULL: Go's
 } gomem_layout;
 
+// What both platforms have in common that a table is compiled in for. (A macro, for an initializer that the compiler folds has nothing else.)
+// clang-format off
+#define LAYOUT_LINUX_GO126 \
+	.pageShift = 13, \
+	.logPallocChunkPages = logPallocChunkPages, \
+	.arenaL1Bits = 0, \
+	.summaryLevelBits = 3, \
+	.numStackOrders = 4, \
+	.tinySizeClass = 2, \
+	.greenTea = true, \
+	.physPageAlignedStacks = false, \
+	.reserve = LAYOUT_RESERVE_TRIM, \
+	.arenaHintShift = 40, \
+	.firstArenaHint = 0, \
+	.maxTinySize = 16, \
+	.maxSmallSize = 32768, \
+	.smallSizeDiv = 8, \
+	.smallSizeMax = 1024, \
+	.largeSizeDiv = 128, \
+	.mallocHeaderSize = 8, \
+	.spanInlineMarkBitsSize = 128, \
+	.stackCacheSize = 32 << 10, \
+	.fixedStack = 2048, \
+	.fixAllocChunk = 16 << 10, \
+	.persistentChunkSize = 256 << 10, \
+	.minPhysPageSize = 4096, \
+	.maxPhysPageSize = 512 << 10, \
+	.defaultPhysPageSize = 4096, \
+	.gcBitsChunkBytes = 64 << 10, \
+	.minHeapForMetadataHugePages = 1u << 30, \
+	.pagesPerReclaimerChunk = 512, \
+	.scavChunkHiOccPages = 496, \
+	.pageCacheSpanPages = pageCachePages / 4, \
+	.scavengedIsZero = true, \
+	.stackLargeFirst = 1, \
+	.classes = NULL
+// clang-format on
+
 // Go on linux/amd64, go1.26, default experiments. greenTea and randomizeHeapBase may still differ by instance: they are experiments of the
 // recorded program, so functions read them from the environment, not from here.
 static const gomem_layout layout_linux_amd64_go126 = {
@@ -137,55 +175,23 @@ static const gomem_layout layout_linux_amd64_go126 = {
 	.name = "linux/amd64 go1.26",
 #endif
 	.ptrSize = 8,
-	.pageShift = 13,
 	.heapAddrBits = 48,
 	.logHeapArenaBytes = 26,
-	.logPallocChunkPages = logPallocChunkPages,
-	.arenaL1Bits = 0,
 	.arenaL2Bits = 22,
 	.summaryLevels = 5,
-	.summaryLevelBits = 3,
 	.summaryL0Bits = 48 - 22 - 4 * 3,
 	.pallocChunksL1Bits = 13,
 	.pallocChunksL2Bits = 48 - 22 - 13,
-	.numStackOrders = 4,
-	.tinySizeClass = 2,
 	.randHeapAddrBits = 46,
 	.numArenaHints = 0x80,
 	.numHeapArenaHints = 0x40,
-	.greenTea = true,
 	.randomizeHeapBase = true,
-	.physPageAlignedStacks = false,
-	.reserve = LAYOUT_RESERVE_TRIM,
 	.tagAddrBits = 48 + 1,
-	.arenaHintShift = 40,
-	.firstArenaHint = 0,
 	.arenaHintBase = 0x00c0ull << 32,
 	.arenaBaseOffset = 0xffff800000000000u,
 	.heapArenaBytes = 64u << 20,
-	.maxTinySize = 16,
-	.maxSmallSize = 32768,
-	.smallSizeDiv = 8,
-	.smallSizeMax = 1024,
-	.largeSizeDiv = 128,
-	.mallocHeaderSize = 8,
 	.minSizeForMallocHeader = 512,
-	.spanInlineMarkBitsSize = 128,
-	.stackCacheSize = 32 << 10,
-	.fixedStack = 2048,
-	.fixAllocChunk = 16 << 10,
-	.persistentChunkSize = 256 << 10,
-	.minPhysPageSize = 4096,
-	.maxPhysPageSize = 512 << 10,
-	.defaultPhysPageSize = 4096,
-	.gcBitsChunkBytes = 64 << 10,
-	.minHeapForMetadataHugePages = 1u << 30,
-	.pagesPerReclaimerChunk = 512,
-	.scavChunkHiOccPages = 496,
-	.pageCacheSpanPages = pageCachePages / 4,
-	.scavengedIsZero = true,
-	.stackLargeFirst = 1,
-	.classes = NULL,
+	LAYOUT_LINUX_GO126,
 };
 
 // Go on linux/386, go1.26.
@@ -194,55 +200,23 @@ static const gomem_layout layout_linux_386_go126 = {
 	.name = "linux/386 go1.26",
 #endif
 	.ptrSize = 4,
-	.pageShift = 13,
 	.heapAddrBits = 32,
 	.logHeapArenaBytes = 22,
-	.logPallocChunkPages = logPallocChunkPages,
-	.arenaL1Bits = 0,
 	.arenaL2Bits = 10,
 	.summaryLevels = 4,
-	.summaryLevelBits = 3,
 	.summaryL0Bits = 32 - 22 - 3 * 3,
 	.pallocChunksL1Bits = 0,
 	.pallocChunksL2Bits = 32 - 22,
-	.numStackOrders = 4,
-	.tinySizeClass = 2,
 	.randHeapAddrBits = 31,
 	.numArenaHints = 0,
 	.numHeapArenaHints = 0,
-	.greenTea = true,
 	.randomizeHeapBase = false,
-	.physPageAlignedStacks = false,
-	.reserve = LAYOUT_RESERVE_TRIM,
 	.tagAddrBits = 32,
-	.arenaHintShift = 40,
-	.firstArenaHint = 0,
 	.arenaHintBase = 0,
 	.arenaBaseOffset = 0,
 	.heapArenaBytes = 4u << 20,
-	.maxTinySize = 16,
-	.maxSmallSize = 32768,
-	.smallSizeDiv = 8,
-	.smallSizeMax = 1024,
-	.largeSizeDiv = 128,
-	.mallocHeaderSize = 8,
 	.minSizeForMallocHeader = 128,
-	.spanInlineMarkBitsSize = 128,
-	.stackCacheSize = 32 << 10,
-	.fixedStack = 2048,
-	.fixAllocChunk = 16 << 10,
-	.persistentChunkSize = 256 << 10,
-	.minPhysPageSize = 4096,
-	.maxPhysPageSize = 512 << 10,
-	.defaultPhysPageSize = 4096,
-	.gcBitsChunkBytes = 64 << 10,
-	.minHeapForMetadataHugePages = 1u << 30,
-	.pagesPerReclaimerChunk = 512,
-	.scavChunkHiOccPages = 496,
-	.pageCacheSpanPages = pageCachePages / 4,
-	.scavengedIsZero = true,
-	.stackLargeFirst = 1,
-	.classes = NULL,
+	LAYOUT_LINUX_GO126,
 };
 
 // The layout of builds with a constant one: that of the host's words. (An alias, for it is an address in tables, too.)

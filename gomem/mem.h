@@ -46,11 +46,10 @@ struct gomem_os {
 	const char *name;           // "linux", "sim"
 	uintptr_t physPageSize;     // a power of two, 4 KiB to 512 KiB
 	uintptr_t physHugePageSize; // 0: none
-	uintptr_t
-		programEnd; // where the program, or its break, ends: with 32-bit words the heap begins behind it. 0: the first address
-	bool backed;              // heap memory handed out can be touched
-	bool staysMapped;         // heap memory is always mapped, and the OS tells sanitizers what is not Ready
-	bool unusedKeepsContents; // pages that were unused may still hold what they held (MADV_FREE)
+	uintptr_t programEnd;       // of it or its break: with 32-bit words the heap begins behind. 0: the first address
+	bool backed;                // heap memory handed out can be touched
+	bool staysMapped;           // heap memory is always mapped, and the OS tells sanitizers what is not Ready
+	bool unusedKeepsContents;   // pages that were unused may still hold what they held (MADV_FREE)
 	void *(*alloc)(gomem_os *os, uintptr_t n);                           // None -> Ready, zeroed, anywhere
 	void *(*reserve)(gomem_os *os, void *hint, uintptr_t n, memUse use); // None -> Reserved; may return another address
 	// None -> Reserved at a multiple of align, only where memory grows at one end (os_isSbrkPlatform). NULL elsewhere: reserve serves.

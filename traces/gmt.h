@@ -83,8 +83,7 @@ gmt_reader *gmt_open(const char *path, gmt_error *err);
 // What is left of a damaged recording: the blocks before the first that is damaged or cut, if there are any; their events are counted, whatever
 // the index says.
 typedef struct gmt_options {
-	bool
-		salvage; // all of the recording is read and checked; what stands behind damage is left out, instead of refusing the file
+	bool salvage; // read and check all of it, and leave out what stands behind damage, instead of refusing the file
 } gmt_options;
 gmt_reader *gmt_open_with(const char *path, gmt_options o, gmt_error *err);
 // gmt_reader_salvaged: salvage left something out; why and where. NULL: the recording is whole.
