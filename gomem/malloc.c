@@ -228,10 +228,7 @@ static __attribute__((noinline)) uintptr_t nextFree(mheap *h, gomem_p *p, mcache
 	if (freeIndex >= s->nelems) {
 		gomem_throw(env, "freeIndex is not valid");
 	}
-	s->allocCount++;
-	if (s->allocCount > s->nelems) {
-		gomem_throw(env, "s->allocCount > s->nelems");
-	}
+	mspan_countSlot(h, s);
 	return mspan_base(s) + freeIndex * s->elemsize;
 }
 

@@ -88,10 +88,7 @@ static inline uint16_t slotBehindCache(mheap *h, mspan *s) {
 	if (index == s->nelems) {
 		return 0;
 	}
-	s->allocCount++;
-	if (s->allocCount > s->nelems) {
-		gomem_throw(&h->env, "s->allocCount > s->nelems");
-	}
+	mspan_countSlot(h, s);
 	return (uint16_t)(index + 1);
 }
 

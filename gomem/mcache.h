@@ -114,6 +114,13 @@ static inline __attribute__((always_inline)) uintptr_t takeNextSlot(
 	s->allocCount++;
 	return mspan_base(s) + (uintptr_t)(freeidx - 1) * elemsize;
 }
+// mspan_countSlot counts a slot that mspan_nextFreeIndex gave.
+static inline void mspan_countSlot(mheap *h, mspan *s) {
+	s->allocCount++;
+	if (s->allocCount > s->nelems) {
+		gomem_throw(&h->env, "s->allocCount > s->nelems");
+	}
+}
 
 // ---- mallocsized.c
 extern const gomem_ways sizedWays, fullWays;
