@@ -150,24 +150,35 @@ static void testToldAfterStop(void **state) {
 	}
 }
 
-// refillScript: P 0 gets a span, says so, and tells its object after P 1 has got the next one.
-static script *refillScript(bool tells) {
+// beginSpans: the snapshot has three spans with an object each; and one of tiny blocks behind them.
+static script *beginSpans(bool withTiny) {
 	script *s = calloc(1, sizeof(*s));
 	assert_non_null(s);
-	for (unsigned i = 0; i < 3; i++) {
-		add(s, GOTRACE_SPAN, heap + i * PAGE, 1, SCAN48);
+	for (unsigned i = 0; i < (withTiny ? 4u : 3u); i++) {
+		add(s, GOTRACE_SPAN, heap + i * PAGE, 1, i < 3 ? SCAN48 : TINY);
 		add(s, GOTRACE_OBJECT, heap + i * PAGE, 0, 0);
 	}
 	add(s, GOTRACE_SNAPSHOT_END, 0, 0, 0);
-	if (tells) {
-		add(s, GOTRACE_HEAP_ALLOC, 0, 1 << 20, 0);
-	}
+	return s;
+}
+
+// otherRefills: P 1 begins, gets the second of these spans, and tells its object.
+static void otherRefills(script *s) {
 	add(s, GOTRACE_PROC_START, 0, 0, 0);
 	on(s, 2, 1);
 	add(s, GOTRACE_HEAP_ALLOC, 0, 1 << 20, 0);
 	on(s, 2, 1);
 	allocate(s, heap + PAGE + 48);
 	on(s, 2, 1);
+}
+
+// refillScript: P 0 gets a span, says so, and tells its object after P 1 has got the next one.
+static script *refillScript(bool tells) {
+	script *s = beginSpans(false);
+	if (tells) {
+		add(s, GOTRACE_HEAP_ALLOC, 0, 1 << 20, 0);
+	}
+	otherRefills(s);
 	allocate(s, heap + 48);
 	return s;
 }
@@ -185,25 +196,14 @@ static void testRefillToldBefore(void **state) {
 
 // P 0 gets a span and begins a cycle; it allocates and waits for that; P 1 gets the next span meanwhile.
 static script *beginsCycleScript(gotrace_where where) {
-	script *s = calloc(1, sizeof(*s));
-	assert_non_null(s);
+	script *s = beginSpans(true);
 	const uint64_t tiny = heap + (uint64_t)3 * PAGE;
-	for (unsigned i = 0; i < 4; i++) {
-		add(s, GOTRACE_SPAN, heap + i * PAGE, 1, i < 3 ? SCAN48 : TINY);
-		add(s, GOTRACE_OBJECT, heap + i * PAGE, 0, 0);
-	}
-	add(s, GOTRACE_SNAPSHOT_END, 0, 0, 0);
 	allocate(s, tiny + 16);
 	add(s, GOTRACE_GO_START, 0, 7, 0);
 	add(s, GOTRACE_HEAP_ALLOC, 0, 1 << 20, 0);
 	allocate(s, tiny + 32);
 	add(s, GOTRACE_GO_STOP, 0, (uint64_t)where, 0);
-	add(s, GOTRACE_PROC_START, 0, 0, 0);
-	on(s, 2, 1);
-	add(s, GOTRACE_HEAP_ALLOC, 0, 1 << 20, 0);
-	on(s, 2, 1);
-	allocate(s, heap + PAGE + 48);
-	on(s, 2, 1);
+	otherRefills(s);
 	add(s, GOTRACE_GO_START, 0, 7, 0);
 	allocate(s, heap + 48);
 	return s;
