@@ -27,22 +27,29 @@ const size_t batchBytes = 256 << 10;
 
 size_t batch(size_t size) { return std::max<size_t>(4, batchBytes / size); }
 
+// How a series allocates.
+enum How : unsigned {
+	ZERO = 1,
+	LAZY = 2,  // the sweep is inside
+	WHOLE = 4, // and the cycle
+	SIZED = 8, // called where the compiler knows the size
+	SLOW = 16, // the reference: few objects and few units
+};
+
 struct Series {
 	const char *name;
 	const bench_module *m;
 	const gomem_type *typ;
-	bool zero, lazy, whole;
-	bool slow;  // the reference: few objects and few units
-	bool sized; // called where the compiler knows the size
+	unsigned how;
 };
 
 void module(benchmark::State &state, const Series &s, size_t size) {
 	const bench_module *m = s.m;
 	const gomem_type *typ = s.typ;
-	const bool zero = s.zero;
-	const size_t n = s.slow ? std::min<size_t>(64, batch(size)) : batch(size);
+	const bool zero = (s.how & ZERO) != 0, sized = (s.how & SIZED) != 0;
+	const size_t n = (s.how & SLOW) != 0 ? std::min<size_t>(64, batch(size)) : batch(size);
 	auto allocate = [&] {
-		if (s.sized) {
+		if (sized) {
 			m->sized(m->heap, m->p, size, typ != nullptr, n);
 			return;
 		}
@@ -52,16 +59,16 @@ void module(benchmark::State &state, const Series &s, size_t size) {
 			benchmark::DoNotOptimize(p);
 		}
 	};
-	auto cycle = [&] { m->cycle(m->heap, m->p, !s.lazy); };
+	auto cycle = [&] { m->cycle(m->heap, m->p, (s.how & LAZY) == 0); };
 	if (m->malloc(m->heap, m->p, size, typ, zero) == nullptr) {
 		state.SkipWithError("out of memory");
 		return;
 	}
-	if (s.sized && !m->sized(m->heap, m->p, size, typ != nullptr, 1)) {
+	if (sized && !m->sized(m->heap, m->p, size, typ != nullptr, 1)) {
 		state.SkipWithError("no such size");
 		return;
 	}
-	if (s.whole) {
+	if ((s.how & WHOLE) != 0) {
 		run(
 			state, n,
 			[&] {
@@ -124,19 +131,19 @@ void addModules(size_t size, const bench_module *g, const bench_module *o) {
 	const gomem_type *typ = new gomem_type{size, size, mask};
 	const std::string tail = "/" + std::to_string(size);
 	const Series all[] = {
-		{"gomem_noscan", g, nullptr, true, false, false, false, false},
-		{"gomem_noscan_sized", g, nullptr, true, false, false, false, true},
-		{"gomem_dirty", g, nullptr, false, false, false, false, false},
-		{"gomem_pointers", g, typ, true, false, false, false, false},
-		{"gomem_pointers_sized", g, typ, true, false, false, false, true},
-		{"gomem_noscan_lazy", g, nullptr, true, true, false, false, false},
-		{"gomem_pointers_lazy", g, typ, true, true, false, false, false},
-		{"gomem_noscan_cycle", g, nullptr, true, true, true, false, false},
-		{"reference_noscan", o, nullptr, true, true, false, true, false},
+		{"gomem_noscan", g, nullptr, ZERO},
+		{"gomem_noscan_sized", g, nullptr, ZERO | SIZED},
+		{"gomem_dirty", g, nullptr, 0},
+		{"gomem_pointers", g, typ, ZERO},
+		{"gomem_pointers_sized", g, typ, ZERO | SIZED},
+		{"gomem_noscan_lazy", g, nullptr, ZERO | LAZY},
+		{"gomem_pointers_lazy", g, typ, ZERO | LAZY},
+		{"gomem_noscan_cycle", g, nullptr, ZERO | LAZY | WHOLE},
+		{"reference_noscan", o, nullptr, ZERO | LAZY | SLOW},
 	};
 	for (const Series &s : all) {
 		add(
-			s.name + tail, [s, size](benchmark::State &st) { module(st, s, size); }, s.slow);
+			s.name + tail, [s, size](benchmark::State &st) { module(st, s, size); }, (s.how & SLOW) != 0);
 	}
 }
 
