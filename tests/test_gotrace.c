@@ -171,6 +171,29 @@ static void test_heads_merge(void **state) {
 	done(&k, s);
 }
 
+// An M that writes an event before the clock's next tick counts one on: the event may be as early as the last time that the clock had.
+static void test_ahead_of_clock(void **state) {
+	(void)state;
+	static const uint64_t earliest[] = {0, 0, 5, 5, 5, 100};
+	make k = begin_trace(VERSION);
+	make_batch(&k, 0, 1, 7, 100);
+	free_object(&k, 1, 1); // 101
+	free_object(&k, 1, 2); // 102
+	free_object(&k, 3, 3); // 105: a tick of the clock
+	free_object(&k, 1, 4);
+	free_object(&k, 1, 5);
+	make_end(&k);
+	make_batch(&k, 0, 1, 7, 200); // a batch begins with the time of the clock
+	free_object(&k, 1, 6);
+	make_end(&k);
+	end_generation(&k, VERSION);
+	seen *s = read_good(&k);
+	for (size_t i = 0; i < sizeof(earliest) / sizeof(earliest[0]); i++) {
+		assert_int_equal(find(s, GOTRACE_OBJECT_FREE, i)->earliest, earliest[i] * 64);
+	}
+	done(&k, s);
+}
+
 static void test_generations(void **state) {
 	(void)state;
 	static const unsigned versions[] = {23, 25, 26, 27};
@@ -909,6 +932,7 @@ static void test_real(void **state) {
 int main(void) {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_heads_merge),
+		cmocka_unit_test(test_ahead_of_clock),
 		cmocka_unit_test(test_generations),
 		cmocka_unit_test(test_later_first_generation),
 		cmocka_unit_test(test_snapshot_first),

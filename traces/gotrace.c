@@ -530,7 +530,12 @@ static int tell(gotrace *t, gt_m *m, gotrace_event *e) {
 		return gt_fail(t, h->offset, "%s (type %u, thread %llu)", h->why, h->type, (unsigned long long)m->id);
 	}
 	t->counts[h->type]++;
-	*e = (gotrace_event){.m = m->id, .p = m->p, .next_p = -1, .time = nanoseconds(t, h->time), .offset = h->offset};
+	*e = (gotrace_event){.m = m->id,
+		.p = m->p,
+		.next_p = -1,
+		.time = nanoseconds(t, h->time),
+		.earliest = nanoseconds(t, h->earliest),
+		.offset = h->offset};
 	if (m->p < 0 && in_flush(h->type)) {
 		e->next_p = next_p(t, m);
 	} else {

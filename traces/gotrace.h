@@ -60,6 +60,8 @@ typedef struct gotrace_event {
 	uint32_t type;
 	uint64_t m;
 	uint64_t time; // ns since the beginning of the trace, by a clock that may step back
+	// It was written no earlier than this, and no later than `time`: an M that writes more than an event a tick is ahead of its clock.
+	uint64_t earliest;
 	uint64_t addr, n;
 	uint64_t offset; // in the (decompressed) trace, for messages
 } gotrace_event;

@@ -121,7 +121,7 @@ bool gt_decode(const gotrace *t, gt_walk *w, gt_head *h) {
 		const gt_batch *b = &t->batches[w->batch - 1];
 		w->p = b->p;
 		w->end = b->p + b->n;
-		w->time = b->time;
+		w->time = w->earliest = b->time;
 		w->batch = b->next;
 		w->offset = b->offset + b->n;
 	}
@@ -144,7 +144,9 @@ bool gt_decode(const gotrace *t, gt_walk *w, gt_head *h) {
 	if (__builtin_add_overflow(w->time, dt, &w->time)) {
 		return bad_event(h, w, "the time overflows");
 	}
+	w->earliest = dt == 1 ? w->earliest : w->time;
 	h->time = w->time;
+	h->earliest = w->earliest;
 	w->p = p;
 	return true;
 }

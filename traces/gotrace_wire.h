@@ -154,6 +154,7 @@ typedef struct gt_batch {
 typedef struct gt_head {
 	const char *why; // not NULL: it is not an event, and this is why
 	uint64_t time;   // in units of the trace
+	uint64_t earliest;
 	uint64_t offset;
 	uint64_t a[GT_ARGS];
 	uint8_t type;
@@ -163,8 +164,9 @@ typedef struct gt_head {
 typedef struct gt_walk {
 	const uint8_t *p, *end;
 	uint64_t time;
-	uint64_t offset; // of end
-	uint32_t batch;  // next, + 1
+	uint64_t earliest; // the last time that the clock had: an event that comes before its next tick counts one on
+	uint64_t offset;   // of end
+	uint32_t batch;    // next, + 1
 } gt_walk;
 
 typedef struct gt_m {
