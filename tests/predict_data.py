@@ -2,7 +2,7 @@
 """predict_data.py [--write]: each Go trace in the tree comes out as traces/data/gotrace/PREDICTED says, number by number.
 
 Of objects at least 99.99 % are equal, and all of them where there is one P.
-A line: file, kind, all, equal, late, adopted, mismatch. --write makes the file anew (`./dev test` never does)."""
+A line: file, kind, all, equal, late, adopted, mismatch; and at how many refills the trace does not tell which of two spans came first. --write makes the file anew (`./dev test` never does)."""
 import json
 import os
 import subprocess
@@ -39,6 +39,7 @@ def lines_of(path):
         if kind["all"] != sum(kind[c] for c in COLUMNS[1:]):
             lines.append("%s\t%s\tdoes not add up" % (path.name, name))
         lines.append("\t".join([path.name, name] + [str(kind[c]) for c in COLUMNS]))
+    lines.append("%s\torder not told\t%d\tnot the port's\t%d" % (path.name, verdict["open"], verdict["orders"]))
     return lines
 
 

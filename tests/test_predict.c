@@ -13,7 +13,7 @@
 #include "gomem/sizeclasses.h"
 #include "traces/predict_pages.h"
 
-enum { PAGE = 8192, SCAN48 = 10, TINY = 5, MAX_EVENTS = 4096 };
+enum { PAGE = 8192, SCAN48 = 10, TINY = 5, NELEMS48 = (PAGE - 128 - PAGE / 64) / 48, MAX_EVENTS = 4096 };
 static const uint64_t heap = 0xc000000000;
 
 // ---- traces made by hand
@@ -41,8 +41,14 @@ static bool scriptRewind(void *ctx, gmt_error *err) {
 
 static void add(script *s, gotrace_kind kind, uint64_t addr, uint64_t n, uint16_t class) {
 	assert_true(s->n < MAX_EVENTS);
-	s->events[s->n] = (gotrace_event){
-		.kind = (uint8_t)kind, .addr = addr, .n = n, .class = class, .next_p = -1, .time = s->n, .m = 1};
+	s->events[s->n] = (gotrace_event){.kind = (uint8_t)kind,
+		.addr = addr,
+		.n = n,
+		.class = class,
+		.next_p = -1,
+		.time = s->n,
+		.earliest = s->n,
+		.m = 1};
 	s->n++;
 }
 
@@ -236,10 +242,9 @@ static void testNeverTold(void **state) {
 // grow: the P fills its span and gets new ones; the lowest free pages are predicted.
 static script *growScript(uint64_t second) {
 	script *s = begin();
-	const unsigned nelems = (PAGE - 128 - PAGE / 64) / 48;
-	allocateSlots(s, heap, 1, nelems);
+	allocateSlots(s, heap, 1, NELEMS48);
 	add(s, GOTRACE_SPAN_ALLOC, heap + PAGE, 1, SCAN48); // shows where the page cache is
-	allocateSlots(s, heap + PAGE, 0, nelems);
+	allocateSlots(s, heap + PAGE, 0, NELEMS48);
 	add(s, GOTRACE_SPAN_ALLOC, second, 1, SCAN48);
 	allocateSlots(s, second, 0, 3);
 	return s;
@@ -338,13 +343,12 @@ static void refill(script *s, uint64_t addr) {
 // allocation, before span 1, which has free slots and nothing to free.
 static void testSweptOneByOne(void **state) {
 	(void)state;
-	const unsigned nelems = (PAGE - 128 - PAGE / 64) / 48;
 	const uint64_t other = heap + (uint64_t)16 * PAGE;
 	script *s = begin();
-	allocateSlots(s, heap, 1, nelems);
+	allocateSlots(s, heap, 1, NELEMS48);
 	for (uint64_t i = 1; i < 5; i++) {
 		add(s, GOTRACE_SPAN_ALLOC, heap + i * PAGE, 1, SCAN48);
-		allocateSlots(s, heap + i * PAGE, 0, i < 4 ? nelems : nelems - 2);
+		allocateSlots(s, heap + i * PAGE, 0, i < 4 ? NELEMS48 : NELEMS48 - 2);
 	}
 	cycle(s);
 	sweeps(s, GOTRACE_IN_CREDIT, heap + 3 * 48, 1);
@@ -352,7 +356,7 @@ static void testSweptOneByOne(void **state) {
 	add(s, GOTRACE_SPAN_ALLOC, other, 1, SCAN48 + 2);
 	allocate(s, other);
 	cycle(s);
-	allocateSlots(s, heap + 4 * (uint64_t)PAGE, nelems - 2, nelems);
+	allocateSlots(s, heap + 4 * (uint64_t)PAGE, NELEMS48 - 2, NELEMS48);
 	sweeps(s, GOTRACE_IN_MCENTRAL, heap + 9 * 48, 1);
 	refill(s, heap + 3 * 48);
 	allocate(s, heap + 9 * 48);
@@ -393,9 +397,8 @@ static void testWokenKeepsPages(void **state) {
 
 // What an allocation sweeps for its credit goes behind what is swept already, even if the object then lies in it; what mcentral sweeps is taken.
 static predict_result takenSpan(gotrace_where where, uint64_t taken) {
-	const unsigned nelems = (PAGE - 128 - PAGE / 64) / 48;
 	script *s = begin();
-	allocateSlots(s, heap, 1, nelems);
+	allocateSlots(s, heap, 1, NELEMS48);
 	add(s, GOTRACE_SPAN_ALLOC, heap + PAGE, 1, SCAN48);
 	allocateSlots(s, heap + PAGE, 0, 1);
 	cycle(s); // span 1 has free slots, and its cache is flushed
@@ -421,10 +424,9 @@ static void flushesFree(script *s, uint64_t addr, int32_t p) {
 	s->events[s->n - 1].next_p = p;
 }
 
-// The caches of Ps 1 and 2 are flushed, with spans of three classes each; what is told of it is not in the order of time. Go's order in one class,
-// which is not the port's, shows the order in the next one: nothing is told in between.
-static void testFlushOrder(void **state) {
-	(void)state;
+// flushScript: the caches of Ps 1 and 2 are flushed, with spans of three classes each. Of the third ones it is told, of that of P 2 first, by an M
+// whose clock may have been ahead by then. Go takes those of P 1 first.
+static predict_result flushScript(bool ahead) {
 	static const uint16_t classes[] = {SCAN48, SCAN48 + 2, SCAN48 + 4};
 	uint64_t bases[3][3] = {{0}};
 	script *s = begin();
@@ -439,20 +441,144 @@ static void testFlushOrder(void **state) {
 			}
 		}
 	}
-	allocateSlots(s, heap, 1, (PAGE - 128 - PAGE / 64) / 48);
+	allocateSlots(s, heap, 1, NELEMS48);
 	cycle(s);
+	const uint64_t began = s->n;
 	for (int32_t p = 2; p > 0; p--) {
 		flushesFree(s, bases[p][2], p);
 		flushesFree(s, bases[p][2] + class_to_size[classes[2] >> 1], p);
+		if (ahead) {
+			s->events[s->n - 1].earliest = began;
+		}
 		add(s, GOTRACE_PROC_START, 0, 0, 0);
 		on(s, (uint64_t)p + 1, p);
 	}
 	refill(s, bases[1][0] + (uint64_t)3 * 48);
 	refill(s, bases[1][1] + (uint64_t)3 * class_to_size[classes[1] >> 1]);
-	predict_result r = run(s);
+	refill(s, bases[1][2]);
+	return run(s);
+}
+
+// Go's order in one class, which is not the port's, is that of the next one too: nothing is told in between. In the third class the frees tell it, but
+// for a clock that was ahead.
+static void testFlushOrder(void **state) {
+	(void)state;
+	predict_result r = flushScript(false);
+	assert_int_equal(r.orders, 1);
 	assert_int_equal(r.kinds[PREDICT_REFILL].mismatch, 1);
 	assert_int_equal(r.kinds[PREDICT_SMALL].mismatch, 1);
 	predict_result_free(&r);
+	r = flushScript(true);
+	assert_int_equal(r.orders, 2);
+	assert_int_equal(r.kinds[PREDICT_REFILL].mismatch, 0);
+	assert_int_equal(r.kinds[PREDICT_SMALL].mismatch, 0);
+	predict_result_free(&r);
+}
+
+// beginSwept: P 0 sweeps one span for its credit, that at `heap`, or two, then the one behind it. Slot 3 of one is free then, slot 4 of the other.
+static script *beginSwept(int n) {
+	const uint64_t other = heap + (uint64_t)16 * PAGE;
+	script *s = begin();
+	allocateSlots(s, heap, 1, NELEMS48);
+	for (uint64_t i = 1; i < 4; i++) {
+		add(s, GOTRACE_SPAN_ALLOC, heap + i * PAGE, 1, SCAN48);
+		allocateSlots(s, heap + i * PAGE, 0, NELEMS48);
+	}
+	cycle(s);
+	sweeps(s, GOTRACE_IN_CREDIT, heap + 3 * 48, 1);
+	if (n > 1) {
+		sweeps(s, GOTRACE_IN_CREDIT, heap + PAGE + 4 * 48, 1);
+	}
+	add(s, GOTRACE_SPAN_ALLOC, other, 1, SCAN48 + 2);
+	allocate(s, other);
+	return s;
+}
+
+static void startsP1(script *s) {
+	add(s, GOTRACE_PROC_START, 0, 0, 0);
+	on(s, 2, 1);
+}
+
+// takenScript: P 0 takes the second of these spans, or a new one where there is but one, and then P 1 tells that it has the first one. It began
+// before that, or after.
+static predict_result takenScript(bool before, bool grows) {
+	script *s = beginSwept(grows ? 1 : 2);
+	if (before) {
+		startsP1(s);
+	}
+	if (grows) {
+		add(s, GOTRACE_SPAN_ALLOC, heap + (uint64_t)4 * PAGE, 1, SCAN48);
+		allocate(s, heap + (uint64_t)4 * PAGE);
+	} else {
+		allocate(s, heap + PAGE + 4 * 48);
+	}
+	if (!before) {
+		startsP1(s);
+	}
+	allocate(s, heap + 3 * 48);
+	on(s, 2, 1);
+	return run(s);
+}
+
+// A span that stood before another one was taken before: P 1 tells it later, and had nothing to tell since.
+static void testTakenBefore(void **state) {
+	(void)state;
+	for (int grows = 0; grows < 2; grows++) {
+		predict_result r = takenScript(true, grows != 0);
+		assert_int_equal(r.orders, 1);
+		assert_int_equal(r.kinds[PREDICT_REFILL].mismatch, 0);
+		assert_int_equal(r.kinds[PREDICT_SMALL].mismatch, 0);
+		predict_result_free(&r);
+		r = takenScript(false, grows != 0);
+		assert_int_equal(r.orders, 0);
+		assert_int_equal(r.kinds[PREDICT_REFILL].mismatch, 1);
+		assert_int_equal(r.kinds[PREDICT_SMALL].mismatch, grows != 0 ? 0 : 1);
+		predict_result_free(&r);
+	}
+}
+
+// sweptScript: P 1 frees a slot of the first span, in the background; then P 0 makes a new span, or mcentral sweeps another one for it. P 1 has told
+// something else since, or not.
+static predict_result sweptScript(bool since, bool grows) {
+	script *s = begin();
+	allocateSlots(s, heap, 1, NELEMS48);
+	for (uint64_t i = 1; i < 4; i++) {
+		add(s, GOTRACE_SPAN_ALLOC, heap + i * PAGE, 1, SCAN48);
+		allocateSlots(s, heap + i * PAGE, 0, NELEMS48);
+	}
+	cycle(s);
+	startsP1(s);
+	add(s, GOTRACE_OBJECT_FREE, heap + 3 * 48, 0, 0);
+	on(s, 2, 1);
+	if (since) {
+		add(s, GOTRACE_GO_START, 0, 8, 0);
+		on(s, 2, 1);
+	}
+	add(s, GOTRACE_GO_START, 0, 7, 0);
+	if (grows) {
+		add(s, GOTRACE_SPAN_ALLOC, heap + (uint64_t)4 * PAGE, 1, SCAN48);
+		allocate(s, heap + (uint64_t)4 * PAGE);
+	} else {
+		sweeps(s, GOTRACE_IN_MCENTRAL, heap + PAGE + 4 * 48, 1);
+		refill(s, heap + PAGE + 4 * 48);
+	}
+	return run(s);
+}
+
+// What an M frees is in its set when it tells something else: before, it may still sweep.
+static void testSweptLater(void **state) {
+	(void)state;
+	for (int grows = 0; grows < 2; grows++) {
+		predict_result r = sweptScript(false, grows != 0);
+		assert_int_equal(r.orders, 1);
+		assert_int_equal(r.kinds[PREDICT_REFILL].mismatch, 0);
+		assert_int_equal(r.kinds[PREDICT_SMALL].mismatch, 0);
+		predict_result_free(&r);
+		r = sweptScript(true, grows != 0);
+		assert_int_equal(r.orders, 0);
+		assert_int_equal(r.kinds[PREDICT_REFILL].mismatch, 1);
+		predict_result_free(&r);
+	}
 }
 
 static void testNoSnapshot(void **state) {
@@ -604,6 +730,8 @@ int main(void) {
 		cmocka_unit_test(testSweptOneByOne),
 		cmocka_unit_test(testSweptForCredit),
 		cmocka_unit_test(testFlushOrder),
+		cmocka_unit_test(testTakenBefore),
+		cmocka_unit_test(testSweptLater),
 		cmocka_unit_test(testWokenKeepsPages),
 		cmocka_unit_test(testNoSnapshot),
 		cmocka_unit_test(testAltered),

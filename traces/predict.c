@@ -81,6 +81,9 @@ static void onStop(predictor *pr, const predict_source *src, const gotrace_event
 static bool onTimed(predictor *pr, const predict_source *src, const gotrace_event *e) {
 	gomem_p *p = e->p >= 0 && e->p < pr->h->nallp ? pr->h->allp[e->p] : NULL;
 	pr->running = p;
+	if (p != NULL) {
+		pr_pushEvent(pr, p, e);
+	}
 	if (pr_endedCycle(pr, e)) {
 		pr_beginIdle(pr);
 	}
@@ -244,6 +247,7 @@ static void predictorFree(predictor *pr) {
 	sweeps_free(&pr->sweeps);
 	free(pr->ps);
 	free(pr->hidden);
+	free(pr->waiting);
 	free(pr);
 }
 
@@ -265,6 +269,7 @@ bool predict_run(const predict_source *src, const predict_options *opt, predict_
 		}
 		ok = ok && run(pr, src, err);
 	}
+	pr_endWaiting(pr);
 	pr_lateEnd(pr);
 	predictorFree(pr);
 	return ok;

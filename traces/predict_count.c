@@ -5,7 +5,7 @@
 
 #include <stdlib.h>
 
-static predict_mismatch describe(const predictor *pr, predict_kind kind, uint64_t predicted, const char *why) {
+predict_mismatch pr_describe(const predictor *pr, predict_kind kind, uint64_t predicted, const char *why) {
 	return (predict_mismatch){.kind = kind,
 		.event = pr->out->events,
 		.offset = pr->e->offset,
@@ -45,10 +45,14 @@ void pr_countAdopted(predictor *pr, predict_kind kind) {
 }
 
 void pr_countMismatch(predictor *pr, predict_kind kind, uint64_t predicted, const char *why) {
-	const predict_mismatch m = describe(pr, kind, predicted, why);
-	pr->out->kinds[kind].all++;
-	pr->out->kinds[kind].mismatch++;
-	listMismatch(pr, &m);
+	const predict_mismatch m = pr_describe(pr, kind, predicted, why);
+	pr_countDescribed(pr, &m);
+}
+
+void pr_countDescribed(predictor *pr, const predict_mismatch *m) {
+	pr->out->kinds[m->kind].all++;
+	pr->out->kinds[m->kind].mismatch++;
+	listMismatch(pr, m);
 }
 
 static late_slot *lateFind(predictor *pr, uint64_t addr) {
@@ -69,7 +73,7 @@ void pr_lateAdd(predictor *pr, uint64_t addr, predict_kind kind, bool counted, c
 		return;
 	}
 	l->addr = addr;
-	l->by = describe(pr, kind, addr, why);
+	l->by = pr_describe(pr, kind, addr, why);
 	l->counted = counted;
 	HASH_ADD(hh, pr->late, addr, sizeof(l->addr), l);
 }

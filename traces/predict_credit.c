@@ -11,9 +11,11 @@ static void sweepCredit(predictor *pr, gomem_p *p, const past_region *r) {
 	mspan *s = r->last != 0 ? span_at(pr->h, r->last) : NULL;
 	pr->wanted = s != NULL && pr_isUnswept(pr, s) ? r->last : 0;
 	pr->wantedDone = pr->wanted == 0;
+	pr->region = r;
 	while ((pr->sweptBytes < until || !pr->wantedDone) && pr_sweepOne(pr, p, !pr->wantedDone)) {
 	}
 	pr->wanted = 0;
+	pr->region = NULL;
 }
 
 // sweepForCredit sweeps what the trace says was swept before mcentral looked for a span, or a large one was allocated. It gives the
@@ -48,7 +50,8 @@ static void putOffAhead(predictor *pr, const mspan *own) {
 	const unsigned inFull = own->allocCount == own->nelems;
 	for (unsigned full = 0; full <= inFull; full++) {
 		mspan *s;
-		for (uint32_t k = 0; k < spanBudget && (s = span_aheadOf(pr->h, own, full != 0, k)) != NULL;) {
+		for (uint32_t k = 0;
+			 k < spanBudget && (s = span_unsweptAt(pr->h, own->spanclass, full != 0, k)) != NULL && s != own;) {
 			sweep_group *g = s->spanclass == own->spanclass && pr_isUnswept(pr, s) ? pr_toldLater(pr, s) : NULL;
 			if (g != NULL) {
 				pr_putOff(pr, s, g);
@@ -56,6 +59,28 @@ static void putOffAhead(predictor *pr, const mspan *own) {
 				k++;
 			}
 		}
+	}
+}
+
+static bool isToldLater(void *ctx, mspan *s) {
+	predictor *pr = ctx;
+	return s->spanclass == pr->refilling && pr_isUnswept(pr, s) && pr_toldLater(pr, s) != NULL;
+}
+
+// passAhead: mcentral sweeps nothing that has something to free. What the trace tells later stands aside while it looks.
+static void passAhead(predictor *pr, spanClass spc) {
+	const span_test later = {isToldLater, pr};
+	for (unsigned full = 0; full <= 1; full++) {
+		pr->naside[full] = span_takeOut(pr->h, spc, full != 0, spanBudget, &later, pr->aside[full], spanBudget);
+	}
+}
+
+void pr_passedAhead(predictor *pr) {
+	for (unsigned full = 0; full <= 1; full++) {
+		if (!span_putBack(pr->h, pr->refilling, full != 0, pr->aside[full], pr->naside[full])) {
+			pr->noMemory = true;
+		}
+		pr->naside[full] = 0;
 	}
 }
 
@@ -85,6 +110,8 @@ static void putOffTaken(predictor *pr, spanClass spc, uint64_t own) {
 	}
 	if (s != NULL && pr_isUnswept(pr, s)) {
 		putOffAhead(pr, s);
+	} else if (s == NULL && pr->h->gomaxprocs > 1) {
+		passAhead(pr, spc);
 	}
 }
 
@@ -115,6 +142,13 @@ static bool isUnmarked(predictor *pr, mspan *s) {
 	return spanClass_noscan(s->spanclass) || s->allocCount == 1;
 }
 
+// mayBeUnmarked: Green Tea leaves the mark out too where all objects were marked and scanned one after the other.
+static bool mayBeUnmarked(predictor *pr, mspan *s) {
+	const page_info *pi = pages_at(&pr->ph.pages, s->startAddr);
+	return gcUsesSpanInlineMarkBits(&pr->h->env, s->elemsize) && pr_groupAt(pr, s->startAddr) == NULL && pi != NULL &&
+		pi->black != pr->cycle && !spanClass_noscan(s->spanclass);
+}
+
 static mspan *reclaimedSpan(predictor *pr, uint64_t i) {
 	gomem_heap *h = pr->h;
 	if (i / predictPiecePages >= (uint64_t)h->sweepArenas.len) {
@@ -132,6 +166,9 @@ static void reclaimUntil(predictor *pr, gomem_p *p, const mspan *stop) {
 		mspan *s = reclaimedSpan(pr, ps->reclaimAt);
 		if (s != NULL && s == stop) {
 			return;
+		}
+		if (s != NULL && pr_isUnswept(pr, s) && mayBeUnmarked(pr, s)) {
+			pr_pushReclaimed(pr, p, s);
 		}
 		if (s == NULL || !pr_isUnswept(pr, s) || !isUnmarked(pr, s) ||
 			(pr->h->gomaxprocs > 1 && pr_toldLater(pr, s) != NULL)) {
@@ -195,6 +232,7 @@ void pr_onRegion(predictor *pr, gomem_p *p, const gotrace_event *e) {
 		const uint32_t i = pr->nextRegion++;
 		if (p != NULL) {
 			pr->ps[p->id].last = pr->ps[p->id].done = 0;
+			pr->ps[p->id].regionSince = e->earliest;
 			const sweep_region *r = i < pr->sweeps.nregions ? &pr->sweeps.regions[i] : NULL;
 			pr->ps[p->id].region = r != NULL ? r->what : REGION_UNKNOWN;
 			if (pr->ps[p->id].region == REGION_RECLAIM) {
@@ -212,6 +250,10 @@ void pr_onRegion(predictor *pr, gomem_p *p, const gotrace_event *e) {
 		memmove(ps->regions, ps->regions + 1, (maxRegions - 1) * sizeof(ps->regions[0]));
 		ps->nregions--;
 	}
-	ps->regions[ps->nregions++] =
-		(past_region){.what = ps->region, .bytes = e->addr, .done = ps->done, .last = ps->last};
+	ps->regions[ps->nregions++] = (past_region){.what = ps->region,
+		.bytes = e->addr,
+		.done = ps->done,
+		.last = ps->last,
+		.since = ps->regionSince,
+		.until = e->time};
 }

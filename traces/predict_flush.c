@@ -19,20 +19,11 @@ void pr_flushPcache(predictor *pr, gomem_p *p) {
 	unlock(&pr->h->env, &pr->h->lock);
 }
 
-// noteFlush: the flush of p's cache sweeps s now.
-static void noteFlush(predictor *pr, const gomem_p *p, const mspan *s) {
-	page_info *pi = pages_at(&pr->ph.pages, s->startAddr);
-	if (pi != NULL) {
-		pi->flushed = pr->cycle + 1;
-		pi->flushedOf = (int16_t)p->id;
-		pi->flushedAt = (uint32_t)pr->out->events;
-	}
-}
-
 static void beginFlush(predictor *pr, gomem_p *p) {
 	p_state *ps = &pr->ps[p->id];
 	ps->flushing = true;
 	ps->flushAt = 0;
+	pr_pushBeginFlush(pr, ps);
 	ps->tinyLast = 0;
 	ps->ntiny = 0;
 	ps->tinyKnown = true;
@@ -42,12 +33,9 @@ static void beginFlush(predictor *pr, gomem_p *p) {
 static void endFlush(predictor *pr, gomem_p *p) {
 	pr->ps[p->id].toFlush = false;
 	pr->ps[p->id].flushing = false;
-	for (int i = 0; i < numSpanClasses; i++) {
-		if (p->mcache->alloc[i] != &pr->h->emptymspan) {
-			noteFlush(pr, p, p->mcache->alloc[i]);
-		}
-	}
+	pr->flushed = p;
 	(void)mcache_prepareForSweep(pr->h, p, p->mcache);
+	pr->flushed = NULL;
 	pr_keepSpan(pr);
 	if (pr->ps[p->id].idle) {
 		pr->ps[p->id].idle = false;
@@ -57,19 +45,26 @@ static void endFlush(predictor *pr, gomem_p *p) {
 }
 
 void pr_flushP(predictor *pr, gomem_p *p) {
-	if (!pr->ps[p->id].toFlush) {
-		return;
-	}
-	if (!pr->ps[p->id].flushing) {
+	p_state *ps = &pr->ps[p->id];
+	if (ps->toFlush && !ps->flushing) {
 		beginFlush(pr, p);
 	}
-	endFlush(pr, p);
+	if (ps->toFlush) {
+		endFlush(pr, p);
+	}
+	pr_pushClose(pr, ps);
+}
+
+// tells: the event is a free in s.
+static bool tells(const gotrace_event *e, const mspan *s) {
+	return e->kind == GOTRACE_OBJECT_FREE && e->addr - s->startAddr < s->npages << predictPageShift;
 }
 
 // isSwept: the trace has told all of a sweep.
 static bool isSwept(const sweep_group *g) { return g->freed ? g->told : g->left == 0; }
 
-bool pr_flushSome(predictor *pr, gomem_p *p) {
+// flushTo flushes p's cache, class after class, up to a span whose sweep the trace has not told. through: it has swept that class at least.
+static bool flushTo(predictor *pr, gomem_p *p, int through) {
 	p_state *ps = &pr->ps[p->id];
 	if (!ps->toFlush) {
 		return true;
@@ -82,20 +77,33 @@ bool pr_flushSome(predictor *pr, gomem_p *p) {
 		if (s == &pr->h->emptymspan) {
 			continue;
 		}
-		const sweep_group *g = pr_groupAt(pr, s->startAddr);
-		if (g != NULL && !isSwept(g)) {
+		sweep_group *g = pr_groupAt(pr, s->startAddr);
+		if (g != NULL && !isSwept(g) && (ps->flushAt > through || g->earliest > pr->e->time)) {
+			if (tells(pr->e, s)) {
+				pr_pushClose(pr, ps);
+			}
 			return false;
 		}
-		noteFlush(pr, p, s);
+		if (g != NULL && isSwept(g)) {
+			pr_pushTold(pr, ps);
+		} else if (g != NULL) {
+			g->seen = true;
+		}
 		p->mcache->alloc[ps->flushAt] = &pr->h->emptymspan;
+		pr->flushed = p;
 		if (!mcentral_uncacheSpan(pr->h, p, &pr->h->central[s->spanclass].mcentral, s)) {
 			pr->noMemory = true;
 		}
+		pr->flushed = NULL;
 		pr_keepSpan(pr);
 	}
 	endFlush(pr, p);
 	return true;
 }
+
+bool pr_flushSome(predictor *pr, gomem_p *p) { return flushTo(pr, p, -1); }
+
+void pr_flushThrough(predictor *pr, gomem_p *p, spanClass spc) { (void)flushTo(pr, p, spc); }
 
 void pr_flushAll(predictor *pr) {
 	for (int32_t i = 0; i < pr->h->nallp; i++) {
@@ -129,13 +137,13 @@ void pr_finishSweep(predictor *pr) {
 	pr->marking = true;
 }
 
-// idleAtPlace: the list of idle Ps has had the last one first since go1.26.
-static int32_t idleAtPlace(const predictor *pr, int32_t k) { return pr->version >= 26 ? pr->h->nallp - 1 - k : k; }
+// pr_idlePlace: the list of idle Ps has had the last one first since go1.26.
+int32_t pr_idlePlace(const predictor *pr, int32_t k) { return pr->version >= 26 ? pr->h->nallp - 1 - k : k; }
 
 // firstIdle gives the first P of the list, when `running` ended the cycle: whoever starts the world wakes an M up for it. -1: there is none.
 static int32_t firstIdle(const predictor *pr) {
 	for (int32_t k = 0; k < pr->h->nallp; k++) {
-		const int32_t i = idleAtPlace(pr, k);
+		const int32_t i = pr_idlePlace(pr, k);
 		if (pr->running != NULL && i != pr->running->id) {
 			return i;
 		}
@@ -154,6 +162,8 @@ void pr_beginSweeping(predictor *pr) {
 	}
 	gcSweep(pr->h);
 	pr->cycle++;
+	pr_endWaiting(pr);
+	pr->sweepingAt = pr->e->earliest;
 	pr->out->cycles++;
 	pr_showGroups(pr);
 	for (int32_t i = 0; i < pr->h->nallp; i++) {
@@ -180,7 +190,7 @@ void pr_endCycle(predictor *pr) {
 // flushIdle: who ended the cycle flushes the caches of Ps that did nothing since the world started again, and their page caches.
 static void flushIdle(predictor *pr) {
 	for (; pr->idling && pr->idleNext < pr->h->nallp; pr->idleNext++) {
-		const int32_t i = idleAtPlace(pr, pr->idleNext);
+		const int32_t i = pr_idlePlace(pr, pr->idleNext);
 		gomem_p *p = pr->h->allp[i];
 		if (!pr->ps[i].toFlush || pr->ps[i].running || i == pr->woken || sweeps_acquired(&pr->sweeps, pr->cycle, i)) {
 			continue;

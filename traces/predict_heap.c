@@ -141,11 +141,49 @@ void span_putOff(gomem_heap *h, mspan *s) {
 	}
 }
 
-mspan *span_aheadOf(gomem_heap *h, const mspan *own, bool full, uint32_t k) {
-	mcentral *c = &h->central[own->spanclass].mcentral;
+mspan *span_unsweptAt(gomem_heap *h, spanClass spc, bool full, uint32_t k) {
+	mcentral *c = &h->central[spc].mcentral;
 	const unsigned i = 1 - sweptOf(h);
-	mspan *s = spanSet_at(full ? &c->full[i] : &c->partial[i], k);
-	return s != own ? s : NULL;
+	return spanSet_at(full ? &c->full[i] : &c->partial[i], k);
+}
+
+uint32_t span_takeOut(
+	gomem_heap *h, spanClass spc, bool full, uint32_t look, const span_test *out, mspan **spans, uint32_t max) {
+	const unsigned i = 1 - sweptOf(h);
+	mcentral *c = &h->central[spc].mcentral;
+	spanSet *set = full ? &c->full[i] : &c->partial[i];
+	const uint32_t id = mcentral_setID(spc, full, i), n = spanSet_len(set);
+	uint32_t first = 0, taken = 0;
+	while (first < look && first < n && !out->test(out->ctx, spanSet_at(set, first))) {
+		first++;
+	}
+	if (first == look || first == n) {
+		return 0;
+	}
+	for (uint32_t k = 0; k < n; k++) {
+		mspan *s = spanSet_pop(&h->env, set, id);
+		if (k >= first && k - taken < look && taken < max && out->test(out->ctx, s)) {
+			spans[taken++] = s;
+		} else {
+			(void)spanSet_push(&h->env, set, s, id);
+		}
+	}
+	return taken;
+}
+
+bool span_putBack(gomem_heap *h, spanClass spc, bool full, mspan *const *spans, uint32_t n) {
+	const unsigned i = 1 - sweptOf(h);
+	mcentral *c = &h->central[spc].mcentral;
+	spanSet *set = full ? &c->full[i] : &c->partial[i];
+	const uint32_t id = mcentral_setID(spc, full, i), others = spanSet_len(set);
+	bool ok = true;
+	for (uint32_t k = 0; k < n; k++) {
+		ok = spanSet_push(&h->env, set, spans[k], id) && ok;
+	}
+	for (uint32_t k = 0; n > 0 && k < others; k++) {
+		(void)spanSet_push(&h->env, set, spanSet_pop(&h->env, set, id), id);
+	}
+	return ok;
 }
 
 bool span_putOn(gomem_heap *h, mspan *s) {

@@ -71,8 +71,17 @@ mspan *span_nextUnswept(gomem_heap *h, spanClass spc, bool full);
 mspan *heap_nextUnswept(gomem_heap *h);
 // span_putOff takes s, one of the above, out of its set: somebody else is about to sweep it. span_putOn makes it the first one again.
 void span_putOff(gomem_heap *h, mspan *s);
-// span_aheadOf gives the k-th span of the set of unswept ones before `own`, that mcentral would look at first. NULL: there are not so many, or own is not in it.
-mspan *span_aheadOf(gomem_heap *h, const mspan *own, bool full, uint32_t k);
+// span_unsweptAt gives the span at place k of the set of unswept ones, swept by now or not. NULL: there are not so many.
+mspan *span_unsweptAt(gomem_heap *h, spanClass spc, bool full, uint32_t k);
+// span_takeOut takes those out of that set that pass a test, at most `max` of them, as long as fewer than `look` that do not stand before them, and
+// gives how many: spans. span_putBack puts them before all others, in this order; false: out of memory.
+typedef struct span_test {
+	bool (*test)(void *ctx, mspan *s);
+	void *ctx;
+} span_test;
+uint32_t span_takeOut(
+	gomem_heap *h, spanClass spc, bool full, uint32_t look, const span_test *out, mspan **spans, uint32_t max);
+bool span_putBack(gomem_heap *h, spanClass spc, bool full, mspan *const *spans, uint32_t n);
 bool span_putOn(gomem_heap *h, mspan *s);
 // pcache_adopt makes the block around base p's page cache: what is free in it from `from` on. unseen: only pages that were never in a span.
 void pcache_adopt(predict_heap *ph, gomem_p *p, uint64_t base, uint64_t from, bool unseen);

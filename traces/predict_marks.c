@@ -65,6 +65,9 @@ void pr_loadMarks(void *ctx, gomem_heap *h, gomem_p *p, mspan *s) {
 	markAllocated(s);
 	const sweep_group *g = pr_groupAt(pr, s->startAddr);
 	page_info *pi = pages_at(&pr->ph.pages, s->startAddr);
+	if (pi != NULL) {
+		pr_pushSwept(pr, pi, g != NULL);
+	}
 	if (g != NULL) {
 		unmarkFreed(pr, s, g);
 		pi->flags &= (uint8_t)~PAGE_HIDDEN;

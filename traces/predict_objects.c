@@ -79,62 +79,21 @@ static void tookSlot(predictor *pr, gomem_p *p, uint64_t slot, predict_kind kind
 	}
 }
 
-// flushOf gives what is known of the flush that swept s in this cycle; NULL: none did.
-static const page_info *flushOf(predictor *pr, const mspan *s) {
-	const page_info *pi = pages_at(&pr->ph.pages, s->startAddr);
-	return pi != NULL && pi->npages != 0 && pi->flushed == pr->cycle + 1 ? pi : NULL;
-}
-
-// A span that Go took before the one that the port had first: the flushes of two Ps swept them, in another order than the port's.
-typedef struct flush_order {
-	const page_info *first, *then;
-	bool firstUntold, thenUntold; // no event told of its sweep
-} flush_order;
-
-static bool isUntold(predictor *pr, const mspan *s) { return pr_groupAt(pr, s->startAddr) == NULL; }
-
-// changePlaces: one, of the P of `then`, and other, behind it and of the P of `first`, are in the wrong order as well. Between two events of a
-// flush an M sweeps one after the other those of which nothing is told, unless it is held up: what is shown of one of them goes for all.
-static bool changePlaces(predictor *pr, const flush_order *o, const mspan *one, const mspan *other) {
-	return (o->thenUntold && isUntold(pr, one) && flushOf(pr, one)->flushedAt == o->then->flushedAt) ||
-		(o->firstUntold && isUntold(pr, other) && flushOf(pr, other)->flushedAt == o->first->flushedAt);
-}
-
-// swapFlushed lets the span of class spc that the flush of one P swept change places with that of the other, if it is behind that.
-static bool swapFlushed(predictor *pr, spanClass spc, const flush_order *o) {
-	gomem_heap *h = pr->h;
-	spanSet *set = mcentral_partialSwept(&h->central[spc].mcentral, h->sweepgen);
-	const uint32_t id = mcentral_setID(spc, false, h->sweepgen / 2 % 2), n = spanSet_len(set);
-	mspan *one = NULL, *other = NULL;
-	bool ok = true;
-	for (uint32_t i = 0; i < n; i++) {
-		mspan *s = spanSet_pop(&h->env, set, id);
-		const page_info *of = flushOf(pr, s);
-		one = of != NULL && of->flushedOf == o->then->flushedOf ? s : one;
-		other = of != NULL && of->flushedOf == o->first->flushedOf && one != NULL ? s : other;
-		ok = spanSet_push(&h->env, set, s, id) && ok;
-	}
-	if (other == NULL || !changePlaces(pr, o, one, other)) {
-		return ok;
-	}
-	for (uint32_t i = 0; i < n; i++) {
-		mspan *s = spanSet_pop(&h->env, set, id);
-		ok = spanSet_push(&h->env, set, s == one ? other : s == other ? one : s, id) && ok;
-	}
-	return ok;
-}
-
-// learnFlushes: Go took s before x.
-static void learnFlushes(predictor *pr, const mspan *x, const mspan *s) {
-	const flush_order o = {
-		.first = flushOf(pr, s), .then = flushOf(pr, x), .firstUntold = isUntold(pr, s), .thenUntold = isUntold(pr, x)};
-	if (o.first == NULL || o.then == NULL || o.first->flushedOf == o.then->flushedOf) {
-		return;
-	}
-	for (int i = 0; i < numSpanClasses; i++) {
-		if (!swapFlushed(pr, (spanClass)i, &o)) {
-			pr->noMemory = true;
-		}
+// countOther: the port took x. r != NULL: that may be due to an order that is not told.
+static void countOther(predictor *pr, predict_kind kind, const mspan *x, waiting_refill *r) {
+	const char *why =
+		pr->grew ? "mcentral has no span with a free slot, and Go found one" : "mcentral's next span is another one";
+	if (r == NULL) {
+		pr_countMismatch(pr, PREDICT_REFILL, x->startAddr, why);
+		pr_countMismatch(pr, kind, x->startAddr, why);
+	} else if (r->n == 0) {
+		pr->out->orders++;
+		pr_countEqual(pr, PREDICT_REFILL);
+		pr_countEqual(pr, kind);
+	} else {
+		r->refill = pr_describe(pr, PREDICT_REFILL, x->startAddr, why);
+		r->object = pr_describe(pr, kind, x->startAddr, why);
+		pr_await(pr, r);
 	}
 }
 
@@ -148,6 +107,7 @@ static void onOtherSpan(predictor *pr, gomem_p *p, mspan *s, uintptr_t i, predic
 		pr_countLate(pr, kind);
 		return;
 	}
+	const bool evident = pr_sweptEvidently(pr, s);
 	mspan *x = pr_refill(pr, p, s->spanclass);
 	if (x == NULL) {
 		return;
@@ -156,28 +116,31 @@ static void onOtherSpan(predictor *pr, gomem_p *p, mspan *s, uintptr_t i, predic
 		pr_countEqual(pr, PREDICT_REFILL);
 		pr_countEqual(pr, kind);
 		takeSlot(pr, s, i, kind, true);
+		pr->out->orders += evident;
+		pr_orderCount(pr, s);
+		pr_taken(pr, p, s);
 		pr_unhide(pr, s);
 		tookSlot(pr, p, slot, kind);
 		return;
 	}
-	const bool hidden = pr_isHidden(pr, x), adopted = hidden || pr_isHidden(pr, s);
+	const bool hidden = pr_isHidden(pr, x), adopted = hidden || pr_isHidden(pr, s), grew = pr->grew;
+	waiting_refill r = {0};
+	pr_settle(pr);
+	const bool open = !adopted && !grew && pr_orderOf(pr, p, s, x, &r);
 	if (adopted) {
 		pr_countAdopted(pr, PREDICT_REFILL);
 		pr_countAdopted(pr, kind);
 	} else {
-		const char *why = pr->grew ? "mcentral has no span with a free slot, and Go found one"
-								   : "mcentral's next span is another one";
-		pr_countMismatch(pr, PREDICT_REFILL, x->startAddr, why);
-		pr_countMismatch(pr, kind, x->startAddr, why);
+		countOther(pr, kind, x, open ? &r : NULL);
 	}
-	const bool grew = pr->grew;
-	pr_unrefill(pr, p, x, hidden);
+	pr_unrefill(pr, p, x, hidden, open && (r.n == 0 || pr->passed[x->spanclass] != x->startAddr));
+	pr_taken(pr, p, s);
 	pr_unhide(pr, s);
-	if (!grew && !adopted) {
-		learnFlushes(pr, x, s);
+	if (!grew && !adopted && r.n == 0) {
+		pr_orderLearn(pr, s, x);
 	}
 	if (span_cache(&pr->ph, p, s) && mspan_isFree(s, i)) {
-		takeSlot(pr, s, i, kind, false);
+		takeSlot(pr, s, i, kind, open && r.n == 0);
 		tookSlot(pr, p, slot, kind);
 	}
 }

@@ -56,7 +56,7 @@ bool pages_span(page_table *t, uint64_t base, uint64_t npages, uint16_t class) {
 			pi->class = class;
 			pi->group = 0;
 			pi->black = 0;
-			pi->flushed = 0;
+			pi->push.cycle = pi->lastPush.cycle = 0;
 			pi->flags &= (uint8_t)~PAGE_HIDDEN;
 		}
 	}
@@ -252,6 +252,7 @@ static bool collectFree(collector *c, m_state *m, const gotrace_event *e) {
 	w->offsets[w->noffsets++] = (uint16_t)((e->addr - base) >> 3);
 	g->n++;
 	w->groups[m->open - 1].left++;
+	w->groups[m->open - 1].earliest = e->earliest;
 	return true;
 }
 

@@ -21,19 +21,30 @@ enum {
 	PAGE_HIDDEN = 4 // the span that begins here is as the snapshot had it: its place in mcentral is not known
 };
 
+// When a span was put behind the others of one of mcentral's sets, as far as the trace tells: between these times.
+typedef struct push_window {
+	uint64_t since, until;
+	uint64_t
+		early; // or since this time, if reclaim swept it, which is not told: it came to the span then; notEarly: it did not
+	uint32_t cycle; // cycles that had begun sweeping, + 1; 0: never
+	int16_t by;     // by that P, or in the flush of its cache; -1: by an M without one
+	bool flush;
+	bool told; // something in it was freed
+} push_window;
+
 typedef struct page_info {
 	uint32_t back;   // pages to the first one of the span
 	uint32_t npages; // first page: pages of the span, 0: none begins here
 	uint32_t group;  // first page: its sweep in this cycle; 0: none
 	uint32_t
 		black; // first page: the cycle before whose sweeping an object was allocated in the span, while marking was on
-	uint32_t flushed;  // first page: the cycle before whose end the flush of a P's cache swept it; 0: none
-	int16_t flushedOf; // first page: that P
-	uint16_t class;    // first page
+	uint16_t class; // first page
 	uint8_t flags;
-	uint32_t flushedAt; // first page: if flushed, the event at which the port did
-	uint64_t told;      // first pass: events before the last one that told of a span here
+	uint64_t told;              // first pass: events before the last one that told of a span here
+	push_window push, lastPush; // first page: the last one, and the last one of the cycle before that
 } page_info;
+
+static const uint64_t windowOpen = UINT64_MAX; // of until: what comes next there has not been told
 
 typedef struct page_piece {
 	uint64_t number;
@@ -78,6 +89,7 @@ typedef struct sweep_region {
 
 typedef struct sweep_group {
 	uint64_t base;
+	uint64_t earliest; // of its last free: it was told no earlier
 	uint32_t first, n; // slots freed: predict_sweeps.offsets[first..first+n)
 	uint32_t more;     // the next part: two Ms swept at the same time; 0: none
 	uint32_t region;   // regions[region - 1]; 0: not swept by an allocation

@@ -128,6 +128,17 @@ static const char *salvagedText(const predict_result *r, const gotrace *t, char 
 	return gotrace_salvaged(t) == NULL ? NULL : show_salvaged(r->events, gotrace_salvaged(t), buf);
 }
 
+static void printOrders(const predict_result *r) {
+	if (r->open + r->orders == 0) {
+		return;
+	}
+	printf("not told: which of two spans came first, at %" PRIu64 " refills", r->open + r->orders);
+	if (r->orders > 0) {
+		printf("; Go's was not the port's at %" PRIu64 " of them: equal", r->orders);
+	}
+	printf("\n");
+}
+
 static void printText(const char *path, const predict_result *r, const gotrace *t, double seconds, bool quiet) {
 	const predict_count objects = sum(r, PREDICT_TINY, PREDICT_LARGE),
 						spans = sum(r, PREDICT_SPAN_SMALL, PREDICT_SPAN_MANUAL);
@@ -168,6 +179,7 @@ static void printText(const char *path, const predict_result *r, const gotrace *
 		printf(", when %" PRIu64 " objects took their slots", r->early);
 	}
 	printf("\n");
+	printOrders(r);
 	printf("%.2f s, peak memory %" PRIu64 " KiB\n", seconds, show_peak_kib());
 }
 
@@ -225,6 +237,8 @@ static void printJson(const char *path, const predict_result *r, const gotrace *
 	for (int k = 0; k < PREDICT_KINDS; k++) {
 		jsonCount(kinds, predict_kind_names[k], &r->kinds[k]);
 	}
+	cJSON_AddNumberToObject(o, "open", (double)(r->open + r->orders));
+	cJSON_AddNumberToObject(o, "orders", (double)r->orders);
 	jsonMismatches(o, r);
 	if (r->stopped[0] != 0) {
 		cJSON_AddStringToObject(o, "stopped", r->stopped);

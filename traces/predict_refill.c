@@ -28,7 +28,7 @@ static void retire(predictor *pr, gomem_p *p, spanClass spc) {
 	s->allocCount = s->nelems;
 }
 
-void pr_unrefill(predictor *pr, gomem_p *p, mspan *x, bool hold) {
+void pr_unrefill(predictor *pr, gomem_p *p, mspan *x, bool hold, bool open) {
 	span_uncache(pr->h, p, x);
 	if (pr->grew) {
 		span_unalloc(&pr->ph, p, x);
@@ -37,8 +37,8 @@ void pr_unrefill(predictor *pr, gomem_p *p, mspan *x, bool hold) {
 		}
 		return;
 	}
-	const bool again = pr->passed[x->spanclass] == x->startAddr;
-	pr->passed[x->spanclass] = x->startAddr;
+	const bool again = !open && pr->passed[x->spanclass] == x->startAddr;
+	pr->passed[x->spanclass] = open ? pr->passed[x->spanclass] : x->startAddr;
 	const bool ok = hold ? span_hold(&pr->ph, x)
 		: again          ? mcentral_pushPartialSwept(pr->h, &pr->h->central[x->spanclass].mcentral, x)
 						 : span_putFirst(pr->h, x);
@@ -52,39 +52,76 @@ mspan *pr_refill(predictor *pr, gomem_p *p, spanClass spc) {
 	pr->grew = false;
 	pr->refilling = spc;
 	pr->pcacheBefore = p->pcache.base;
-	if (!mcache_refill(pr->h, p, p->mcache, spc)) {
+	if (p->mcache->alloc[spc] != &pr->h->emptymspan) {
+		pr_pushRetired(pr, p, p->mcache->alloc[spc]);
+	}
+	const bool ok = mcache_refill(pr->h, p, p->mcache, spc);
+	pr_passedAhead(pr);
+	if (!ok) {
 		pr->noMemory = true;
 		return NULL;
 	}
 	return p->mcache->alloc[spc];
 }
 
-// grown: Go made a new span for p's cache.
+// refillGrowing lets the port choose, for p, where Go made a new span. What it finds in mcentral, and Go did not, is left out as long as that
+// may be due to an order that is not told: r. NULL: out of memory.
+static mspan *refillGrowing(predictor *pr, gomem_p *p, spanClass spc, waiting_refill *r, uint32_t *left) {
+	mspan *aside[maxAhead], *x;
+	uint32_t n = 0;
+	pr_settle(pr);
+	while ((x = pr_refill(pr, p, spc)) != NULL && !pr->grew && !pr_isHidden(pr, x) && n < maxAhead &&
+		pr->passed[spc] != x->startAddr && pr_orderLater(pr, p, x, r)) {
+		span_uncache(pr->h, p, x);
+		aside[n++] = x;
+	}
+	*left = n;
+	while (n > 0) {
+		if (!span_putFirst(pr->h, aside[--n])) {
+			pr->noMemory = true;
+		}
+	}
+	return x;
+}
+
+// countGrown: the port made a new span too, after it left so many out.
+static void countGrown(predictor *pr, waiting_refill *r, uint32_t left, const char *why) {
+	if (r->n != 0) {
+		r->refill = pr_describe(pr, PREDICT_REFILL, r->ahead[0], why);
+		pr_await(pr, r);
+		return;
+	}
+	pr->out->orders += left != 0;
+	pr_countEqual(pr, PREDICT_REFILL);
+}
+
+// onGrow: Go made a new span for p's cache.
 static bool onGrow(predictor *pr, gomem_p *p, const gotrace_event *e) {
-	const spanClass spc = (spanClass)e->class;
+	static const char why[] = "mcentral has a span with free slots, and Go made a new one";
 	const bool hiddenPages = pr->ps[p->id].pcache == PCACHE_HIDDEN;
 	const uint64_t before = p->pcache.base;
-	mspan *x = pr_refill(pr, p, spc);
+	waiting_refill r = {.p = p->id, .class = (spanClass)e->class, .time = e->time, .grew = true};
+	uint32_t left;
+	mspan *x = refillGrowing(pr, p, (spanClass)e->class, &r, &left);
 	if (x == NULL) {
 		return false;
 	}
 	if (pr->grew) {
-		pr_countEqual(pr, PREDICT_REFILL);
+		countGrown(pr, &r, left, why);
 		pr_notePcache(pr, p, before);
 		if (!hiddenPages || !pr_usesCache(p, e->n)) {
 			return pr_comparePlace(pr, p, x, e) != NULL && heap_note(&pr->ph, x);
 		}
-		pr_unrefill(pr, p, x, false);
+		pr_unrefill(pr, p, x, false, false);
 		pr_flushPcache(pr, p);
 	} else {
 		const bool hidden = pr_isHidden(pr, x);
 		if (hidden) {
 			pr_countAdopted(pr, PREDICT_REFILL);
 		} else {
-			pr_countMismatch(
-				pr, PREDICT_REFILL, x->startAddr, "mcentral has a span with free slots, and Go made a new one");
+			pr_countMismatch(pr, PREDICT_REFILL, x->startAddr, why);
 		}
-		pr_unrefill(pr, p, x, true);
+		pr_unrefill(pr, p, x, true, false);
 	}
 	mspan *s = pr_placeSpan(pr, p, e);
 	return s != NULL && heap_note(&pr->ph, s) && span_cache(&pr->ph, p, s);

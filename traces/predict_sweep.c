@@ -5,7 +5,7 @@
 
 sweep_group *pr_toldLater(predictor *pr, const mspan *s) {
 	sweep_group *g = s != NULL ? pr_groupAt(pr, s->startAddr) : NULL;
-	return g != NULL && !g->seen && !g->told ? g : NULL;
+	return g != NULL && !g->told && ((g->freed && pr->h->gomaxprocs > 1) || !g->seen) ? g : NULL;
 }
 
 void pr_putOff(predictor *pr, mspan *s, sweep_group *g) {
@@ -79,6 +79,37 @@ static void sweepSpan(predictor *pr, mspan *s, sweep_how how) {
 	if (!pr->wantedDone) {
 		pr_forceSweep(pr, s);
 	}
+}
+
+// sweeperP gives the P that the background sweeper runs on; NULL: it does not run.
+static gomem_p *sweeperP(predictor *pr) {
+	for (int32_t i = 0; i < pr->h->nallp; i++) {
+		if (pr->ps[i].sweeper) {
+			return pr->h->allp[i];
+		}
+	}
+	return NULL;
+}
+
+bool pr_sweptEvidently(predictor *pr, mspan *s) {
+	if (pr->h->gomaxprocs == 1) {
+		return false;
+	}
+	gomem_p *owner = atomic_load(&s->sweepgen) == pr->h->sweepgen + 1 ? span_owner(pr->h, s) : NULL;
+	if (owner != NULL) {
+		pr_flushThrough(pr, owner, s->spanclass);
+		return true;
+	}
+	sweep_group *g = pr_isUnswept(pr, s) ? pr_groupAt(pr, s->startAddr) : NULL;
+	gomem_p *const running = pr->running, *const sweeper = g != NULL ? sweeperP(pr) : NULL;
+	if (sweeper == NULL || g->seen || g->how != SWEEP_BY_SWEEPER || g->earliest > pr->e->time) {
+		return false;
+	}
+	g->seen = true;
+	pr->running = sweeper;
+	sweepSpan(pr, s, SWEEP_BY_SWEEPER);
+	pr->running = running;
+	return true;
 }
 
 void pr_sweeperEnd(predictor *pr, gomem_p *p) {
