@@ -73,10 +73,10 @@ typedef struct workType {
 // work_gcw gives the queues one by one: those of the Ps by their numbers from 0 on, and at -1 that of who has no P.
 static inline gcWork *work_gcw(workType *all, int32_t i) { return i < 0 ? &all->gcw : all->gcws[i]; }
 
-void work_init(workType *w);
+void work_init(workType *all);
 // work_free gives the memory of a mark phase back. All queues are empty, nobody marks.
-void work_free(workType *w);
-const char *work_check(workType *w); // what of the queues is not empty. Nobody marks
+void work_free(workType *all);
+const char *work_check(workType *all); // what of the queues is not empty. Nobody marks
 
 // false: there is no memory.
 bool gcWork_putObj(gomem_env *env, workType *all, gcWork *w, uintptr_t obj);

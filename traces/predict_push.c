@@ -75,7 +75,7 @@ static push_window *beginPush(predictor *pr, page_info *pi, const gomem_p *p) {
 		.until = pr->e->time,
 		.early = pi->push.cycle == pr->cycle + 1 ? pi->push.early : notEarly,
 		.cycle = pr->cycle + 1,
-		.by = p != NULL ? (int16_t)p->id : -1};
+		.by = (int16_t)(p != NULL ? p->id : -1)};
 	return &pi->push;
 }
 

@@ -94,10 +94,10 @@ typedef struct predictor {
 	uint32_t nextTaken, nextTold; // of sweeps.earlyByTaken, sweeps.early
 	unsigned version;
 	bool imported, begun, marking, early; // early: sweeps were told before the end of the cycle
-	bool idlePending;                     // the idle Ps are still to be flushed
-	uint64_t idleAt;                      // by when; 0: the world has not started since the cycle ended
-	bool idling;                          // the idle Ps are flushed, idleNext of them are
-	int32_t idleNext;
+	bool idlePending, idling;             // the idle Ps are still to be flushed; they are being flushed
+	bool wantedDone, grew, noMemory;      // grew: mcentral asked for a new span
+	uint64_t idleAt;        // by when they are flushed; 0: the world has not started since the cycle ended
+	int32_t idleNext;       // so many places of the list of idle Ps are done
 	int32_t woken;          // the P that an M was woken up for, when the world started after the cycle; -1: none
 	uint64_t *hidden;       // blocks of pages that are in a page cache that the snapshot hides: one for each P at most
 	uint64_t ender;         // the M that ended the cycle
@@ -105,7 +105,6 @@ typedef struct predictor {
 	const gomem_p *flushed; // whose cache is flushed just now
 	const past_region *region; // what is swept just now was swept then
 	uint64_t wanted;           // base of a span to be swept
-	bool wantedDone, grew;     // grew: mcentral asked for a new span
 	uint64_t sweptBytes;
 	uint32_t sweeperCut; // spans of a batch of the background sweeper that was preempted
 	int32_t nhidden;
@@ -120,7 +119,6 @@ typedef struct predictor {
 	gomem_p *running;
 	const gotrace_event *e;
 	jmp_buf threw;
-	bool noMemory;
 } predictor;
 
 // ---- predict_count.c
