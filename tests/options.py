@@ -81,6 +81,11 @@ def main():
         files("stat", "--perfetto", folder, RECORDING)
         files("report", "-o", folder, RECORDING)
         files("whatif", "--plot", folder, RECORDING)
+    for command, option in (("stat", "--pprof"), ("stat", "--perfetto"), ("whatif", "--plot")):
+        got = run(GOMEM, command, option, "-", RECORDING)
+        check("%s %s -" % (command, option), got.returncode == 2 and "name a file" in got.stderr and not got.stdout and not Path("-").exists(), got)
+    got = run(GOMEM, "whatif", "--classes", "--sweep", "page-size=8KiB,16KiB", RECORDING)
+    check("whatif --classes --sweep is refused", got.returncode == 2 and "--sweep" in got.stderr and not got.stdout, got)
     for command, option in (("record", "--go"), ("record", "--raw"), ("record", "-o"), ("graft", "--source"), ("graft", "--keep")):
         for bad in ([option + "="], [option]):
             got = run(GOMEM, command, *bad)

@@ -137,6 +137,8 @@ static int print_json(const cJSON *json) {
 	return 0;
 }
 
+static bool isDash(const char *path) { return path != NULL && strcmp(path, "-") == 0; }
+
 static int stat_print(const stat_options *o, const census_source *s) {
 	cJSON *json = stat_json(o->file, s);
 	if (json == NULL) {
@@ -165,6 +167,9 @@ int gomem_stat_main(int argc, char **argv) {
 	if (o.help) {
 		(void)fputs(statUsage, stdout);
 		return 0;
+	}
+	if (isDash(o.pprof) || isDash(o.perfetto)) {
+		return complain("stat", "-: name a file; the tables go to standard output");
 	}
 	gmt_error err;
 	census_source s;

@@ -434,6 +434,12 @@ static int check_args(session *s) {
 	if (swept ? check_sweep(s) != OK : apply_settings(s, &s->config, NULL) != OK) {
 		return BAD;
 	}
+	if (swept && s->args->allClasses) {
+		return say_bad("--classes: not with --sweep, which prints one line for each value");
+	}
+	if (s->args->plot != NULL && strcmp(s->args->plot, "-") == 0) {
+		return say_bad("--plot -: name a file; the comparison goes to standard output");
+	}
 	return s->args->plot == NULL || can_write(s->args->plot) ? OK : BAD;
 }
 
