@@ -132,6 +132,9 @@ typedef struct gmt_kind_info {
 	uint8_t span_field; // which field holds a span number: 0 none, 'b'
 } gmt_kind_info;
 const gmt_kind_info *gmt_kind(gomem_ev k);
+// gmt_program_end gives where a program ended that reserved address space behind that before anything else, as one with 32-bit words does: then
+// it is known to an arena. e: the first event of its recording. 0: it reserved none.
+uint64_t gmt_program_end(const gmt_event *e, const gmt_event *end);
 
 // What an import found. turns < turns_claimed: the log was cut, and the recording ends before the first turn that is missing.
 typedef struct gmt_import {

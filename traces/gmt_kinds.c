@@ -1,4 +1,5 @@
 // gmt_kinds.c: the static facts about each kind of event (docs/FORMAT.md lists the same).
+#include "gomem/layout.h"
 #include "traces/gmt.h"
 
 // Columns: name, arguments, has a turn, is an input, field that holds a span.
@@ -63,4 +64,11 @@ static const gmt_kind_info unknown = {"unknown", 0, false, false, 0};
 
 const gmt_kind_info *gmt_kind(gomem_ev k) {
 	return (unsigned)k < EV_MAX && kinds[k].name != NULL ? &kinds[k] : &unknown;
+}
+
+uint64_t gmt_program_end(const gmt_event *e, const gmt_event *end) {
+	while (e != end && e->kind != EV_RESERVE) {
+		e++;
+	}
+	return e == end ? 0 : e->a - programGap;
 }

@@ -1069,15 +1069,6 @@ static void replay_op(replay *rp, stream *s) {
 
 static const gomem_layout *replay_layout(const replay *rp) { return rp->layout != NULL ? rp->layout : &layout_host; }
 
-// replay_program_end is where the program ended, if it reserved address space behind that before anything else: then it is known to an arena.
-static uintptr_t replay_program_end(const replay *rp) {
-	const gmt_event *e = rp->cur;
-	while (e != rp->end && e->kind != EV_RESERVE) {
-		e++;
-	}
-	return e == rp->end ? 0 : (uintptr_t)e->a - programGap;
-}
-
 static void replay_make_heap(replay *rp) {
 	const gmt_header *head = gmt_reader_header(rp->r);
 	gomem_policy policy = {
@@ -1104,7 +1095,7 @@ static void replay_make_heap(replay *rp) {
 		.throw_hook = replay_throw,
 		.throw_ctx = rp,
 	};
-	rp->os.programEnd = replay_program_end(rp);
+	rp->os.programEnd = (uintptr_t)gmt_program_end(rp->cur, rp->end);
 	rp->h = gomem_heap_new_bare(&cfg);
 	if (rp->h == NULL) {
 		replay_bad(rp, "the heap cannot be made: %s", strerror(errno));

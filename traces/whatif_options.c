@@ -54,11 +54,12 @@ const char *whatif_unsupported(const gmt_header *head) {
 	if (head->runtime_freegc) {
 		return "GOEXPERIMENT=runtimefreegc is not replayed";
 	}
-	if (strcmp(head->goarch, "386") == 0 || sizeof(uintptr_t) == 4) {
-		return "recordings of linux/386, and on a host with 32-bit words all, are replayed as they are, and not changed";
+	if (sizeof(uintptr_t) == 4) {
+		return "on a host with 32-bit words recordings are replayed as they are, and not changed";
 	}
-	if (head->page_size != 8192 || head->arena_bytes != (uint64_t)64 << 20) {
-		return "the page or arena size is not that of linux/amd64";
+	const uint64_t arena = (uint64_t)(strcmp(head->goarch, "386") == 0 ? 4 : 64) << 20;
+	if (head->page_size != 8192 || head->arena_bytes != arena) {
+		return "the page or arena size is not that of Go on this platform";
 	}
 	if (!isPowerOfTwo(head->phys_page_size) || head->phys_page_size < 4096 || head->phys_page_size > 512 << 10) {
 		return "the physical page size is out of range";

@@ -34,6 +34,7 @@ static void make_heap(whatif *w, stream *s) {
 		.throw_hook = wi_on_throw,
 		.throw_ctx = w,
 	};
+	w->os.programEnd = w->trace == NULL ? (uintptr_t)gmt_program_end(w->cur, w->end) : 0;
 	s->off = w->trace != NULL;
 	s->depth++;
 	w->h = gomem_heap_new_bare(&cfg);
