@@ -44,15 +44,22 @@ static void endFlush(predictor *pr, gomem_p *p) {
 	}
 }
 
-void pr_flushP(predictor *pr, gomem_p *p) {
-	p_state *ps = &pr->ps[p->id];
+// flushWhole flushes what is left in p's cache.
+static void flushWhole(predictor *pr, gomem_p *p) {
+	const p_state *ps = &pr->ps[p->id];
 	if (ps->toFlush && !ps->flushing) {
 		beginFlush(pr, p);
 	}
 	if (ps->toFlush) {
 		endFlush(pr, p);
 	}
-	pr_pushClose(pr, ps);
+}
+
+void pr_flushP(predictor *pr, gomem_p *p) {
+	flushWhole(pr, p);
+	if (!pr_startsWorld(pr, p)) {
+		pr_pushClose(pr, &pr->ps[p->id]);
+	}
 }
 
 // tells: the event is a free in s.
@@ -170,8 +177,9 @@ void pr_beginSweeping(predictor *pr) {
 		pr->ps[i].toFlush = true;
 		pr->ps[i].flushing = pr->ps[i].idle = false;
 	}
+	pr->enderP = pr->running != NULL ? pr->running->id : -1;
 	if (pr->running != NULL) {
-		pr_flushP(pr, pr->running);
+		flushWhole(pr, pr->running); // before its next event
 	}
 	pr->idling = false;
 	pr->idlePending = true;

@@ -74,6 +74,9 @@ static bool isOpen(predictor *pr, const mspan *s, const mspan *y) {
 	if (a == NULL || b == NULL) {
 		return false;
 	}
+	if (a->flush && b->flush && b->by == pr->enderP) {
+		return false;
+	}
 	if (a->flush && b->flush && pr->ps[a->by].byEnder && pr->ps[b->by].byEnder) {
 		return pr_idlePlace(pr, a->by) < pr_idlePlace(pr, b->by);
 	}

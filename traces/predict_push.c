@@ -50,7 +50,9 @@ static uint64_t sweeping(predictor *pr, const gotrace_event *e) {
 
 void pr_pushEvent(predictor *pr, gomem_p *p, const gotrace_event *e) {
 	p_state *ps = &pr->ps[p->id];
-	pr_pushClose(pr, ps);
+	if (!pr_startsWorld(pr, p) || e->kind == GOTRACE_STW_END) {
+		pr_pushClose(pr, ps);
+	}
 	const uint64_t base = sweeping(pr, e);
 	if (base == 0 || base != ps->sweeping) {
 		ps->quietSince = ps->lastEvent;

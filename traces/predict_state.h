@@ -101,6 +101,7 @@ typedef struct predictor {
 	int32_t woken;          // the P that an M was woken up for, when the world started after the cycle; -1: none
 	uint64_t *hidden;       // blocks of pages that are in a page cache that the snapshot hides: one for each P at most
 	uint64_t ender;         // the M that ended the cycle
+	int32_t enderP;         // its P: the first that is flushed; -1: it had none
 	uint64_t sweepingAt;    // time since which this cycle's spans are swept
 	const gomem_p *flushed; // whose cache is flushed just now
 	const past_region *region; // what is swept just now was swept then
@@ -209,6 +210,10 @@ bool pr_endedCycle(const predictor *pr, const gotrace_event *e);
 
 // ---- predict_push.c
 
+// pr_startsWorld: p ended the cycle, and flushes its own cache when it starts the world, which it does now.
+static inline bool pr_startsWorld(const predictor *pr, const gomem_p *p) {
+	return p->id == pr->enderP && pr->idleAt == 0;
+}
 // pr_pushEvent: what p did before this event is over.
 void pr_pushEvent(predictor *pr, gomem_p *p, const gotrace_event *e);
 // pr_pushBeginFlush: the cache of the P is flushed from now on.
