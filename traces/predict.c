@@ -47,6 +47,7 @@ static void onProcs(predictor *pr, const gotrace_event *e) {
 		}
 		pr_flushPcache(pr, p);
 		pr_flushP(pr, p);
+		pr_pushCached(pr, p);
 		mcache_releaseAll(pr->h, p, p->mcache);
 	}
 }
@@ -74,6 +75,7 @@ static void onStop(predictor *pr, const predict_source *src, const gotrace_event
 		pr->ps[i].ntiny = 0;
 		pr->ps[i].tinyKnown = true;
 		pr_dropUnused(pr, pr->h->allp[i]);
+		pr_pushCached(pr, pr->h->allp[i]);
 		mcache_releaseAll(pr->h, pr->h->allp[i], pr->h->allp[i]->mcache);
 	}
 }
@@ -247,7 +249,7 @@ static void predictorFree(predictor *pr) {
 	sweeps_free(&pr->sweeps);
 	free(pr->ps);
 	free(pr->hidden);
-	free(pr->waiting);
+
 	free(pr);
 }
 

@@ -62,9 +62,9 @@ typedef struct predict_result {
 	uint64_t given[GOTRACE_KINDS]; // events by kind
 	uint64_t untold;               // spans that only their end tells
 	uint64_t early;                // objects that were taken before they were told
-	uint64_t open;   // refills at which the trace does not tell which of two spans came first, and Go took the port's
-	uint64_t orders; // and at which Go took another one: they are equal, too
-	int32_t procs;   // Ps that did something
+	uint64_t open;                 // refills at which the trace does not tell which of two spans came first
+	uint64_t orders;               // at so many of them Go took another one than the port: they are equal, too
+	int32_t procs;                 // Ps that did something
 	bool green_tea;
 	char stopped[256];      // the port threw, and why: what follows was not compared. Empty: it reached the end
 	predict_mismatch *list; // the first ones; free with predict_result_free

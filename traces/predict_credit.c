@@ -122,9 +122,13 @@ void pr_deductCredit(void *ctx, gomem_heap *h, gomem_p *p, uintptr_t spanBytes, 
 		return;
 	}
 	const uint64_t own = sweepForCredit(pr, p, callerSweepPages);
-	if (callerSweepPages == 0 &&
-		spanSet_len(mcentral_partialSwept(&h->central[pr->refilling].mcentral, h->sweepgen)) == 0) {
+	if (callerSweepPages != 0) {
+		return;
+	}
+	pr->first = spanSet_at(mcentral_partialSwept(&h->central[pr->refilling].mcentral, h->sweepgen), 0);
+	if (pr->first == NULL) {
 		putOffTaken(pr, pr->refilling, own);
+		pr->first = span_nextUnswept(h, pr->refilling, false);
 	}
 }
 

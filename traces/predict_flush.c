@@ -8,6 +8,7 @@ void pr_dropUnused(predictor *pr, gomem_p *p) {
 		mspan *s = p->mcache->alloc[i];
 		if (s != &pr->h->emptymspan && s->allocCount == 0) {
 			span_uncache(pr->h, p, s);
+			pr_pushNow(pr, p, s);
 			(void)mcentral_pushPartialSwept(pr->h, &pr->h->central[i].mcentral, s);
 		}
 	}

@@ -87,7 +87,7 @@ static void countOther(predictor *pr, predict_kind kind, const mspan *x, waiting
 		pr_countMismatch(pr, PREDICT_REFILL, x->startAddr, why);
 		pr_countMismatch(pr, kind, x->startAddr, why);
 	} else if (r->n == 0) {
-		pr->out->orders++;
+		pr_orderRead(pr);
 		pr_countEqual(pr, PREDICT_REFILL);
 		pr_countEqual(pr, kind);
 	} else {
@@ -116,8 +116,11 @@ static void onOtherSpan(predictor *pr, gomem_p *p, mspan *s, uintptr_t i, predic
 		pr_countEqual(pr, PREDICT_REFILL);
 		pr_countEqual(pr, kind);
 		takeSlot(pr, s, i, kind, true);
-		pr->out->orders += evident;
-		pr_orderCount(pr, s);
+		if (evident) {
+			pr_orderRead(pr);
+		} else {
+			pr_orderCount(pr, p, s);
+		}
 		pr_taken(pr, p, s);
 		pr_unhide(pr, s);
 		tookSlot(pr, p, slot, kind);
@@ -126,14 +129,15 @@ static void onOtherSpan(predictor *pr, gomem_p *p, mspan *s, uintptr_t i, predic
 	const bool hidden = pr_isHidden(pr, x), adopted = hidden || pr_isHidden(pr, s), grew = pr->grew;
 	waiting_refill r = {0};
 	pr_settle(pr);
-	const bool open = !adopted && !grew && pr_orderOf(pr, p, s, x, &r);
+	const bool open = !adopted && !grew && pr_choseRight(pr, x) && pr_orderOf(pr, p, s, x, &r);
 	if (adopted) {
 		pr_countAdopted(pr, PREDICT_REFILL);
 		pr_countAdopted(pr, kind);
 	} else {
 		countOther(pr, kind, x, open ? &r : NULL);
 	}
-	pr_unrefill(pr, p, x, hidden, open && (r.n == 0 || pr->passed[x->spanclass] != x->startAddr));
+	const bool stays = (adopted && !hidden) || (open && (r.n == 0 || pr->passed[x->spanclass] != x->startAddr));
+	pr_unrefill(pr, p, x, hidden ? HELD : stays ? STAYS_FIRST : STAYS_FIRST_ONCE);
 	pr_taken(pr, p, s);
 	pr_unhide(pr, s);
 	if (!grew && !adopted && r.n == 0) {

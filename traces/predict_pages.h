@@ -25,7 +25,7 @@ enum {
 typedef struct push_window {
 	uint64_t since, until;
 	uint64_t
-		early; // or since this time, if reclaim swept it, which is not told: it came to the span then; notEarly: it did not
+		reclaimSince; // or since this time, if reclaim swept it, which is not told: it came to the span then; noReclaim: it did not
 	uint32_t cycle; // cycles that had begun sweeping, + 1; 0: never
 	int16_t by;     // by that P, or in the flush of its cache; -1: by an M without one
 	bool flush;
@@ -44,6 +44,7 @@ typedef struct page_info {
 	push_window push, lastPush; // first page: the last one, and the last one of the cycle before that
 } page_info;
 
+static const uint64_t noReclaim = UINT64_MAX;
 static const uint64_t windowOpen = UINT64_MAX; // of until: what comes next there has not been told
 
 typedef struct page_piece {

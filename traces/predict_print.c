@@ -129,10 +129,10 @@ static const char *salvagedText(const predict_result *r, const gotrace *t, char 
 }
 
 static void printOrders(const predict_result *r) {
-	if (r->open + r->orders == 0) {
+	if (r->open == 0) {
 		return;
 	}
-	printf("not told: which of two spans came first, at %" PRIu64 " refills", r->open + r->orders);
+	printf("not told: which of two spans came first, at %" PRIu64 " refills", r->open);
 	if (r->orders > 0) {
 		printf("; Go's was not the port's at %" PRIu64 " of them: equal", r->orders);
 	}
@@ -237,7 +237,7 @@ static void printJson(const char *path, const predict_result *r, const gotrace *
 	for (int k = 0; k < PREDICT_KINDS; k++) {
 		jsonCount(kinds, predict_kind_names[k], &r->kinds[k]);
 	}
-	cJSON_AddNumberToObject(o, "open", (double)(r->open + r->orders));
+	cJSON_AddNumberToObject(o, "open", (double)(r->open));
 	cJSON_AddNumberToObject(o, "orders", (double)r->orders);
 	jsonMismatches(o, r);
 	if (r->stopped[0] != 0) {

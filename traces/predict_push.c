@@ -1,14 +1,17 @@
 // predict_push.c: when a span was put into one of mcentral's sets, as far as the trace tells.
 //
-// A span goes behind the others of a set at the end of its sweep, or when its P has filled it. Only frees tell of a sweep, and the next event of
-// the M comes later: there is a window of time in which it happened. An event itself has one: gotrace_event.earliest.
+// A span goes behind the others of a set at the end of its sweep, or when its P has filled it. What the trace tells of that comes before, a free, or
+// later, what the M does next: there is a window of time in which it happened. An event itself has one: gotrace_event.earliest.
 //
 // Invariants: since <= until; what one P did lies in windows that follow each other, or in the same one
 #include "traces/predict_state.h"
 
 void pr_pushClose(predictor *pr, p_state *ps) {
 	for (uint32_t i = 0; i < ps->nopen; i++) {
-		ps->open[i]->push.until = pr->e->time;
+		push_window *w = &ps->open[i]->push;
+		if (w->by == ps - pr->ps && w->until == windowOpen) { // else it was pushed again since
+			w->until = pr->e->time;
+		}
 	}
 	ps->nopen = 0;
 }
@@ -59,7 +62,7 @@ void pr_pushEvent(predictor *pr, gomem_p *p, const gotrace_event *e) {
 	}
 	ps->sweeping = base;
 	ps->lastEvent = e->earliest;
-	ps->lookSince = ps->lastOther;
+	ps->otherBefore = ps->lastOther;
 	if (base == 0 && e->kind != GOTRACE_SWEEP_BEGIN && e->kind != GOTRACE_SWEEP_END) {
 		ps->lastOther = e->earliest;
 	}
@@ -75,7 +78,7 @@ static push_window *beginPush(predictor *pr, page_info *pi, const gomem_p *p) {
 	}
 	pi->push = (push_window){.since = pr->e->earliest,
 		.until = pr->e->time,
-		.early = pi->push.cycle == pr->cycle + 1 ? pi->push.early : notEarly,
+		.reclaimSince = pi->push.cycle == pr->cycle + 1 ? pi->push.reclaimSince : noReclaim,
 		.cycle = pr->cycle + 1,
 		.by = (int16_t)(p != NULL ? p->id : -1)};
 	return &pi->push;
@@ -106,14 +109,29 @@ void pr_pushSwept(predictor *pr, page_info *pi, bool told) {
 void pr_pushRetired(predictor *pr, const gomem_p *p, const mspan *s) {
 	page_info *pi = pages_at(&pr->ph.pages, s->startAddr);
 	if (pi != NULL) {
-		beginPush(pr, pi, p)->since = pr->ps[p->id].lookSince;
+		beginPush(pr, pi, p)->since = pr->ps[p->id].otherBefore;
+	}
+}
+
+void pr_pushNow(predictor *pr, const gomem_p *p, const mspan *s) {
+	page_info *pi = pages_at(&pr->ph.pages, s->startAddr);
+	if (pi != NULL) {
+		(void)beginPush(pr, pi, p);
+	}
+}
+
+void pr_pushCached(predictor *pr, const gomem_p *p) {
+	for (int i = 0; i < numSpanClasses; i++) {
+		if (p->mcache->alloc[i] != &pr->h->emptymspan) {
+			pr_pushNow(pr, p, p->mcache->alloc[i]);
+		}
 	}
 }
 
 void pr_pushReclaimed(predictor *pr, const gomem_p *p, const mspan *s) {
 	page_info *pi = pages_at(&pr->ph.pages, s->startAddr);
 	if (pi != NULL && pi->push.cycle != pr->cycle + 1) {
-		beginPush(pr, pi, p)->early = pr->ps[p->id].regionSince;
+		beginPush(pr, pi, p)->reclaimSince = pr->ps[p->id].regionSince;
 	}
 }
 

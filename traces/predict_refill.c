@@ -13,6 +13,7 @@ static void retire(predictor *pr, gomem_p *p, spanClass spc) {
 	if (left > maxLateTail) {
 		pr_countMismatch(pr, PREDICT_REFILL, s->startAddr, "the P's span has free slots, and the P took another one");
 		span_uncache(pr->h, p, s);
+		pr_pushNow(pr, p, s);
 		(void)mcentral_pushPartialSwept(pr->h, &pr->h->central[spc].mcentral, s);
 		return;
 	}
@@ -28,7 +29,7 @@ static void retire(predictor *pr, gomem_p *p, spanClass spc) {
 	s->allocCount = s->nelems;
 }
 
-void pr_unrefill(predictor *pr, gomem_p *p, mspan *x, bool hold, bool open) {
+void pr_unrefill(predictor *pr, gomem_p *p, mspan *x, not_taken how) {
 	span_uncache(pr->h, p, x);
 	if (pr->grew) {
 		span_unalloc(&pr->ph, p, x);
@@ -37,11 +38,13 @@ void pr_unrefill(predictor *pr, gomem_p *p, mspan *x, bool hold, bool open) {
 		}
 		return;
 	}
-	const bool again = !open && pr->passed[x->spanclass] == x->startAddr;
-	pr->passed[x->spanclass] = open ? pr->passed[x->spanclass] : x->startAddr;
-	const bool ok = hold ? span_hold(&pr->ph, x)
-		: again          ? mcentral_pushPartialSwept(pr->h, &pr->h->central[x->spanclass].mcentral, x)
-						 : span_putFirst(pr->h, x);
+	const bool again = how != STAYS_FIRST && pr->passed[x->spanclass] == x->startAddr;
+	if (how != STAYS_FIRST) {
+		pr->passed[x->spanclass] = x->startAddr;
+	}
+	const bool ok = how == HELD ? span_hold(&pr->ph, x)
+		: again                 ? mcentral_pushPartialSwept(pr->h, &pr->h->central[x->spanclass].mcentral, x)
+								: span_putFirst(pr->h, x);
 	if (!ok) {
 		pr->noMemory = true;
 	}
@@ -51,6 +54,7 @@ mspan *pr_refill(predictor *pr, gomem_p *p, spanClass spc) {
 	retire(pr, p, spc);
 	pr->grew = false;
 	pr->refilling = spc;
+	pr->first = NULL;
 	pr->pcacheBefore = p->pcache.base;
 	if (p->mcache->alloc[spc] != &pr->h->emptymspan) {
 		pr_pushRetired(pr, p, p->mcache->alloc[spc]);
@@ -67,17 +71,17 @@ mspan *pr_refill(predictor *pr, gomem_p *p, spanClass spc) {
 // refillGrowing lets the port choose, for p, where Go made a new span. What it finds in mcentral, and Go did not, is left out as long as that
 // may be due to an order that is not told: r. NULL: out of memory.
 static mspan *refillGrowing(predictor *pr, gomem_p *p, spanClass spc, waiting_refill *r, uint32_t *left) {
-	mspan *aside[maxAhead], *x;
+	mspan *passed[maxAhead], *x;
 	uint32_t n = 0;
 	pr_settle(pr);
 	while ((x = pr_refill(pr, p, spc)) != NULL && !pr->grew && !pr_isHidden(pr, x) && n < maxAhead &&
-		pr->passed[spc] != x->startAddr && pr_orderLater(pr, p, x, r)) {
+		pr->passed[spc] != x->startAddr && pr_choseRight(pr, x) && pr_orderLater(pr, p, x, r)) {
 		span_uncache(pr->h, p, x);
-		aside[n++] = x;
+		passed[n++] = x;
 	}
 	*left = n;
 	while (n > 0) {
-		if (!span_putFirst(pr->h, aside[--n])) {
+		if (!span_putFirst(pr->h, passed[--n])) {
 			pr->noMemory = true;
 		}
 	}
@@ -91,7 +95,9 @@ static void countGrown(predictor *pr, waiting_refill *r, uint32_t left, const ch
 		pr_await(pr, r);
 		return;
 	}
-	pr->out->orders += left != 0;
+	if (left != 0) {
+		pr_orderRead(pr);
+	}
 	pr_countEqual(pr, PREDICT_REFILL);
 }
 
@@ -112,7 +118,7 @@ static bool onGrow(predictor *pr, gomem_p *p, const gotrace_event *e) {
 		if (!hiddenPages || !pr_usesCache(p, e->n)) {
 			return pr_comparePlace(pr, p, x, e) != NULL && heap_note(&pr->ph, x);
 		}
-		pr_unrefill(pr, p, x, false, false);
+		pr_unrefill(pr, p, x, STAYS_FIRST_ONCE);
 		pr_flushPcache(pr, p);
 	} else {
 		const bool hidden = pr_isHidden(pr, x);
@@ -121,7 +127,7 @@ static bool onGrow(predictor *pr, gomem_p *p, const gotrace_event *e) {
 		} else {
 			pr_countMismatch(pr, PREDICT_REFILL, x->startAddr, why);
 		}
-		pr_unrefill(pr, p, x, true, false);
+		pr_unrefill(pr, p, x, HELD);
 	}
 	mspan *s = pr_placeSpan(pr, p, e);
 	return s != NULL && heap_note(&pr->ph, s) && span_cache(&pr->ph, p, s);

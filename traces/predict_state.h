@@ -45,10 +45,10 @@ typedef struct p_state {
 		open[numSpanClasses + 1]; // first pages of spans that it swept, or its flush: the next event there has not come
 	uint32_t nopen;
 	// Times:
-	uint64_t flushSince;            // what its flush sweeps next is swept after that
-	uint64_t lastEvent, quietSince; // its last event, and the last one before the span that it tells of
-	uint64_t sweeping;              // base of that span; 0: it tells of none
-	uint64_t lastOther, lookSince;  // its last event that is not about sweeping, and the one before this event
+	uint64_t flushSince;             // what its flush sweeps next is swept after that
+	uint64_t lastEvent, quietSince;  // its last event, and the last one before the span that it tells of
+	uint64_t sweeping;               // base of that span; 0: it tells of none
+	uint64_t lastOther, otherBefore; // its last event that is not about sweeping, and the one before this event
 	uint64_t regionSince;
 	uint8_t pcache;
 	uint64_t block; // of its page cache, as the last single page that Go took from it tells
@@ -70,7 +70,7 @@ typedef struct late_slot {
 } late_slot;
 
 // A refill that is right if other Ps took the spans `ahead` before it, and tell it later.
-enum { maxAhead = 32 };
+enum { maxAhead = 8, maxSame = 64, maxWaiting = 256 };
 typedef struct waiting_refill {
 	int32_t p;
 	spanClass class;
@@ -111,12 +111,12 @@ typedef struct predictor {
 	int32_t nhidden;
 	uint64_t kept; // base of a span without objects that Go did not free: mcentral swept it, and a P took it. 0: none
 	spanClass keptClass, refilling;  // refilling: of the cache that wants a span
+	const mspan *first;              // that mcentral must take, if it does its work; NULL: a full one, or none
 	uint64_t pcacheBefore;           // base of the page cache of the P before its refill
 	uint64_t passed[numSpanClasses]; // the last span that the port chose and Go did not
 	mspan *aside[2][spanBudget];     // unswept spans that mcentral shall not see: with free slots, and full ones
 	uint32_t naside[2], nwaiting;
-	waiting_refill *waiting;
-	size_t capWaiting;
+	waiting_refill waiting[maxWaiting];
 	gomem_p *running;
 	const gotrace_event *e;
 	jmp_buf threw;
@@ -226,6 +226,9 @@ void pr_pushClose(predictor *pr, p_state *ps);
 void pr_pushSwept(predictor *pr, page_info *pi, bool told);
 // pr_pushRetired: p gives s, which is full, back to mcentral.
 void pr_pushRetired(predictor *pr, const gomem_p *p, const mspan *s);
+// pr_pushNow: s is put into its set at this event; pr_pushCached: so are all spans of p's cache.
+void pr_pushNow(predictor *pr, const gomem_p *p, const mspan *s);
+void pr_pushCached(predictor *pr, const gomem_p *p);
 // pr_pushReclaimed: p reclaims pages and comes to s. It may have no mark, and be swept now, with nothing to free.
 void pr_pushReclaimed(predictor *pr, const gomem_p *p, const mspan *s);
 // pr_pushOf gives the last push of s in this cycle, pr_lastPushOf that in the cycle before. NULL: there was none.
@@ -240,9 +243,10 @@ bool pr_orderOf(predictor *pr, const gomem_p *p, mspan *s, const mspan *x, waiti
 // pr_orderLater: Go made a new span for p, and the port found x. false: that was wrong. Else it is right: x came later, or it is among r->ahead
 // now.
 bool pr_orderLater(predictor *pr, const gomem_p *p, const mspan *x, waiting_refill *r);
-// pr_orderCount: p took x, as predicted. Counts whether the next one would have been right, too.
-void pr_orderCount(predictor *pr, const mspan *x);
-// pr_orderLearn: Go took s before x. If flushes swept them, other classes that were swept with them change places too.
+// pr_orderCount: p took x, as predicted. Counts whether another one would have been right, too. pr_orderRead: it was another one.
+void pr_orderCount(predictor *pr, const gomem_p *p, const mspan *x);
+void pr_orderRead(predictor *pr);
+// pr_orderLearn: Go took s before x. If flushes swept them, so it is in the other classes that were swept with them.
 void pr_orderLearn(predictor *pr, const mspan *s, const mspan *x);
 
 // ---- predict_wait.c
@@ -267,9 +271,15 @@ mspan *pr_placeSpan(predictor *pr, gomem_p *p, const gotrace_event *e);
 
 // ---- predict_refill.c
 
-// pr_unrefill takes back what the port chose: x, p's span now. hold: it is not to be chosen again in this cycle. Else it stays the first,
-// or goes behind the others if Go passed it over before, unless that only showed an order.
-void pr_unrefill(predictor *pr, gomem_p *p, mspan *x, bool hold, bool open);
+// pr_unrefill takes back what the port chose: x, p's span now.
+typedef enum not_taken {
+	STAYS_FIRST,      // that Go took another one says nothing of it
+	STAYS_FIRST_ONCE, // it goes behind the others if Go passed it over before
+	HELD,             // it is not to be chosen again in this cycle
+} not_taken;
+void pr_unrefill(predictor *pr, gomem_p *p, mspan *x, not_taken how);
+// pr_choseRight: x is the first of the port's own set. Else no order of pushes explains why Go took another one.
+static inline bool pr_choseRight(const predictor *pr, const mspan *x) { return pr->first == NULL || pr->first == x; }
 // pr_refill lets the port choose p's next span of class spc.
 mspan *pr_refill(predictor *pr, gomem_p *p, spanClass spc);
 bool pr_onSpanAlloc(predictor *pr, gomem_p *p, const gotrace_event *e);

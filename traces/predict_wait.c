@@ -3,24 +3,16 @@
 // mallocgc tells an object at its end. If P 1 gets the second span of a set and tells it, P 0 may have got the first one before. It had nothing to tell
 // then: its event before that lies before P 1's, and when it tells, it has that span.
 //
-// Invariants: n != 0 of each that waits; in the end each was counted as equal or as a mismatch
+// Invariants: n != 0 of each that waits, the oldest is the first; in the end each was counted as equal or as a mismatch
 #include "traces/predict_state.h"
 
-#include "traces/grow.h"
-
-void pr_await(predictor *pr, const waiting_refill *r) {
-	if (!array_grow(&pr->waiting, &pr->capWaiting, pr->nwaiting, sizeof(*r))) {
-		pr->noMemory = true;
-		return;
-	}
-	pr->waiting[pr->nwaiting++] = *r;
-}
+#include <string.h>
 
 // end counts one that waits, and takes it out.
 static void end(predictor *pr, uint32_t i, bool equal) {
 	const waiting_refill *r = &pr->waiting[i];
 	if (equal) {
-		pr->out->orders++;
+		pr_orderRead(pr);
 		pr_countEqual(pr, PREDICT_REFILL);
 	} else {
 		pr_countDescribed(pr, &r->refill);
@@ -30,7 +22,29 @@ static void end(predictor *pr, uint32_t i, bool equal) {
 	} else if (!r->grew) {
 		pr_countDescribed(pr, &r->object);
 	}
-	pr->waiting[i] = pr->waiting[--pr->nwaiting];
+	pr->nwaiting--;
+	memmove(&pr->waiting[i], &pr->waiting[i + 1], (pr->nwaiting - i) * sizeof(*r));
+}
+
+// giveUp counts one that waits as wrong; what stood ahead of it goes behind if it is passed over again.
+static void giveUp(predictor *pr, uint32_t i) {
+	pr->passed[pr->waiting[i].class] = pr->waiting[i].ahead[0];
+	end(pr, i, false);
+}
+
+void pr_await(predictor *pr, const waiting_refill *r) {
+	uint32_t same = 0, oldest = 0;
+	for (uint32_t i = pr->nwaiting; i-- > 0;) {
+		if (pr->waiting[i].ahead[0] == r->ahead[0]) {
+			same++;
+			oldest = i;
+		}
+	}
+	// A P that computes tells nothing for long.
+	if (same == maxSame || pr->nwaiting == maxWaiting) {
+		giveUp(pr, same == maxSame ? oldest : 0);
+	}
+	pr->waiting[pr->nwaiting++] = *r;
 }
 
 // aheadOf gives the place of base in r->ahead, r->n if it is not there.
@@ -45,7 +59,7 @@ static uint32_t aheadOf(const waiting_refill *r, uint64_t base) {
 // mayTell: some P may still tell that it took a span before r.
 static bool mayTell(const predictor *pr, const waiting_refill *r) {
 	for (int32_t i = 0; i < pr->h->nallp; i++) {
-		if (i != r->p && pr->ps[i].running && pr->ps[i].lookSince < r->time) {
+		if (i != r->p && pr->ps[i].running && pr->ps[i].otherBefore < r->time) {
 			return true;
 		}
 	}
@@ -55,8 +69,7 @@ static bool mayTell(const predictor *pr, const waiting_refill *r) {
 void pr_settle(predictor *pr) {
 	for (uint32_t i = pr->nwaiting; i-- > 0;) {
 		if (!mayTell(pr, &pr->waiting[i])) {
-			pr->passed[pr->waiting[i].class] = pr->waiting[i].ahead[0];
-			end(pr, i, false);
+			giveUp(pr, i);
 		}
 	}
 }
@@ -68,7 +81,7 @@ void pr_taken(predictor *pr, const gomem_p *p, const mspan *s) {
 		if (k == r->n) {
 			continue;
 		}
-		if (p->id == r->p || pr->ps[p->id].lookSince >= r->time) {
+		if (p->id == r->p || pr->ps[p->id].otherBefore >= r->time) {
 			end(pr, i, false);
 			continue;
 		}

@@ -48,7 +48,7 @@ static scale scale_of(const whatif_plot *p) {
 			s.maxY = p->lines[k].y[i] > s.maxY ? p->lines[k].y[i] : s.maxY;
 		}
 	}
-	for (s.stepY = 1024; s.maxY / s.stepY > TICKS;) {
+	for (s.stepY = 1024; s.maxY / s.stepY > (double)TICKS;) {
 		s.stepY *= 2;
 	}
 	s.lines = (unsigned)(s.maxY / s.stepY) + 1;

@@ -1,0 +1,125 @@
+// test_predict_bite.c: a port that chooses other spans is found out, though the order of some pushes is read from the trace.
+//
+// Witness: traces that Go wrote. The linker puts wrappers around two functions of the port (see CMakeLists.txt): within mcentral_cacheSpan a pop of a
+// set of swept spans gives another span than the first one.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "gomem/mheap.h"
+#include "traces/predict.h"
+
+typedef enum mutation { NONE, SECOND, LAST } mutation;
+
+static struct {
+	mutation how;
+	mcentral *in;      // mcentral_cacheSpan looks in its sets
+	uint32_t sweepgen; // of that heap
+	uint64_t altered;  // so many times another span was given
+} wrapped;
+
+mspan *__real_mcentral_cacheSpan(mheap *h, gomem_p *p, mcentral *c);
+mspan *__wrap_mcentral_cacheSpan(mheap *h, gomem_p *p, mcentral *c);
+struct mspan *__real_spanSet_pop(gomem_env *env, spanSet *b, uint32_t setID);
+struct mspan *__wrap_spanSet_pop(gomem_env *env, spanSet *b, uint32_t setID);
+
+mspan *__wrap_mcentral_cacheSpan(mheap *h, gomem_p *p, mcentral *c) {
+	wrapped.in = c;
+	wrapped.sweepgen = h->sweepgen;
+	mspan *s = __real_mcentral_cacheSpan(h, p, c);
+	wrapped.in = NULL;
+	return s;
+}
+
+struct mspan *__wrap_spanSet_pop(gomem_env *env, spanSet *b, uint32_t setID) {
+	const uint32_t n = spanSet_len(b);
+	if (wrapped.how == NONE || n < 2 || wrapped.in == NULL ||
+		b != mcentral_partialSwept(wrapped.in, wrapped.sweepgen)) {
+		return __real_spanSet_pop(env, b, setID);
+	}
+	// All go round once, but for one.
+	const uint32_t at = wrapped.how == SECOND ? 1 : n - 1;
+	struct mspan *taken = NULL;
+	for (uint32_t i = 0; i < n; i++) {
+		struct mspan *s = __real_spanSet_pop(env, b, setID);
+		if (i == at) {
+			taken = s;
+		} else {
+			assert_true(spanSet_push(env, b, s, setID));
+		}
+	}
+	wrapped.altered++;
+	return taken;
+}
+
+typedef struct file {
+	const char *path;
+	gotrace *t;
+} file;
+
+static int fileNext(void *ctx, gotrace_event *e, gmt_error *err) { return gotrace_next(((file *)ctx)->t, e, err); }
+
+static bool fileRewind(void *ctx, gmt_error *err) {
+	file *f = ctx;
+	gotrace_close(f->t);
+	f->t = gotrace_open(f->path, (gotrace_options){.goroutines = true}, err);
+	return f->t != NULL;
+}
+
+static const char *fileString(void *ctx, uint64_t number) { return gotrace_string(((file *)ctx)->t, number); }
+
+static predict_result run(const char *path, mutation how) {
+	gmt_error err = {{0}};
+	file f = {.path = path};
+	assert_true(fileRewind(&f, &err));
+	const predict_source src = {.ctx = &f,
+		.next = fileNext,
+		.rewind = fileRewind,
+		.string = fileString,
+		.min_addr = gotrace_min_addr(f.t),
+		.version = gotrace_version(f.t)};
+	const predict_options opt = {0};
+	predict_result r;
+	wrapped.how = how;
+	wrapped.altered = 0;
+	assert_true(predict_run(&src, &opt, &r, &err));
+	wrapped.how = NONE;
+	gotrace_close(f.t);
+	return r;
+}
+
+// checkBites: the refills that come out otherwise are mismatches; at most one of fifty is excused by an order that the trace does not tell.
+static void checkBites(const char *path, mutation how) {
+	predict_result right = run(path, NONE), wrong = run(path, how);
+	const uint64_t found = wrong.kinds[PREDICT_REFILL].mismatch, before = right.kinds[PREDICT_REFILL].mismatch;
+	print_message("%s: %s of two or more, %llu times: %llu mismatches (before: %llu), %llu excused (%llu)\n", path,
+		how == SECOND ? "the second" : "the last", (unsigned long long)wrapped.altered, (unsigned long long)found,
+		(unsigned long long)before, (unsigned long long)wrong.orders, (unsigned long long)right.orders);
+	assert_true(found >= before + 30);
+	assert_true(50 * wrong.orders <= found);
+	predict_result_free(&right);
+	predict_result_free(&wrong);
+}
+
+static void test_otherSpanIsFound(void **state) {
+	(void)state;
+	static const char *const traces[] = {
+		"http-p4", "json-p4", "traced-p4", "types-p4", "go125-p4", "traced-workers-p1"};
+	for (size_t i = 0; i < sizeof(traces) / sizeof(traces[0]); i++) {
+		char path[96];
+		(void)snprintf(path, sizeof(path), "traces/data/gotrace/%s.trace.zst", traces[i]);
+		checkBites(path, SECOND);
+		checkBites(path, LAST);
+	}
+}
+
+int main(void) {
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_otherSpanIsFound),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
