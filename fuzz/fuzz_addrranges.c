@@ -123,7 +123,7 @@ static void takeFrom(void *v, const uint64_t *a) {
 	state *s = v;
 	const uint64_t lo = a[0], hi = a[0] + cut(a[0], 1 + a[1]), len = a[2], align = (uint64_t)1 << a[3];
 	const uint64_t base = at(s, lo), limit = at(s, hi);
-	if (base >= limit || limit < len || base > UINT64_MAX - 4096) {
+	if (base >= limit || limit < len || base > UINTPTR_MAX - 4096 || limit > UINTPTR_MAX) {
 		return; // address arithmetic would wrap
 	}
 	addrRange r = rangeOf(s, lo, hi);

@@ -336,7 +336,8 @@ static void allocate(void *v, const uint64_t *a) {
 	const uintptr_t size = (uintptr_t)(scan ? (a[1] + 31) / 32 * 32 : a[1]);
 	if ((a[2] & 4) != 0) {
 		errno = 0;
-		const uintptr_t tooLarge = ((uintptr_t)1 << s->layout.heapAddrBits) + 32 + size;
+		const bool wide = s->layout.heapAddrBits < 8 * sizeof(uintptr_t);
+		const uintptr_t tooLarge = wide ? ((uintptr_t)1 << s->layout.heapAddrBits) + 32 + size : UINTPTR_MAX - size;
 		fuzz_check(gomem_mallocgc(s->h, pOf(s, a[0]), tooLarge, NULL, true) == NULL && errno == ENOMEM,
 			"more than all addresses");
 	}
@@ -588,7 +589,7 @@ static void breakSpan(state *s, mspan *sp, uint64_t how) {
 		sees(s, "free index of scans");
 		break;
 	case 2:
-		sp->limit += (uintptr_t)((uint64_t)1 << 40);
+		sp->limit += (uintptr_t)1 << 5 * sizeof(uintptr_t);
 		sees(s, "limit");
 		break;
 	default:

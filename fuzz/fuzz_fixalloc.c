@@ -11,7 +11,8 @@
 #include "gomem/persistentalloc.h"
 
 enum { numAllocs = 4, maxPieces = 96 };
-static const uint64_t chunkBytes = 256 << 10, bigBlock = 64 << 10, fixChunk = 16 << 10, linearBytes = 1 << 18;
+static const uint64_t chunkBytes = 256 << 10, bigBlock = 64 << 10, fixChunk = 16 << 10, linearBytes = 1 << 18,
+					  word = sizeof(uintptr_t);
 
 typedef struct piece {
 	unsigned char *p;
@@ -83,7 +84,7 @@ static uint64_t place(const state *s, uint64_t size, uint64_t align) {
 static void newChunk(state *s) {
 	s->chunks++;
 	s->chunk = s->e.env.globalAlloc.base;
-	s->off = 8;
+	s->off = word;
 	fuzz_equal("a chunk stands at a physical page", s->chunk % s->physPage, 0);
 }
 
@@ -102,7 +103,7 @@ static void expect(state *s, const void *p, uint64_t size, uint64_t align, bool 
 	s->off = want + size - s->chunk;
 }
 
-// expectBig compares a block that is an allocation of its own: what it takes is remembered in 24 bytes of a chunk.
+// expectBig compares a block that is an allocation of its own: what it takes is remembered in three words of a chunk.
 static void expectBig(state *s, const void *p, uint64_t size, uint64_t align) {
 	if (p == NULL) {
 		return;
@@ -114,7 +115,7 @@ static void expectBig(state *s, const void *p, uint64_t size, uint64_t align) {
 }
 
 static void remember(state *s) {
-	const uint64_t bytes = 24;
+	const uint64_t bytes = 3 * word;
 	if (place(s, bytes, 8) == 0) {
 		newChunk(s);
 	}
@@ -188,8 +189,8 @@ static void init(void *v, const uint64_t *a) {
 	if (t->size != 0) {
 		return;
 	}
-	const uint64_t size = a[1] < 8 ? a[1] : up(a[1], 8);
-	t->size = size < 8 ? 8 : size;
+	const uint64_t size = a[1] < word ? a[1] : up(a[1], word);
+	t->size = size < word ? word : size;
 	t->zero = a[2] % 4 != 0;
 	fixalloc_init(&s->e.env, &t->f, (uintptr_t)size, onFirst, t, &t->stat);
 	t->f.zero = t->zero;

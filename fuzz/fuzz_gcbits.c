@@ -10,7 +10,7 @@
 #include "gomem/gcbits.h"
 
 enum { maxBlocks = 64 };
-static const uint64_t arenaBytes = 64 << 10, arenaHeader = 16;
+static const uint64_t arenaBytes = 64 << 10, arenaHeader = 2 * sizeof(uintptr_t);
 
 typedef struct block {
 	gcBits *p;

@@ -14,7 +14,8 @@
 #include "oracle/sizes.h"
 
 enum { maxOps = 24, maxTypes = maxOps + 2, maxWords = 640, maxObjects = 256, maxSpans = 128, maxRepeat = 8 };
-static const uint64_t largest = 32760, bitmapMax = 512, maxBytes = 128 << 10, pageSize = 8192;
+static const uint64_t largest = 32760, word = sizeof(uintptr_t), bitmapMax = 8 * sizeof(uintptr_t) * sizeof(uintptr_t),
+					  maxBytes = 128 << 10, pageSize = 8192;
 
 typedef struct type {
 	gomem_type t;
@@ -58,12 +59,12 @@ static void addType(state *s, uint64_t words, uint64_t even, uint64_t odd) {
 		return;
 	}
 	type *t = &s->types[s->ntypes++];
-	*t = (type){.t = {.size = (size_t)words * 8, .ptr_mask = t->mask}};
+	*t = (type){.t = {.size = (size_t)(words * word), .ptr_mask = t->mask}};
 	for (uint64_t i = 0; i < words; i++) {
 		t->pointer[i] = ((i / 64 % 2 == 0 ? even : odd) >> i % 64 & 1) != 0;
 		if (t->pointer[i]) {
 			t->mask[i / 8] = (uint8_t)(t->mask[i / 8] | 1u << i % 8);
-			t->t.ptr_bytes = (uintptr_t)((i + 1) * 8);
+			t->t.ptr_bytes = (uintptr_t)((i + 1) * word);
 		}
 	}
 }
@@ -80,7 +81,7 @@ static bool allBytes(const uint8_t *p, uint64_t n, uint8_t value) {
 static unsigned spanAt(state *s, uint64_t addr, uint64_t slotSize, bool scan, uint64_t npages) {
 	for (unsigned i = 0; i < s->nspans; i++) {
 		const span *sp = &s->spans[i];
-		if (addr >= sp->base && addr < sp->base + sp->words * 8) {
+		if (addr >= sp->base && addr < sp->base + sp->words * word) {
 			fuzz_equal("size of the slots of a span", sp->slotSize, slotSize);
 			fuzz_equal("a span is for one kind of objects", sp->pointer != NULL, scan);
 			return i;
@@ -92,11 +93,11 @@ static unsigned spanAt(state *s, uint64_t addr, uint64_t slotSize, bool scan, ui
 	fuzz_equal("elemsize of a span", info.elemsize, slotSize);
 	fuzz_check(s->nspans < maxSpans, "too many spans for this target");
 	span *sp = &s->spans[s->nspans];
-	*sp =
-		(span){.base = info.base, .slotSize = slotSize, .words = npages * pageSize / 8, .header = slotSize > bitmapMax};
+	*sp = (span){
+		.base = info.base, .slotSize = slotSize, .words = npages * pageSize / word, .header = slotSize > bitmapMax};
 	sp->pointer = scan ? calloc((size_t)sp->words, sizeof(bool)) : NULL;
 	fuzz_check(!scan || sp->pointer != NULL, "out of memory");
-	if (scan && slotSize == 8) {
+	if (scan && slotSize == 8 && word == 8) {
 		memset(sp->pointer, true, (size_t)sp->words); // an object of one word with a pointer is a pointer
 	}
 	return s->nspans++;
@@ -104,17 +105,18 @@ static unsigned spanAt(state *s, uint64_t addr, uint64_t slotSize, bool scan, ui
 
 // describe writes the bools of an object's slot.
 static void describe(span *sp, uint64_t addr, const type *t, uint64_t size) {
-	const uint64_t slot = (addr - sp->base) / sp->slotSize * sp->slotSize, typeWords = t->t.size / 8;
-	const uint64_t first = (addr - sp->base - slot) / 8; // 1 behind a header
-	for (uint64_t i = 0; i < sp->slotSize / 8; i++) {
-		const bool in = i >= first && (sp->header || i - first < size / 8);
-		sp->pointer[slot / 8 + i] = in && t->pointer[(i - first) % typeWords];
+	const uint64_t slot = (addr - sp->base) / sp->slotSize * sp->slotSize, typeWords = t->t.size / word;
+	const uint64_t first = (addr - sp->base - slot) / word; // 1 behind a header
+	for (uint64_t i = 0; i < sp->slotSize / word; i++) {
+		const bool in = i >= first && (sp->header || i - first < size / word);
+		sp->pointer[slot / word + i] = in && t->pointer[(i - first) % typeWords];
 	}
 }
 
 static void checkWords(const state *s, const span *sp, uint64_t from, uint64_t to) {
 	for (uint64_t i = from; i < to; i++) {
-		fuzz_equal("a word holds a pointer", heapBits_isPointer(s->h, (uintptr_t)(sp->base + i * 8)), sp->pointer[i]);
+		fuzz_equal(
+			"a word holds a pointer", heapBits_isPointer(s->h, (uintptr_t)(sp->base + i * word)), sp->pointer[i]);
 	}
 }
 
@@ -124,10 +126,10 @@ static void checkSlot(const state *s, const span *sp, uint64_t slot) {
 		fuzz_check(!heapBits_isPointer(s->h, (uintptr_t)(sp->base + slot)), "no pointers in a span without");
 		return;
 	}
-	const uint64_t words = sp->slotSize / 8, start = words < 128 ? words : 128;
-	checkWords(s, sp, slot / 8, slot / 8 + start);
+	const uint64_t words = sp->slotSize / word, start = words < 128 ? words : 128;
+	checkWords(s, sp, slot / word, slot / word + start);
 	for (uint64_t i = start; i < words; i += 13) { // far from the beginning of a large slot some are left out
-		checkWords(s, sp, slot / 8 + i, slot / 8 + i + 1);
+		checkWords(s, sp, slot / word + i, slot / word + i + 1);
 	}
 }
 
@@ -159,7 +161,7 @@ static plan planFor(const state *s, const type *t, uint64_t size) {
 	p.slotSize = c->size;
 	p.npages = c->npages;
 	// Behind a header all may have to be looked at, else what lies before the last pointer. An array of single pointers counts as one, in Go.
-	const uint64_t before = t->t.size == 8 ? 0 : size - t->t.size;
+	const uint64_t before = t->t.size == word ? 0 : size - t->t.size;
 	p.scanned = !p.scan ? 0 : p.header != 0 ? p.slotSize : before + t->t.ptr_bytes;
 	return p;
 }
@@ -179,15 +181,15 @@ static void checkNew(state *s, uint8_t *x, const type *t, uint64_t size, const p
 	const uint64_t slot = addr - p->header - sp->base;
 	if (size > largest) { // no word behind what was asked for belongs to a large object
 		for (uint64_t k = 0; k < sp->words; k += k < 128 ? 1 : 13) {
-			const bool want = p->scan && k * 8 < size && sp->pointer[k];
-			fuzz_equal("a word of a large object", heapBits_isPointer(s->h, (uintptr_t)(addr + k * 8)), want);
+			const bool want = p->scan && k * word < size && sp->pointer[k];
+			fuzz_equal("a word of a large object", heapBits_isPointer(s->h, (uintptr_t)(addr + k * word)), want);
 		}
 	} else {
 		checkSlot(s, sp, slot);
 	}
 	if (!sp->header && p->scan) { // what its neighbours have next to it, also those that are free
-		const uint64_t end = (slot + sp->slotSize) / 8, spanEnd = slotsOf(s, sp) * sp->slotSize / 8;
-		checkWords(s, sp, slot < 32 ? 0 : slot / 8 - 4, slot / 8);
+		const uint64_t end = (slot + sp->slotSize) / word, spanEnd = slotsOf(s, sp) * sp->slotSize / word;
+		checkWords(s, sp, slot < 4 * word ? 0 : slot / word - 4, slot / word);
 		checkWords(s, sp, end, end + 4 < spanEnd ? end + 4 : spanEnd);
 	}
 	s->objects[s->nobjects] = (object){x, size, i, (uint8_t)(1 + s->nobjects % 255)};
@@ -310,6 +312,7 @@ static void *begin(const uint64_t *config) {
 	static oracle_sizes sizes;
 	if (sizes.n == 0) {
 		oracle_sizes_make(&sizes, pageSize, 32768);
+		sizes.word = word;
 	}
 	s->sizes = &sizes;
 	s->layout = fuzz_layout(config[CONFIG_LAYOUT]);

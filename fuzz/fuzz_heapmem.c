@@ -21,9 +21,9 @@ typedef struct state {
 static uintptr_t addrOf(const state *s, uint64_t word) { return (uintptr_t)(s->base + word * s->stride); }
 
 // store: only the first store of a word may need memory.
-static void storeWord(state *s, uint64_t word, uint64_t value) {
+static void storeWord(state *s, uint64_t word, uintptr_t value) {
 	const uint64_t failed = fuzz_os_failed();
-	if (heapMem_store(&s->e.env, &s->side, addrOf(s, word), (uintptr_t)value)) {
+	if (heapMem_store(&s->e.env, &s->side, addrOf(s, word), value)) {
 		s->words[word] = value;
 		s->count += !s->stored[word];
 		s->stored[word] = true;
@@ -33,7 +33,7 @@ static void storeWord(state *s, uint64_t word, uint64_t value) {
 	fuzz_check(fuzz_os_failed() > failed, "a store fails only if the system does");
 }
 
-static void store(void *v, const uint64_t *a) { storeWord(v, a[0], a[1]); }
+static void store(void *v, const uint64_t *a) { storeWord(v, a[0], (uintptr_t)a[1]); }
 
 // storeMany stores words at equal distances: the table grows, and homes collide.
 static void storeMany(void *v, const uint64_t *a) {
@@ -41,7 +41,7 @@ static void storeMany(void *v, const uint64_t *a) {
 	state *s = v;
 	for (uint64_t i = 0, word = a[0]; i < a[1] && word < numWords && s->budget > 0; i++, word += step) {
 		s->budget--;
-		storeWord(s, word, a[3] + i);
+		storeWord(s, word, (uintptr_t)(a[3] + i));
 	}
 }
 

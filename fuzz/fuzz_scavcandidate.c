@@ -92,8 +92,9 @@ static void findWith(void *v) {
 }
 
 static void badMinimum(void *v, const uint64_t *a) {
-	badCall c = {v, a[0]};
-	const bool good = a[0] == 1 || a[0] == 2 || a[0] == 4 || a[0] == 8 || a[0] == 16 || a[0] == 32 || a[0] == 64;
+	const uintptr_t n = (uintptr_t)a[0];
+	badCall c = {v, n};
+	const bool good = n == 1 || n == 2 || n == 4 || n == 8 || n == 16 || n == 32 || n == 64;
 	fuzz_equal("a minimum is refused", fuzz_throws(&c.s->guard, findWith, &c), !good);
 }
 

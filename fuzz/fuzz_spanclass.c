@@ -36,6 +36,7 @@ static void makeWorld(world *w, uint64_t layout, bool greenTea) {
 	w->layout = fuzz_layout(layout);
 	w->greenTea = greenTea;
 	oracle_sizes_make(&w->sizes, 8192, 32768);
+	w->sizes.word = w->layout.ptrSize;
 	const gomem_config cfg = {
 		.os = mem_sim_new(NULL),
 		.layout = &w->layout,
