@@ -434,6 +434,11 @@ static bool has_no_slot(const gotrace *t, const gt_stack *s, unsigned frame) {
 		frame_of(t, s, "runtime.deductAssistCredit") < frame || frame_of(t, s, "runtime.preMallocgcDebug") < frame;
 }
 
+// is_whole_mallocgc: the frame is mallocgc, and not one of its parts.
+static bool is_whole_mallocgc(const gotrace *t, const gt_stack *s, unsigned frame) {
+	return t->strings[s->functions[frame] - 1].n == strlen("runtime.mallocgc");
+}
+
 // stopped_where: since go1.24 the functions mallocgcTiny, ... take the slot, and begin a cycle; mallocgc tells of the object. In go1.23 it does all
 // this, and tells before it begins a cycle.
 static gotrace_where stopped_where(const gotrace *t, uint64_t id) {
@@ -448,10 +453,17 @@ static gotrace_where stopped_where(const gotrace *t, uint64_t id) {
 		return GOTRACE_IN_SWEEPER;
 	}
 	const unsigned in = frame_of(t, s, "runtime.mallocgc");
-	if (in == GT_FRAMES || t->strings[s->functions[in] - 1].n == strlen("runtime.mallocgc") || has_no_slot(t, s, in)) {
+	if (in == GT_FRAMES || is_whole_mallocgc(t, s, in) || has_no_slot(t, s, in)) {
 		return GOTRACE_ELSEWHERE;
 	}
 	return frame_of(t, s, "runtime.gcStart") < in ? GOTRACE_IN_GC_START : GOTRACE_IN_MALLOC;
+}
+
+// begun_where: the stack of who begins a cycle is without gcStart.
+static gotrace_where begun_where(const gotrace *t, uint64_t id) {
+	const gt_stack *s = stack_of(t, id);
+	const unsigned in = s != NULL ? frame_of(t, s, "runtime.mallocgc") : GT_FRAMES;
+	return in == GT_FRAMES || is_whole_mallocgc(t, s, in) ? GOTRACE_ELSEWHERE : GOTRACE_IN_GC_START;
 }
 
 static gotrace_where swept_where(const gotrace *t, uint64_t id) {
@@ -494,6 +506,7 @@ static int other_event(gotrace *t, gt_m *m, gotrace_event *e) {
 	case GT_EV_STW_END:
 		return number(e, GOTRACE_STW_END, 0);
 	case GT_EV_GC_BEGIN:
+		e->addr = t->options.goroutines ? (uint64_t)begun_where(t, h->a[1]) : GOTRACE_UNKNOWN;
 		return number(e, GOTRACE_GC_BEGIN, h->a[0]);
 	case GT_EV_GC_END:
 		return number(e, GOTRACE_GC_END, h->a[0]);

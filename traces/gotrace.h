@@ -21,7 +21,7 @@ typedef enum gotrace_kind {
 	GOTRACE_STACK_ALLOC,  // addr, n: bytes
 	GOTRACE_STACK_FREE,   // addr
 	GOTRACE_SNAPSHOT_END, // what was there at the start has been told
-	GOTRACE_GC_BEGIN,     // n: sequence number of the cycle
+	GOTRACE_GC_BEGIN,     // n: sequence number of the cycle; addr: a gotrace_where, if goroutines are asked for
 	GOTRACE_GC_END,
 	GOTRACE_STW_BEGIN, // n: why: gotrace_string
 	GOTRACE_STW_END,

@@ -86,6 +86,7 @@ static bool flushTo(predictor *pr, gomem_p *p, int through) {
 			continue;
 		}
 		sweep_group *g = pr_groupAt(pr, s->startAddr);
+		ps->idleTold |= tells(pr->e, s) && pr->e->m == pr->ender;
 		if (g != NULL && !isSwept(g) && (ps->flushAt > through || g->earliest > pr->e->time)) {
 			if (tells(pr->e, s)) {
 				pr_pushClose(pr, ps);

@@ -190,6 +190,7 @@ bool span_putOn(gomem_heap *h, mspan *s) {
 	mcentral *c = &h->central[s->spanclass].mcentral;
 	const unsigned i = 1 - sweptOf(h);
 	const bool full = s->allocCount == s->nelems;
+	atomic_fetch_and(&h->sweep.active.state, ~sweepDrainedMask); // the sweep has not come to the end while there is s
 	return setPutFirst(h, full ? &c->full[i] : &c->partial[i], s, mcentral_setID(s->spanclass, full, i));
 }
 

@@ -27,12 +27,13 @@ static bool overlap(const push_window *a, const push_window *b) {
 	return a != NULL && b != NULL && mayPrecede(a, b) && (b->since <= a->until || b->reclaimSince <= a->until);
 }
 
-// isFlushedFirst: by who flushed them: who ended the cycle flushes its own cache first, and those of idle Ps in the order of their list. The port
-// has them in another order if it learnt late that a P was idle. *told: that decides.
-static bool isFlushedFirst(const predictor *pr, const push_window *a, const push_window *b, bool *told) {
-	const bool own = a->by == pr->enderP || b->by == pr->enderP, idle = pr->ps[a->by].byEnder && pr->ps[b->by].byEnder;
-	*told = a->by != b->by && (own || idle);
-	return own ? a->by == pr->enderP : pr_idlePlace(pr, a->by) < pr_idlePlace(pr, b->by);
+// isFlushedFirst: so says who flushed them: who ended the cycle flushes its own cache first, and those of idle Ps in the order of their list. The
+// port has them in another order if it learnt late that a P was idle.
+static bool isFlushedFirst(const predictor *pr, const push_window *a, const push_window *b) {
+	if (a->by == pr->enderP || b->by == pr->enderP) {
+		return a->by == pr->enderP;
+	}
+	return pr->ps[a->by].idleTold && pr->ps[b->by].idleTold && pr_idlePlace(pr, a->by) < pr_idlePlace(pr, b->by);
 }
 
 // isOpen: nothing tells that y, that stands before s, was put into its set first. Where the same P swept both, and nothing died in them, that is
@@ -42,10 +43,8 @@ static bool isOpen(predictor *pr, const mspan *s, const mspan *y) {
 	if (a == NULL || b == NULL) {
 		return false;
 	}
-	bool told = false;
-	const bool first = a->flush && b->flush && isFlushedFirst(pr, a, b, &told);
-	if (told) {
-		return first;
+	if (a->flush && b->flush && a->by != b->by && (isFlushedFirst(pr, a, b) || isFlushedFirst(pr, b, a))) {
+		return isFlushedFirst(pr, a, b);
 	}
 	const bool inherited = a->by == b->by && !a->told && !b->told && !a->flush && !b->flush;
 	return (inherited && overlap(pr_lastPushOf(pr, s), pr_lastPushOf(pr, y))) || overlap(a, b);

@@ -97,6 +97,7 @@ void pages_free(page_table *t) {
 typedef struct taking {
 	uint64_t event; // 0: there is none
 	uint64_t outer; // and of the one that had begun before that; 0: none
+	uint64_t own;   // it begins a cycle: that is told after the start of the world. 0: it does not
 	uint32_t last;  // the object that was told last of those, in predict_sweeps.early, + 1; 0: none
 } taking;
 
@@ -358,9 +359,21 @@ static void notOuter(collector *c, taking *t) {
 	}
 }
 
+// beginTaking: it begins a cycle, which allocates: the mark workers, and what starts them.
+static void beginTaking(collector *c, taking *t) {
+	notOuter(c, t);
+	*t = (taking){.own = t->event != 0 ? t->event : c->events};
+}
+
+static void endTaking(taking *t) {
+	if (t->own != 0) {
+		*t = (taking){.event = t->own};
+	}
+}
+
 // stopTaking: m's goroutine stops there.
 static void stopTaking(collector *c, taking *t, gotrace_where where) {
-	if (where == GOTRACE_UNKNOWN) {
+	if (where == GOTRACE_UNKNOWN || t->own != 0) {
 		return;
 	}
 	if (where == GOTRACE_ELSEWHERE || where == GOTRACE_IN_SWEEPER) {
@@ -473,8 +486,12 @@ static bool collectEvent(collector *c, const gotrace_event *e) {
 		return collectFree(c, m, e);
 	case GOTRACE_GC_BEGIN:
 		c->begun = true;
+		if (e->addr == GOTRACE_IN_GC_START) {
+			beginTaking(c, &m->taking);
+		}
 		return true;
 	case GOTRACE_STW_END:
+		endTaking(&m->taking);
 		c->marking |= c->begun;
 		c->begun = false;
 		return true;

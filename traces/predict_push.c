@@ -28,6 +28,7 @@ void pr_pushBeginFlush(predictor *pr, p_state *ps) {
 	pr_pushClose(pr, ps);
 	ps->flushSince = pr->sweepingAt;
 	ps->byEnder = ps->idle;
+	ps->idleTold = false;
 }
 
 void pr_pushTold(predictor *pr, p_state *ps) {

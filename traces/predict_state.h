@@ -40,7 +40,8 @@ typedef struct p_state {
 	bool idle;     // its page cache is flushed too
 	bool flushing; // its cache is being flushed: the classes below flushAt are
 	int flushAt;
-	bool byEnder; // who ended the cycle flushes it, one idle P after the other
+	bool byEnder;  // who ended the cycle flushes it, one idle P after the other
+	bool idleTold; // it has told so
 	page_info *
 		open[numSpanClasses + 1]; // first pages of spans that it swept, or its flush: the next event there has not come
 	uint32_t nopen;
