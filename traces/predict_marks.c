@@ -68,7 +68,7 @@ void pr_loadMarks(void *ctx, gomem_heap *h, gomem_p *p, mspan *s) {
 	if (pi != NULL) {
 		pr_pushSwept(pr, pi, g != NULL);
 	}
-	if (g != NULL) {
+	if (pi != NULL && g != NULL) {
 		unmarkFreed(pr, s, g);
 		pi->flags &= (uint8_t)~PAGE_HIDDEN;
 		if (g->freed && !g->told) {

@@ -27,8 +27,7 @@ static bool overlap(const push_window *a, const push_window *b) {
 	return a != NULL && b != NULL && mayPrecede(a, b) && (b->since <= a->until || b->reclaimSince <= a->until);
 }
 
-// isFlushedFirst: so says who flushed them: who ended the cycle flushes its own cache first, and those of idle Ps in the order of their list. The
-// port has them in another order if it learnt late that a P was idle.
+// isFlushedFirst: so says who flushed them: who ended the cycle flushes its own cache first, and those of idle Ps in the order of their list.
 static bool isFlushedFirst(const predictor *pr, const push_window *a, const push_window *b) {
 	if (a->by == pr->enderP || b->by == pr->enderP) {
 		return a->by == pr->enderP;
@@ -44,7 +43,7 @@ static bool isOpen(predictor *pr, const mspan *s, const mspan *y) {
 		return false;
 	}
 	if (a->flush && b->flush && a->by != b->by && (isFlushedFirst(pr, a, b) || isFlushedFirst(pr, b, a))) {
-		return isFlushedFirst(pr, a, b);
+		return false; // a port that has them otherwise is wrong
 	}
 	const bool inherited = a->by == b->by && !a->told && !b->told && !a->flush && !b->flush;
 	return (inherited && overlap(pr_lastPushOf(pr, s), pr_lastPushOf(pr, y))) || overlap(a, b);

@@ -98,7 +98,7 @@ bool pr_sweptEvidently(predictor *pr, mspan *s) {
 	gomem_p *owner = atomic_load(&s->sweepgen) == pr->h->sweepgen + 1 ? span_owner(pr->h, s) : NULL;
 	if (owner != NULL) {
 		pr_flushThrough(pr, owner, s->spanclass);
-		return true;
+		return atomic_load(&s->sweepgen) == pr->h->sweepgen;
 	}
 	sweep_group *g = pr_isUnswept(pr, s) ? pr_groupAt(pr, s->startAddr) : NULL;
 	gomem_p *const running = pr->running, *const sweeper = g != NULL ? sweeperP(pr) : NULL;

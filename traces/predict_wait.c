@@ -56,19 +56,37 @@ static uint32_t aheadOf(const waiting_refill *r, uint64_t base) {
 	return k;
 }
 
-// mayTell: some P may still tell that it took a span before r.
-static bool mayTell(const predictor *pr, const waiting_refill *r) {
+// The P that told something else before its last event than of sweeping, the longest ago, of those that run; and when it did, and the next one.
+typedef struct behind {
+	int32_t p; // -1: none runs
+	uint64_t first, second;
+} behind;
+
+static behind furthestBehind(const predictor *pr) {
+	behind b = {.p = -1, .first = UINT64_MAX, .second = UINT64_MAX};
 	for (int32_t i = 0; i < pr->h->nallp; i++) {
-		if (i != r->p && pr->ps[i].running && pr->ps[i].otherBefore < r->time) {
-			return true;
+		const uint64_t at = pr->ps[i].running ? pr->ps[i].otherBefore : UINT64_MAX;
+		if (at < b.first) {
+			b = (behind){.p = i, .first = at, .second = b.first};
+		} else if (at < b.second) {
+			b.second = at;
 		}
 	}
-	return false;
+	return b;
+}
+
+// mayTell: some P may still tell that it took a span before r.
+static bool mayTell(const behind *b, const waiting_refill *r) {
+	return (b->p == r->p ? b->second : b->first) < r->time;
 }
 
 void pr_settle(predictor *pr) {
+	if (pr->nwaiting == 0) {
+		return;
+	}
+	const behind b = furthestBehind(pr);
 	for (uint32_t i = pr->nwaiting; i-- > 0;) {
-		if (!mayTell(pr, &pr->waiting[i])) {
+		if (!mayTell(&b, &pr->waiting[i])) {
 			giveUp(pr, i);
 		}
 	}
