@@ -80,10 +80,24 @@ static void onStop(predictor *pr, const predict_source *src, const gotrace_event
 	}
 }
 
+// seeP: p tells something. Invariant: seen[i] < seen[i + 1]
+static void seeP(predictor *pr, int32_t p) {
+	if (pr->ps[p].seen) {
+		return;
+	}
+	pr->ps[p].seen = true;
+	int32_t at = pr->nseen++;
+	for (; at > 0 && pr->seen[at - 1] > p; at--) {
+		pr->seen[at] = pr->seen[at - 1];
+	}
+	pr->seen[at] = p;
+}
+
 static bool onTimed(predictor *pr, const predict_source *src, const gotrace_event *e) {
 	gomem_p *p = e->p >= 0 && e->p < pr->h->nallp ? pr->h->allp[e->p] : NULL;
 	pr->running = p;
 	if (p != NULL) {
+		seeP(pr, p->id);
 		pr_pushEvent(pr, p, e);
 	}
 	if (pr_endedCycle(pr, e)) {
@@ -206,9 +220,10 @@ static bool makeHeap(predictor *pr) {
 	}
 	pr->ps = calloc((size_t)n, sizeof(*pr->ps));
 	pr->hidden = calloc((size_t)n, sizeof(*pr->hidden));
+	pr->seen = calloc((size_t)n, sizeof(*pr->seen));
 	pr->out->procs = n;
 	pr->out->green_tea = !pr->sweeps.noGreenTea;
-	return pr->ps != NULL && pr->hidden != NULL;
+	return pr->ps != NULL && pr->hidden != NULL && pr->seen != NULL;
 }
 
 static bool run(predictor *pr, const predict_source *src, gmt_error *err) {
@@ -249,7 +264,7 @@ static void predictorFree(predictor *pr) {
 	sweeps_free(&pr->sweeps);
 	free(pr->ps);
 	free(pr->hidden);
-
+	free(pr->seen);
 	free(pr);
 }
 

@@ -223,7 +223,8 @@ void pr_beginIdle(predictor *pr) {
 }
 
 void pr_goOnFlushing(predictor *pr) {
-	for (int32_t i = 0; i < pr->h->nallp; i++) {
+	for (int32_t k = 0; k < pr->nseen; k++) {
+		const int32_t i = pr->seen[k];
 		if (pr->ps[i].flushing) {
 			(void)pr_flushSome(pr, pr->h->allp[i]);
 		}

@@ -38,7 +38,8 @@ void pr_pushTold(predictor *pr, p_state *ps) {
 
 // closeEnder: who ended the cycle does something else than flushing the caches of idle Ps.
 static void closeEnder(predictor *pr) {
-	for (int32_t i = 0; i < pr->h->nallp; i++) {
+	for (int32_t k = 0; k < pr->nseen; k++) {
+		const int32_t i = pr->seen[k];
 		if (pr->ps[i].byEnder && !pr->ps[i].flushing) {
 			pr_pushClose(pr, &pr->ps[i]);
 		}

@@ -36,7 +36,7 @@ typedef struct p_state {
 	uint64_t tiny[tinyRing]; // blocks taken since, any of which may be the P's
 	uint32_t ntiny;
 	bool tinyKnown;
-	bool running, toFlush;
+	bool seen, running, toFlush;
 	bool idle;     // its page cache is flushed too
 	bool flushing; // its cache is being flushed: the classes below flushAt are
 	int flushAt;
@@ -89,6 +89,8 @@ typedef struct predictor {
 	predict_result *out;
 	const predict_options *opt;
 	p_state *ps;
+	int32_t *seen; // the Ps that told something, in order: one event may say that there are many more
+	int32_t nseen;
 	snapshot snap;
 	late_slot *late;
 	uint32_t cycle, nextGroup, nextRegion;

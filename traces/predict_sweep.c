@@ -83,7 +83,8 @@ static void sweepSpan(predictor *pr, mspan *s, sweep_how how) {
 
 // sweeperP gives the P that the background sweeper runs on; NULL: it does not run.
 static gomem_p *sweeperP(predictor *pr) {
-	for (int32_t i = 0; i < pr->h->nallp; i++) {
+	for (int32_t k = 0; k < pr->nseen; k++) {
+		const int32_t i = pr->seen[k];
 		if (pr->ps[i].sweeper) {
 			return pr->h->allp[i];
 		}

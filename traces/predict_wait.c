@@ -64,7 +64,8 @@ typedef struct behind {
 
 static behind furthestBehind(const predictor *pr) {
 	behind b = {.p = -1, .first = UINT64_MAX, .second = UINT64_MAX};
-	for (int32_t i = 0; i < pr->h->nallp; i++) {
+	for (int32_t k = 0; k < pr->nseen; k++) {
+		const int32_t i = pr->seen[k];
 		const uint64_t at = pr->ps[i].running ? pr->ps[i].otherBefore : UINT64_MAX;
 		if (at < b.first) {
 			b = (behind){.p = i, .first = at, .second = b.first};
