@@ -715,10 +715,50 @@ static void testAltered(void **state) {
 	checkAltered(fourPs, 3);
 }
 
+// testSilentPs: a P of a high number runs and tells nothing. It may yet tell that it took what each of the refills has passed over; they wait for it, and
+// not one of them looks at all Ps. (With a look at each P for each of them this took 12 s.)
+static void testSilentPs(void **state) {
+	(void)state;
+	enum { CLASSES = 4, EACH = 480, LAST_P = 4095 };
+	static const uint16_t sizes[CLASSES] = {512, 1024, 2048, 4096};
+	uint16_t class[CLASSES] = {0};
+	script *s = calloc(1, sizeof(*s));
+	assert_non_null(s);
+	for (uint64_t k = 0; k < CLASSES; k++) {
+		while (class_to_size[class[k] >> 1] != sizes[k]) {
+			class[k] = (uint16_t)(class[k] + 2);
+		}
+		class[k] |= 1; // without pointers
+		add(s, GOTRACE_SPAN, heap + k * PAGE, 1, class[k]);
+		add(s, GOTRACE_OBJECT, heap + k * PAGE, 0, 0);
+	}
+	add(s, GOTRACE_SNAPSHOT_END, 0, 0, 0);
+	add(s, GOTRACE_PROC_START, 0, 0, 0);
+	on(s, 2, LAST_P);
+	add(s, GOTRACE_GC_BEGIN, 0, 0, 0);
+	add(s, GOTRACE_STW_END, 0, 0, 0);
+	add(s, GOTRACE_GC_END, 0, 0, 0);
+	add(s, GOTRACE_STW_END, 0, 0, 0);
+	add(s, GOTRACE_SWEEP_BEGIN, 0, GOTRACE_IN_CREDIT, 0);
+	for (uint64_t k = 0; k < CLASSES; k++) {
+		add(s, GOTRACE_OBJECT_FREE, heap + k * PAGE, 0, 0);
+	}
+	add(s, GOTRACE_SWEEP_END, CLASSES * PAGE, 0, 0);
+	for (uint64_t i = 0; i < (uint64_t)CLASSES * EACH; i++) {
+		add(s, GOTRACE_SPAN_ALLOC, heap + (8 + i) * PAGE, 1, class[i % CLASSES]);
+		add(s, GOTRACE_OBJECT_ALLOC, heap + (8 + i) * PAGE, 0, 0);
+	}
+	predict_result r = run(s);
+	assert_int_equal(r.procs, LAST_P + 1);
+	checkCount(&r, PREDICT_REFILL, 0, 0, 0, (uint64_t)CLASSES * EACH);
+	predict_result_free(&r);
+}
+
 int main(void) {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(testLowestSlot),
 		cmocka_unit_test(testLate),
+		cmocka_unit_test(testSilentPs),
 		cmocka_unit_test(testToldAfterStop),
 		cmocka_unit_test(testRefillToldBefore),
 		cmocka_unit_test(testBeginsCycle),
