@@ -93,6 +93,14 @@ static void checkCount(
 	assert_int_equal(r->kinds[k].mismatch, mismatch);
 }
 
+// checkOrder frees the result.
+static void checkOrder(predict_result r, uint64_t orders, uint64_t refills, uint64_t objects) {
+	assert_int_equal(r.orders, orders);
+	assert_int_equal(r.kinds[PREDICT_REFILL].mismatch, refills);
+	assert_int_equal(r.kinds[PREDICT_SMALL].mismatch, objects);
+	predict_result_free(&r);
+}
+
 static void testLowestSlot(void **state) {
 	(void)state;
 	script *s = begin();
@@ -463,21 +471,12 @@ static predict_result flushScript(bool ahead) {
 // for a clock that was ahead.
 static void testFlushOrder(void **state) {
 	(void)state;
-	predict_result r = flushScript(false);
-	assert_int_equal(r.orders, 1);
-	assert_int_equal(r.kinds[PREDICT_REFILL].mismatch, 1);
-	assert_int_equal(r.kinds[PREDICT_SMALL].mismatch, 1);
-	predict_result_free(&r);
-	r = flushScript(true);
-	assert_int_equal(r.orders, 2);
-	assert_int_equal(r.kinds[PREDICT_REFILL].mismatch, 0);
-	assert_int_equal(r.kinds[PREDICT_SMALL].mismatch, 0);
-	predict_result_free(&r);
+	checkOrder(flushScript(false), 1, 1, 1);
+	checkOrder(flushScript(true), 2, 0, 0);
 }
 
-// beginSwept: P 0 sweeps one span for its credit, that at `heap`, or two, then the one behind it. Slot 3 of one is free then, slot 4 of the other.
-static script *beginSwept(int n) {
-	const uint64_t other = heap + (uint64_t)16 * PAGE;
+// fullSpans adds three to the one at the beginning of the heap, fills all, and a cycle ends.
+static script *fullSpans(void) {
 	script *s = begin();
 	allocateSlots(s, heap, 1, NELEMS48);
 	for (uint64_t i = 1; i < 4; i++) {
@@ -485,6 +484,19 @@ static script *beginSwept(int n) {
 		allocateSlots(s, heap + i * PAGE, 0, NELEMS48);
 	}
 	cycle(s);
+	return s;
+}
+
+// grow: P 0 makes a fifth one.
+static void grow(script *s) {
+	add(s, GOTRACE_SPAN_ALLOC, heap + (uint64_t)4 * PAGE, 1, SCAN48);
+	allocate(s, heap + (uint64_t)4 * PAGE);
+}
+
+// beginSwept: P 0 sweeps one span for its credit, that at `heap`, or two, then the one behind it. Slot 3 of one is free then, slot 4 of the other.
+static script *beginSwept(int n) {
+	const uint64_t other = heap + (uint64_t)16 * PAGE;
+	script *s = fullSpans();
 	sweeps(s, GOTRACE_IN_CREDIT, heap + 3 * 48, 1);
 	if (n > 1) {
 		sweeps(s, GOTRACE_IN_CREDIT, heap + PAGE + 4 * 48, 1);
@@ -507,8 +519,7 @@ static predict_result takenScript(bool before, bool grows) {
 		startsP1(s);
 	}
 	if (grows) {
-		add(s, GOTRACE_SPAN_ALLOC, heap + (uint64_t)4 * PAGE, 1, SCAN48);
-		allocate(s, heap + (uint64_t)4 * PAGE);
+		grow(s);
 	} else {
 		allocate(s, heap + PAGE + 4 * 48);
 	}
@@ -524,29 +535,15 @@ static predict_result takenScript(bool before, bool grows) {
 static void testTakenBefore(void **state) {
 	(void)state;
 	for (int grows = 0; grows < 2; grows++) {
-		predict_result r = takenScript(true, grows != 0);
-		assert_int_equal(r.orders, 1);
-		assert_int_equal(r.kinds[PREDICT_REFILL].mismatch, 0);
-		assert_int_equal(r.kinds[PREDICT_SMALL].mismatch, 0);
-		predict_result_free(&r);
-		r = takenScript(false, grows != 0);
-		assert_int_equal(r.orders, 0);
-		assert_int_equal(r.kinds[PREDICT_REFILL].mismatch, 1);
-		assert_int_equal(r.kinds[PREDICT_SMALL].mismatch, grows != 0 ? 0 : 1);
-		predict_result_free(&r);
+		checkOrder(takenScript(true, grows != 0), 1, 0, 0);
+		checkOrder(takenScript(false, grows != 0), 0, 1, grows != 0 ? 0 : 1);
 	}
 }
 
 // sweptScript: P 1 frees a slot of the first span, in the background; then P 0 makes a new span, or mcentral sweeps another one for it. P 1 has told
 // something else since, or not.
 static predict_result sweptScript(bool since, bool grows) {
-	script *s = begin();
-	allocateSlots(s, heap, 1, NELEMS48);
-	for (uint64_t i = 1; i < 4; i++) {
-		add(s, GOTRACE_SPAN_ALLOC, heap + i * PAGE, 1, SCAN48);
-		allocateSlots(s, heap + i * PAGE, 0, NELEMS48);
-	}
-	cycle(s);
+	script *s = fullSpans();
 	startsP1(s);
 	add(s, GOTRACE_OBJECT_FREE, heap + 3 * 48, 0, 0);
 	on(s, 2, 1);
@@ -556,8 +553,7 @@ static predict_result sweptScript(bool since, bool grows) {
 	}
 	add(s, GOTRACE_GO_START, 0, 7, 0);
 	if (grows) {
-		add(s, GOTRACE_SPAN_ALLOC, heap + (uint64_t)4 * PAGE, 1, SCAN48);
-		allocate(s, heap + (uint64_t)4 * PAGE);
+		grow(s);
 	} else {
 		sweeps(s, GOTRACE_IN_MCENTRAL, heap + PAGE + 4 * 48, 1);
 		refill(s, heap + PAGE + 4 * 48);
@@ -569,15 +565,8 @@ static predict_result sweptScript(bool since, bool grows) {
 static void testSweptLater(void **state) {
 	(void)state;
 	for (int grows = 0; grows < 2; grows++) {
-		predict_result r = sweptScript(false, grows != 0);
-		assert_int_equal(r.orders, 1);
-		assert_int_equal(r.kinds[PREDICT_REFILL].mismatch, 0);
-		assert_int_equal(r.kinds[PREDICT_SMALL].mismatch, 0);
-		predict_result_free(&r);
-		r = sweptScript(true, grows != 0);
-		assert_int_equal(r.orders, 0);
-		assert_int_equal(r.kinds[PREDICT_REFILL].mismatch, 1);
-		predict_result_free(&r);
+		checkOrder(sweptScript(false, grows != 0), 1, 0, 0);
+		checkOrder(sweptScript(true, grows != 0), 0, 1, grows != 0 ? 0 : 1);
 	}
 }
 

@@ -85,32 +85,11 @@ bool __wrap_spanSet_push(gomem_env *env, spanSet *b, struct mspan *s, uint32_t s
 	return true;
 }
 
-typedef struct file {
-	const char *path;
-	gotrace *t;
-} file;
-
-static int fileNext(void *ctx, gotrace_event *e, gmt_error *err) { return gotrace_next(((file *)ctx)->t, e, err); }
-
-static bool fileRewind(void *ctx, gmt_error *err) {
-	file *f = ctx;
-	gotrace_close(f->t);
-	f->t = gotrace_open(f->path, (gotrace_options){.goroutines = true}, err);
-	return f->t != NULL;
-}
-
-static const char *fileString(void *ctx, uint64_t number) { return gotrace_string(((file *)ctx)->t, number); }
-
 static predict_result run(const char *path, mutation how) {
 	gmt_error err = {{0}};
-	file f = {.path = path};
-	assert_true(fileRewind(&f, &err));
-	const predict_source src = {.ctx = &f,
-		.next = fileNext,
-		.rewind = fileRewind,
-		.string = fileString,
-		.min_addr = gotrace_min_addr(f.t),
-		.version = gotrace_version(f.t)};
+	predict_trace f = {.path = path, .o = {.goroutines = true}};
+	assert_true(predict_trace_open(&f, &err));
+	const predict_source src = predict_trace_source(&f);
 	const predict_options opt = {0};
 	predict_result r;
 	wrapped.how = how;

@@ -50,6 +50,18 @@ typedef struct predict_source {
 	unsigned version; // NN of go1.NN
 } predict_source;
 
+// The events of a file.
+typedef struct predict_trace {
+	const char *path;
+	gotrace_options o;
+	gotrace *t;      // close with gotrace_close
+	unsigned passes; // begun so far
+} predict_trace;
+
+// predict_trace_open opens f->path. source: of f, which it rewinds; it lives as long as f.
+bool predict_trace_open(predict_trace *f, gmt_error *err);
+predict_source predict_trace_source(predict_trace *f);
+
 typedef struct predict_options {
 	uint32_t mismatches;                         // how many are described
 	void (*progress)(void *ctx, uint64_t event); // NULL: none

@@ -84,35 +84,46 @@ static void setsRemove(gomem_heap *h, mspan *s) {
 	}
 }
 
-// setPutFirst pushes s and lets all others go round once.
-static bool setPutFirst(gomem_heap *h, spanSet *set, mspan *s, uint32_t id) {
-	const uint32_t n = spanSet_len(set);
-	if (!spanSet_push(&h->env, set, s, id)) {
-		return false;
-	}
+// One of mcentral's sets, and how the log of decisions calls it.
+typedef struct named_set {
+	spanSet *set;
+	uint32_t id;
+} named_set;
+
+static named_set unsweptSet(gomem_heap *h, spanClass spc, bool full) {
+	mcentral *c = &h->central[spc].mcentral;
+	const unsigned i = 1 - sweptOf(h);
+	return (named_set){full ? &c->full[i] : &c->partial[i], mcentral_setID(spc, full, i)};
+}
+
+// setPutFirst puts n spans before all others, in this order. false: out of memory.
+static bool setPutFirst(gomem_heap *h, named_set to, mspan *const *spans, uint32_t n) {
+	const uint32_t others = spanSet_len(to.set);
+	bool ok = true;
 	for (uint32_t k = 0; k < n; k++) {
-		(void)spanSet_push(&h->env, set, spanSet_pop(&h->env, set, id), id);
+		ok = spanSet_push(&h->env, to.set, spans[k], to.id) && ok;
 	}
-	return true;
+	for (uint32_t k = 0; n > 0 && k < others; k++) {
+		(void)spanSet_push(&h->env, to.set, spanSet_pop(&h->env, to.set, to.id), to.id);
+	}
+	return ok;
 }
 
 bool span_putFirst(gomem_heap *h, mspan *s) {
 	const unsigned i = sweptOf(h);
-	spanSet *set = &h->central[s->spanclass].mcentral.partial[i];
-	return setPutFirst(h, set, s, mcentral_setID(s->spanclass, false, i));
+	const named_set swept = {&h->central[s->spanclass].mcentral.partial[i], mcentral_setID(s->spanclass, false, i)};
+	return setPutFirst(h, swept, &s, 1);
 }
 
 // span_nextUnswept drops what was swept out of order, as when it is popped.
 mspan *span_nextUnswept(gomem_heap *h, spanClass spc, bool full) {
-	mcentral *c = &h->central[spc].mcentral;
-	const unsigned i = 1 - sweptOf(h);
-	spanSet *set = full ? &c->full[i] : &c->partial[i];
+	const named_set unswept = unsweptSet(h, spc, full);
 	mspan *s;
-	while ((s = spanSet_at(set, 0)) != NULL) {
+	while ((s = spanSet_at(unswept.set, 0)) != NULL) {
 		if (mspan_state(s) == mSpanInUse && s->spanclass == spc && atomic_load(&s->sweepgen) == h->sweepgen - 2) {
 			return s;
 		}
-		(void)spanSet_pop(&h->env, set, mcentral_setID(spc, full, i));
+		(void)spanSet_pop(&h->env, unswept.set, unswept.id);
 	}
 	return NULL;
 }
@@ -128,31 +139,25 @@ mspan *heap_nextUnswept(gomem_heap *h) {
 }
 
 void span_putOff(gomem_heap *h, mspan *s) {
-	mcentral *c = &h->central[s->spanclass].mcentral;
-	const unsigned i = 1 - sweptOf(h);
 	for (unsigned full = 0; full < 2; full++) {
-		spanSet *set = full != 0 ? &c->full[i] : &c->partial[i];
-		const uint32_t id = mcentral_setID(s->spanclass, full != 0, i);
-		if (spanSet_at(set, 0) == s) {
-			(void)spanSet_pop(&h->env, set, id);
+		const named_set unswept = unsweptSet(h, s->spanclass, full != 0);
+		if (spanSet_at(unswept.set, 0) == s) {
+			(void)spanSet_pop(&h->env, unswept.set, unswept.id);
 		} else {
-			(void)setRemove(h, set, s, id);
+			(void)setRemove(h, unswept.set, s, unswept.id);
 		}
 	}
 }
 
 mspan *span_unsweptAt(gomem_heap *h, spanClass spc, bool full, uint32_t k) {
-	mcentral *c = &h->central[spc].mcentral;
-	const unsigned i = 1 - sweptOf(h);
-	return spanSet_at(full ? &c->full[i] : &c->partial[i], k);
+	return spanSet_at(unsweptSet(h, spc, full).set, k);
 }
 
 uint32_t span_takeOut(
 	gomem_heap *h, spanClass spc, bool full, uint32_t look, const span_test *out, mspan **spans, uint32_t max) {
-	const unsigned i = 1 - sweptOf(h);
-	mcentral *c = &h->central[spc].mcentral;
-	spanSet *set = full ? &c->full[i] : &c->partial[i];
-	const uint32_t id = mcentral_setID(spc, full, i), n = spanSet_len(set);
+	const named_set unswept = unsweptSet(h, spc, full);
+	spanSet *const set = unswept.set;
+	const uint32_t n = spanSet_len(set);
 	uint32_t first = 0, taken = 0;
 	while (first < look && first < n && !out->test(out->ctx, spanSet_at(set, first))) {
 		first++;
@@ -161,37 +166,23 @@ uint32_t span_takeOut(
 		return 0;
 	}
 	for (uint32_t k = 0; k < n; k++) {
-		mspan *s = spanSet_pop(&h->env, set, id);
+		mspan *s = spanSet_pop(&h->env, set, unswept.id);
 		if (k >= first && k - taken < look && taken < max && out->test(out->ctx, s)) {
 			spans[taken++] = s;
 		} else {
-			(void)spanSet_push(&h->env, set, s, id);
+			(void)spanSet_push(&h->env, set, s, unswept.id);
 		}
 	}
 	return taken;
 }
 
 bool span_putBack(gomem_heap *h, spanClass spc, bool full, mspan *const *spans, uint32_t n) {
-	const unsigned i = 1 - sweptOf(h);
-	mcentral *c = &h->central[spc].mcentral;
-	spanSet *set = full ? &c->full[i] : &c->partial[i];
-	const uint32_t id = mcentral_setID(spc, full, i), others = spanSet_len(set);
-	bool ok = true;
-	for (uint32_t k = 0; k < n; k++) {
-		ok = spanSet_push(&h->env, set, spans[k], id) && ok;
-	}
-	for (uint32_t k = 0; n > 0 && k < others; k++) {
-		(void)spanSet_push(&h->env, set, spanSet_pop(&h->env, set, id), id);
-	}
-	return ok;
+	return setPutFirst(h, unsweptSet(h, spc, full), spans, n);
 }
 
 bool span_putOn(gomem_heap *h, mspan *s) {
-	mcentral *c = &h->central[s->spanclass].mcentral;
-	const unsigned i = 1 - sweptOf(h);
-	const bool full = s->allocCount == s->nelems;
 	atomic_fetch_and(&h->sweep.active.state, ~sweepDrainedMask); // the sweep has not come to the end while there is s
-	return setPutFirst(h, full ? &c->full[i] : &c->partial[i], s, mcentral_setID(s->spanclass, full, i));
+	return setPutFirst(h, unsweptSet(h, s->spanclass, s->allocCount == s->nelems), &s, 1);
 }
 
 bool span_hold(predict_heap *ph, mspan *s) {

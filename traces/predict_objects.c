@@ -129,7 +129,7 @@ static void onOtherSpan(predictor *pr, gomem_p *p, mspan *s, uintptr_t i, predic
 	const bool hidden = pr_isHidden(pr, x), adopted = hidden || pr_isHidden(pr, s), grew = pr->grew;
 	waiting_refill r = {0};
 	pr_settle(pr);
-	const bool open = !adopted && !grew && pr_choseRight(pr, x) && pr_orderOf(pr, p, s, x, &r);
+	const bool open = !adopted && !grew && pr_tookFirst(pr, x) && pr_orderOf(pr, p, s, x, &r);
 	if (adopted) {
 		pr_countAdopted(pr, PREDICT_REFILL);
 		pr_countAdopted(pr, kind);

@@ -202,7 +202,9 @@ static bool otherIsRight(predictor *pr, const gomem_p *p, const mspan *x) {
 }
 
 void pr_orderCount(predictor *pr, const gomem_p *p, const mspan *x) {
-	pr->out->open += pr->h->gomaxprocs > 1 || pr_pushOf(pr, x) != NULL ? otherIsRight(pr, p, x) : 0;
+	if (otherIsRight(pr, p, x)) {
+		pr->out->open++;
+	}
 }
 
 void pr_orderRead(predictor *pr) {

@@ -9,36 +9,18 @@
 #include "traces/predict.h"
 #include "traces/show.h"
 
-typedef struct file_source {
-	const char *path;
-	gotrace *t;
-	gotrace_options o;
-	unsigned pass;
+typedef struct file_progress {
+	predict_trace trace;
 	show_progress_call *call;
 	show_progress progress;
-} file_source;
-
-static int fileNext(void *ctx, gotrace_event *e, gmt_error *err) {
-	file_source *f = ctx;
-	return gotrace_next(f->t, e, err);
-}
-
-static bool fileRewind(void *ctx, gmt_error *err) {
-	file_source *f = ctx;
-	gotrace_close(f->t);
-	f->t = gotrace_open(f->path, f->o, err);
-	f->pass++;
-	return f->t != NULL;
-}
-
-static const char *fileString(void *ctx, uint64_t number) { return gotrace_string(((file_source *)ctx)->t, number); }
+} file_progress;
 
 static void fileProgress(void *ctx, uint64_t event) {
 	(void)event;
-	file_source *f = ctx;
+	file_progress *f = ctx;
 	uint64_t size;
-	const uint64_t done = gotrace_read(f->t, &size);
-	f->call(&f->progress, done + (f->pass != 0 ? size : 0), 2 * size);
+	const uint64_t done = gotrace_read(f->trace.t, &size);
+	f->call(&f->progress, done + (f->trace.passes > 1 ? size : 0), 2 * size);
 }
 
 static double now(void) {
@@ -270,17 +252,12 @@ static int bad(const char *path, const char *why, bool json) {
 
 int predict_file(const char *path, const predict_file_options *opt) {
 	gmt_error err;
-	file_source f = {.path = path, .o = {.salvage = opt->salvage, .goroutines = true}, .call = show_progress_on()};
-	f.t = gotrace_open(path, f.o, &err);
-	if (f.t == NULL) {
+	file_progress f = {
+		.trace = {.path = path, .o = {.salvage = opt->salvage, .goroutines = true}}, .call = show_progress_on()};
+	if (!predict_trace_open(&f.trace, &err)) {
 		return bad(path, err.text, opt->json);
 	}
-	const predict_source src = {.ctx = &f,
-		.next = fileNext,
-		.rewind = fileRewind,
-		.string = fileString,
-		.min_addr = gotrace_min_addr(f.t),
-		.version = gotrace_version(f.t)};
+	const predict_source src = predict_trace_source(&f.trace);
 	const predict_options run = {
 		.mismatches = opt->mismatches, .progress = f.call != NULL ? fileProgress : NULL, .progress_ctx = &f};
 	predict_result r;
@@ -291,14 +268,14 @@ int predict_file(const char *path, const predict_file_options *opt) {
 	if (!ok) {
 		(void)bad(path, err.text, opt->json);
 	} else if (opt->json) {
-		printJson(path, &r, f.t, now() - began);
+		printJson(path, &r, f.trace.t, now() - began);
 	} else {
-		printText(path, &r, f.t, now() - began, opt->quiet);
+		printText(path, &r, f.trace.t, now() - began, opt->quiet);
 	}
 	if (ok) {
 		status = mismatches(&r) != 0 || r.stopped[0] != 0 ? 1 : 0;
 	}
 	predict_result_free(&r);
-	gotrace_close(f.t);
+	gotrace_close(f.trace.t);
 	return status;
 }

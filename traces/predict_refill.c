@@ -75,7 +75,7 @@ static mspan *refillGrowing(predictor *pr, gomem_p *p, spanClass spc, waiting_re
 	uint32_t n = 0;
 	pr_settle(pr);
 	while ((x = pr_refill(pr, p, spc)) != NULL && !pr->grew && !pr_isHidden(pr, x) && n < maxAhead &&
-		pr->passed[spc] != x->startAddr && pr_choseRight(pr, x) && pr_orderLater(pr, p, x, r)) {
+		pr->passed[spc] != x->startAddr && pr_tookFirst(pr, x) && pr_orderLater(pr, p, x, r)) {
 		span_uncache(pr->h, p, x);
 		passed[n++] = x;
 	}

@@ -281,8 +281,8 @@ typedef enum not_taken {
 	HELD,             // it is not to be chosen again in this cycle
 } not_taken;
 void pr_unrefill(predictor *pr, gomem_p *p, mspan *x, not_taken how);
-// pr_choseRight: x is the first of the port's own set. Else no order of pushes explains why Go took another one.
-static inline bool pr_choseRight(const predictor *pr, const mspan *x) { return pr->first == NULL || pr->first == x; }
+// pr_tookFirst: x is the first of the port's own set. Else no order of pushes explains why Go took another one.
+static inline bool pr_tookFirst(const predictor *pr, const mspan *x) { return pr->first == NULL || pr->first == x; }
 // pr_refill lets the port choose p's next span of class spc.
 mspan *pr_refill(predictor *pr, gomem_p *p, spanClass spc);
 bool pr_onSpanAlloc(predictor *pr, gomem_p *p, const gotrace_event *e);
