@@ -2,10 +2,12 @@
 //
 // usage: bench_counts [PS]      prints one line of JSON; 2 Ps if not said
 //
-// All Ps (2 or more) allocate in turns, one object each, of every size class up to 512 bytes and of some above, with pointers and without; the
+// Ps (2 or more) allocate in random turns, one object without pointers and one with, of every size class up to 512 bytes and of some above; the
 // port is compiled so that each write is told (counted.h). A call is *fast* if the P's span of that class was not exchanged by it. Counted
-// for fast calls: mutexes taken, atomic read-modify-writes, writes, and *shared* cache lines: those that another P's calls, fast or not, wrote
-// to as well. They are named after what lies there. The stack is left out: here it is one, of threads each has its own.
+// for fast calls: mutexes taken, atomic read-modify-writes, writes, and *shared* cache lines: a P wrote to it, then another P, fast or not, then the
+// first one again, all since the collector's last cycle. They are named after what lies there. A line that several Ps wrote to one after the other is
+// *passed on*: a span that another P took over in a later cycle, or memory that went to the OS and came back as something else. Three cycles for each
+// size free everything, so that spans go from P to P. The stack is left out: here it is one, of threads each has its own.
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,16 +17,20 @@
 #include "gomem/mcache.h"
 #include "traces/grow.h"
 
-enum { LINE = 64, SLOTS = 1 << 20, PS_MOST = 32, ROUNDS = 3000 };
+enum { LINE = 64, SLOT_BITS = 22, SLOTS = 1 << SLOT_BITS, PS_MOST = 32, ROUNDS = 1000, CYCLES = 3 };
 
 typedef struct line {
-	uintptr_t at;       // 0: none
-	uint32_t fast, all; // bit i: P i wrote to it, in a fast call; in any
+	uintptr_t at;                 // 0: none
+	uint32_t all, last;           // since the cycle began: bit i: P i wrote to it; the bit of who did last
+	uint32_t cycle;               // of these two
+	bool fast, shared, severalPs; // in any cycle: a fast call wrote to it; see above; more than one P did
 } line;
 
 typedef struct counts {
 	gomem_heap *h;
 	int nps;
+	uint32_t cycle;
+	uint64_t random;
 	line *lines;        // a hash table
 	uintptr_t stack;    // an address in it
 	uintptr_t *pending; // lines that the call wrote to
@@ -33,13 +39,21 @@ typedef struct counts {
 } counts;
 
 static void enter(counts *c, uintptr_t at, uint32_t bit, bool fast) {
-	size_t i = (at / LINE * 0x9e3779b97f4a7c15u) >> 44;
+	size_t i = (at / LINE * 0x9e3779b97f4a7c15u) >> (64 - SLOT_BITS);
 	while (c->lines[i].at != 0 && c->lines[i].at != at) {
 		i = (i + 1) % SLOTS;
 	}
-	c->lines[i].at = at;
-	c->lines[i].all |= bit;
-	c->lines[i].fast |= fast ? bit : 0;
+	line *l = &c->lines[i];
+	l->severalPs |= l->last != 0 && l->last != bit;
+	if (l->cycle != c->cycle) {
+		l->all = l->last = 0;
+		l->cycle = c->cycle;
+	}
+	l->at = at;
+	l->shared |= l->last != bit && (l->all & bit) != 0;
+	l->last = bit;
+	l->all |= bit;
+	l->fast |= fast;
 }
 
 static void written(void *ctx, uintptr_t addr) {
@@ -119,12 +133,16 @@ static const char *what(const counts *c, uintptr_t at) {
 
 static void report(const counts *c) {
 	static const char *names[] = {"mcache", "p", "mspan", "heap", "other"};
-	uint64_t lines = 0;
+	uint64_t lines = 0, passedOn = 0;
 	uint64_t shared[5] = {0};
 	for (size_t i = 0; i < SLOTS; i++) {
 		const line *l = &c->lines[i];
-		lines += l->fast != 0;
-		if (l->fast == 0 || (l->all & (l->all - 1)) == 0) {
+		if (!l->fast) {
+			continue;
+		}
+		lines++;
+		passedOn += l->severalPs && !l->shared;
+		if (!l->shared) {
 			continue;
 		}
 		const char *name = what(c, l->at);
@@ -135,13 +153,35 @@ static void report(const counts *c) {
 	const uint64_t slow = c->calls - c->fast;
 	printf("{\"ps\": %d, \"calls\": %" PRIu64 ", \"fast\": %" PRIu64 ", \"fast_locks\": %" PRIu64
 		   ", \"fast_read_modify_writes\": %" PRIu64 ", \"fast_writes\": %" PRIu64 ", \"fast_lines\": %" PRIu64
-		   ", \"refills\": %" PRIu64 ", \"refill_locks\": %" PRIu64 ", \"refill_read_modify_writes\": %" PRIu64
-		   ", \"shared_lines\": {",
-		c->nps, c->calls, c->fast, c->locks, c->rmw, c->writes, lines, slow, c->slowLocks, c->slowRmw);
+		   ", \"passed_on\": %" PRIu64 ", \"refills\": %" PRIu64 ", \"refill_locks\": %" PRIu64
+		   ", \"refill_read_modify_writes\": %" PRIu64 ", \"shared_lines\": {",
+		c->nps, c->calls, c->fast, c->locks, c->rmw, c->writes, lines, passedOn, slow, c->slowLocks, c->slowRmw);
 	for (int k = 0; k < 5; k++) {
 		printf("%s\"%s\": %" PRIu64, k == 0 ? "" : ", ", names[k], shared[k]);
 	}
 	printf("}}\n");
+}
+
+// cycle frees everything, as spans are wanted or another cycle begins.
+static void cycle(counts *c) {
+	gomem_finishsweep(c->h, gomem_heap_p(c->h, 0));
+	gomem_setGCPhase(c->h, 1);
+	gomem_setGCPhase(c->h, 2);
+	gomem_setGCPhase(c->h, 0);
+	gomem_startsweep(c->h);
+	for (int id = 0; id < c->nps; id++) {
+		gomem_prepareForSweep(c->h, gomem_heap_p(c->h, id));
+	}
+	c->cycle++;
+}
+
+static void allocate(counts *c, uintptr_t size, const gomem_type *typ) {
+	for (int i = 0; i < ROUNDS * c->nps; i++) {
+		c->random = c->random * 6364136223846793005u + 1442695040888963407u;
+		const int id = (int)((c->random >> 32) % (unsigned)c->nps);
+		call(c, id, size, NULL);
+		call(c, id, size, typ);
+	}
 }
 
 int main(int argc, char **argv) {
@@ -160,11 +200,9 @@ int main(int argc, char **argv) {
 	}
 	for (size_t k = 0; k < sizeof(sizes) / sizeof(sizes[0]); k++) {
 		const gomem_type typ = {sizes[k], sizes[k], mask};
-		for (int i = 0; i < ROUNDS; i++) {
-			for (int id = 0; id < c.nps; id++) {
-				call(&c, id, sizes[k], NULL);
-				call(&c, id, sizes[k], &typ);
-			}
+		for (int i = 0; i < CYCLES; i++) {
+			allocate(&c, sizes[k], &typ);
+			cycle(&c);
 		}
 	}
 	report(&c);

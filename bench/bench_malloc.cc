@@ -34,6 +34,7 @@ enum How : unsigned {
 	WHOLE = 4, // and the cycle
 	SIZED = 8, // called where the compiler knows the size
 	SLOW = 16, // the reference: few objects and few units
+	BLACK = 32 // while marking is on
 };
 
 struct Series {
@@ -59,7 +60,13 @@ void module(benchmark::State &state, const Series &s, size_t size) {
 			benchmark::DoNotOptimize(p);
 		}
 	};
-	auto cycle = [&] { m->cycle(m->heap, m->p, (s.how & LAZY) == 0); };
+	auto cycle = [&] {
+		m->cycle(m->heap, m->p, (s.how & LAZY) == 0);
+		if ((s.how & BLACK) != 0) { // what was allocated black lives until the next cycle
+			m->cycle(m->heap, m->p, true);
+			m->phase(m->heap, 1);
+		}
+	};
 	if (m->malloc(m->heap, m->p, size, typ, zero) == nullptr) {
 		state.SkipWithError("out of memory");
 		return;
@@ -79,6 +86,7 @@ void module(benchmark::State &state, const Series &s, size_t size) {
 		return;
 	}
 	run(state, n, allocate, cycle);
+	m->cycle(m->heap, m->p, true); // marking is off for the next
 }
 
 enum PeerWay { CALLOC, MEMSET, DIRTY };
@@ -136,6 +144,8 @@ void addModules(size_t size, const bench_module *g, const bench_module *o) {
 		{"gomem_dirty", g, nullptr, 0},
 		{"gomem_pointers", g, typ, ZERO},
 		{"gomem_pointers_sized", g, typ, ZERO | SIZED},
+		{"gomem_noscan_black", g, nullptr, ZERO | BLACK},
+		{"gomem_pointers_black", g, typ, ZERO | BLACK},
 		{"gomem_noscan_lazy", g, nullptr, ZERO | LAZY},
 		{"gomem_pointers_lazy", g, typ, ZERO | LAZY},
 		{"gomem_noscan_cycle", g, nullptr, ZERO | LAZY | WHOLE},

@@ -102,7 +102,10 @@ static inline void *gomem_mallocgc_sized(
 		return gomem_mallocgc(h, p, size, typ, needzero);
 	}
 	const gomem_ways *ways = *(const gomem_ways *const *)(const void *)p;
-	return ways->of[typ == NULL || typ->ptr_bytes == 0][(size - 1) / 8](h, p, size, typ, needzero);
+	if (typ == NULL || typ->ptr_bytes == 0) {
+		return ways->of[1][(size - 1) / 8](h, p, size, typ, needzero);
+	}
+	return ways->of[0][(size - 1) / 8](h, p, size, typ, needzero);
 }
 
 // gomem_freegc gives back an object that the caller alone knows, at once: P p's next allocation of its class without pointers takes it, the last

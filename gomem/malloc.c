@@ -109,7 +109,7 @@ static void checkSizeClasses(gomem_env *env) {
 bool mallocinit(mheap *h) {
 	gomem_env *env = &h->env;
 	checkSizeClasses(env);
-	h->sizedWays = &sizedWays;
+	h->sizedWays = sizedWays;
 	h->fullWays = &fullWays;
 	if (!mheap_init(h)) {
 		return false;
@@ -205,8 +205,8 @@ static __attribute__((noinline)) void profilealloc(mheap *h, mcache *c, uintptr_
 // nextFreeFast takes the next free slot if allocCache knows it. 0: ask nextFree.
 static inline __attribute__((always_inline)) uintptr_t nextFreeFast(mspan *s) {
 	uint64_t rest;
-	const uint16_t freeidx = nextSlot(s, &rest);
-	return freeidx != 0 ? takeNextSlot(s, freeidx, rest, s->elemsize) : 0;
+	const uint32_t next = nextSlot(s, &rest);
+	return next != 0 ? takeNextSlot(s, next, rest, s->elemsize) : 0;
 }
 
 // nextFree takes the next free slot of class spc, from a fresh span if need be; then *refilled is set. 0: out of memory.
@@ -285,7 +285,7 @@ static __attribute__((noinline)) void deductAssistCredit(mheap *h, gomem_p *p, u
 	if (p != NULL) {
 		p->gcAssistBytes -= (int64_t)size;
 	}
-	if (h->policy.assist != NULL) {
+	if (h->policy.assist != NULL && (p == NULL || p->gcAssistBytes < 0)) {
 		h->policy.assist(h->policy.ctx, h, p, size);
 	}
 }

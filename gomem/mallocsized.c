@@ -1,9 +1,10 @@
 // mallocsized.c (layer 5): the ways that most calls of mallocgc go, one function for each size class. Ports malloc_generated.go, whose functions
 // Go has for the same reason: what is known of a class is a constant in them.
 //
-// A way is for a P whose ways are sizedWays, at most 8 * GOMEM_WAYS bytes, no header, no sample due, and a slot that allocCache knows. All that
-// could lead elsewhere is tested before anything is written; then others start from the beginning: sizedLater where the span has a free slot, else
-// mallocgcFull. So there is no call but the last one, and few registers to save.
+// A way is for a P whose ways are among sizedWays; for at most 8 * GOMEM_WAYS bytes, no header, no sample due, no debt to be paid by an assist, and a
+// slot that allocCache knows. All that could lead elsewhere is tested before anything is written; then others start from the beginning: sizedLater
+// where the span has a free slot, scanArray where it is to hold an array, else mallocgcFull. So there is no call but the last one, and few registers
+// to save.
 // Invariant: a way decides what mallocgcFull would decide, and leaves the same behind.
 #include "gomem/guard.h"
 #include "gomem/mbitmap.h"
@@ -67,17 +68,86 @@ static inline __attribute__((always_inline)) uintptr_t clearSlot(const gomem_env
 	return x;
 }
 
+// prefetchAhead asks for the slot after the next one: spans are used up in the order of addresses, many of them at a time. A slot of less than a line
+// is there already, or soon asked for by another.
+static inline __attribute__((always_inline)) void prefetchAhead(uintptr_t x, uintptr_t elemsize) {
+	if (!GOMEM_LAB && elemsize >= cacheLineSize) {
+		__builtin_prefetch((const void *)(x + 2 * elemsize), 1);
+	}
+}
+
 // ---- a slot
 
 // isDue: a sample is due with these bytes.
 static inline bool isDue(const mcache *c, uintptr_t elemsize) { return unlikely(c->nextSample < (int64_t)elemsize); }
 
 // publishSized is publish (malloc.c) where marking is off and no sample is due.
-static inline __attribute__((always_inline)) void publishSized(
-	mcache *c, mspan *s, uint16_t freeidx, uintptr_t elemsize) {
+static inline __attribute__((always_inline)) void publishSized(mcache *c, mspan *s, uint32_t next, uintptr_t elemsize) {
 	atomic_thread_fence(memory_order_release);
-	s->freeIndexForScan = freeidx;
+	s->freeIndexForScan = (uint16_t)next;
 	c->nextSample -= (int64_t)elemsize;
+}
+
+// What a way knows of its heap (waysOf): whether marking is on, and whether spans have inline marks (Green Tea).
+typedef enum kind { WHITE_PLAIN, WHITE_GREEN, BLACK_PLAIN, BLACK_GREEN } kind;
+static inline kind kindOf(const gomem_p *p) { return (kind)(p->ways - sizedWays); }
+static inline bool isBlack(kind k) { return k >= BLACK_PLAIN; }
+static inline bool isGreen(kind k) { return k == WHITE_GREEN || k == BLACK_GREEN; }
+
+// owes: an assist is due with these bytes.
+static inline bool owes(const mheap *h, const gomem_p *p, uintptr_t size) {
+	return unlikely(h->policy.assist != NULL) && p->gcAssistBytes < (int64_t)size;
+}
+
+// markNew is gcmarknewobject (malloc.c) for slot index. Whoever sets the first bit of a byte of marks marks the page as well, so that the others
+// need not look.
+static inline __attribute__((always_inline)) void markNew(
+	kind k, mheap *h, mspan *s, uintptr_t index, uintptr_t elemsize) {
+	const gomem_layout *L = layout_get(&h->env);
+	if (GOMEM_LAB) { // heap memory may not be there
+		mspan_setScanned(&h->env, s, index);
+		(void)mspan_setMarked(h, s, index);
+		return;
+	}
+	const uint8_t bit = (uint8_t)(1u << index % 8);
+	uint8_t *mark = s->gcmarkBits + index / 8;
+	if (isGreen(k) && fitsInlineMarkBits(L, elemsize)) {
+		(void)orBits8(inlineScans(L, mspan_base(s)) + index / 8, bit); // first: who sees the mark must not look inside
+		mark = inlineMarks(L, mspan_base(s)) + index / 8;
+	}
+	const bool first = loadBits8(mark) == 0;
+	(void)orBits8(mark, bit);
+	if (unlikely(first)) {
+		mspan_markPage(h, s);
+	}
+}
+
+// publishBlack is publish (malloc.c) while marking is on, and what mallocgc does for the assist.
+static inline __attribute__((always_inline)) void publishBlack(
+	kind k, mheap *h, gomem_p *p, mcache *c, mspan *s, uint32_t next, uintptr_t elemsize) {
+	atomic_thread_fence(memory_order_release);
+	markNew(k, h, s, next - 1, elemsize);
+	c->nextSample -= (int64_t)elemsize;
+	p->gcAssistBytes -= (int64_t)elemsize;
+	p->gcMarkedBytes += elemsize;
+}
+
+static inline __attribute__((always_inline)) void publishAs(
+	kind k, mheap *h, gomem_p *p, mcache *c, mspan *s, uint32_t next, uintptr_t elemsize) {
+	if (isBlack(k)) {
+		publishBlack(k, h, p, c, s, next, elemsize);
+	} else {
+		publishSized(c, s, next, elemsize);
+	}
+}
+
+// nextOf gives the index behind the next slot of s, if it may be taken without more ado, else 0. *rest: as nextSlot.
+static inline __attribute__((always_inline)) uint32_t nextOf(kind k, const mheap *h, const gomem_p *p, const mcache *c,
+	uintptr_t size, const mspan *s, uintptr_t elemsize, uint64_t *rest) {
+	if (isDue(c, elemsize) || (isBlack(k) && owes(h, p, size))) {
+		return 0;
+	}
+	return nextSlot(s, rest);
 }
 
 // ---- the ways
@@ -117,42 +187,56 @@ static __attribute__((noinline, cold)) uintptr_t sizedLater(
 }
 
 // newTiny takes a new block for tiny objects, and gives the beginning of it.
-static __attribute__((noinline)) uintptr_t newTiny(mheap *h, gomem_p *p, uintptr_t size, bool needzero) {
+static inline __attribute__((always_inline)) uintptr_t newTiny(
+	kind k, mheap *h, gomem_p *p, uintptr_t size, bool needzero) {
 	const gomem_layout *L = layout_get(&h->env);
 	mcache *c = p->mcache;
 	mspan *s = c->alloc[tinySpanClass(L)];
 	uint64_t rest;
-	const uint16_t freeidx = isDue(c, (uintptr_t)L->maxTinySize) ? 0 : nextSlot(s, &rest);
-	if (unlikely(freeidx == 0)) {
+	const uint32_t next = nextOf(k, h, p, c, size, s, (uintptr_t)L->maxTinySize, &rest);
+	if (unlikely(next == 0)) {
 		return full(h, p, size, NULL, needzero);
 	}
-	const uintptr_t x = takeNextSlot(s, freeidx, rest, (uintptr_t)L->maxTinySize);
+	const uintptr_t x = takeNextSlot(s, next, rest, (uintptr_t)L->maxTinySize);
 	(void)clearSlot(&h->env, x, (uintptr_t)L->maxTinySize);
 	heapMem_grant(&h->env, x, size, true);
 	if (size < c->tinyoffset || c->tiny == 0) {
 		c->tiny = x;
 		c->tinyoffset = size;
 	}
-	publishSized(c, s, freeidx, (uintptr_t)L->maxTinySize);
+	publishAs(k, h, p, c, s, next, (uintptr_t)L->maxTinySize);
 	return x;
 }
+static __attribute__((noinline)) uintptr_t newTinyWhite(mheap *h, gomem_p *p, uintptr_t size, bool needzero) {
+	return newTiny(WHITE_PLAIN, h, p, size, needzero);
+}
+static __attribute__((noinline)) uintptr_t newTinyBlack(mheap *h, gomem_p *p, uintptr_t size, bool needzero) {
+	return newTiny(h->env.greenTea ? BLACK_GREEN : BLACK_PLAIN, h, p, size, needzero);
+}
 
-// notFast is where a way leads if allocCache has no slot for it, or a sample is due.
+// notFast is where a way leads if allocCache has no slot for it, or something else is due.
 static inline __attribute__((always_inline)) uintptr_t notFast(
-	mheap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, bool needzero, uint8_t sizeclass) {
+	kind k, mheap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, bool needzero, uint8_t sizeclass) {
 	const gomem_layout *L = layout_get(&h->env);
-	if (layout_classPages(L, sizeclass) * layout_pageSize(L) / layout_classSize(L, sizeclass) < 64) {
+	if (isBlack(k) || layout_classPages(L, sizeclass) * layout_pageSize(L) / layout_classSize(L, sizeclass) < 64) {
 		return full(h, p, size, typ, needzero); // the span is used up
 	}
 	return sizedLater(h, p, size, typ, needzero);
 }
 
-static inline __attribute__((always_inline)) uintptr_t sizedTiny(mheap *h, gomem_p *p, uintptr_t size, bool needzero) {
+static inline __attribute__((always_inline)) uintptr_t sizedTiny(
+	kind k, mheap *h, gomem_p *p, uintptr_t size, bool needzero) {
 	const gomem_layout *L = layout_get(&h->env);
 	mcache *c = p->mcache;
 	const uintptr_t off = tinyAlign(L, c->tinyoffset, size);
 	if (off + size > L->maxTinySize || c->tiny == 0) {
-		return newTiny(h, p, size, needzero);
+		return isBlack(k) ? newTinyBlack(h, p, size, needzero) : newTinyWhite(h, p, size, needzero);
+	}
+	if (isBlack(k)) {
+		if (owes(h, p, size)) {
+			return full(h, p, size, NULL, needzero);
+		}
+		p->gcAssistBytes -= (int64_t)size;
 	}
 	c->tinyoffset = off + size;
 	c->tinyAllocs++;
@@ -161,21 +245,22 @@ static inline __attribute__((always_inline)) uintptr_t sizedTiny(mheap *h, gomem
 }
 
 static inline __attribute__((always_inline)) uintptr_t sizedNoscan(
-	mheap *h, gomem_p *p, uintptr_t size, bool needzero, uint8_t sizeclass) {
+	kind k, mheap *h, gomem_p *p, uintptr_t size, bool needzero, uint8_t sizeclass) {
 	const gomem_layout *L = layout_get(&h->env);
 	if (sizeclass <= L->tinySizeClass && size < L->maxTinySize) {
-		return sizedTiny(h, p, size, needzero);
+		return sizedTiny(k, h, p, size, needzero);
 	}
 	mcache *c = p->mcache;
 	mspan *s = c->alloc[makeSpanClass(sizeclass, true)];
 	const uintptr_t elemsize = layout_classSize(L, sizeclass);
 	uint64_t rest;
-	const uint16_t freeidx = isDue(c, elemsize) ? 0 : nextSlot(s, &rest);
-	if (unlikely(freeidx == 0)) {
-		return notFast(h, p, size, NULL, needzero, sizeclass);
+	const uint32_t next = nextOf(k, h, p, c, size, s, elemsize, &rest);
+	if (unlikely(next == 0)) {
+		return notFast(k, h, p, size, NULL, needzero, sizeclass);
 	}
-	uintptr_t x = takeNextSlot(s, freeidx, rest, elemsize);
-	publishSized(c, s, freeidx, elemsize);
+	uintptr_t x = takeNextSlot(s, next, rest, elemsize);
+	prefetchAhead(x, elemsize);
+	publishAs(k, h, p, c, s, next, elemsize);
 	// Nobody looks for pointers inside, so zeroing may come last.
 	if (likely(needzero & (s->needzero != 0))) {
 		x = clearSlot(&h->env, x, elemsize);
@@ -187,25 +272,26 @@ static inline __attribute__((always_inline)) uintptr_t sizedNoscan(
 // oneMask is the pointer mask of a type of at most maxWords words, and not more than 64.
 static inline __attribute__((always_inline)) uint64_t oneMask(
 	const gomem_layout *L, const gomem_type *typ, uintptr_t maxWords) {
+	static const uint8_t low[9] = {0, 1, 3, 7, 15, 31, 63, 127, 255};
+	const uintptr_t words = typ->ptr_bytes / L->ptrSize;
+	if (maxWords <= 8) {
+		return typ->ptr_mask[0] & low[words];
+	}
 	if (maxWords > 16) {
 		return typeMask64(L, typ);
 	}
-	const uintptr_t words = typ->ptr_bytes / L->ptrSize;
-	uint64_t mask = typ->ptr_mask[0];
-	if (maxWords > 8) {
-		const uintptr_t last = (words - 1) / 8;
-		mask |= (uint64_t)typ->ptr_mask[last] << (8 * last); // the same again if there is but one byte
-	}
+	const uintptr_t last = (words - 1) / 8;
+	const uint64_t mask = typ->ptr_mask[0] | (uint64_t)typ->ptr_mask[last] << (8 * last); // last 0: the same again
 	return mask << (64 - words) >> (64 - words);
 }
 
-// writeOne writes the bitmap of slot index, which holds one object of typ; returns what is to be scanned of it.
-static inline __attribute__((always_inline)) uintptr_t writeOne(
-	const gomem_env *env, const mspan *s, uintptr_t index, uintptr_t elemsize, const gomem_type *typ) {
-	const gomem_layout *L = layout_get(env);
+// writeOne writes the bitmap of slot index, which holds one object of typ.
+static inline __attribute__((always_inline)) void writeOne(
+	kind k, const gomem_layout *L, uintptr_t base, uintptr_t index, uintptr_t elemsize, const gomem_type *typ) {
 	const uintptr_t words = elemsize / L->ptrSize;
+	const bool marks = isGreen(k) && fitsInlineMarkBits(L, elemsize);
 	uintptr_t size;
-	uint8_t *bitmap = (uint8_t *)spanHeapBitsRange(env, mspan_base(s), (uintptr_t)layout_pageSize(L), elemsize, &size);
+	uint8_t *bitmap = (uint8_t *)heapBitsRange(L, base, (uintptr_t)layout_pageSize(L), marks, &size);
 	if (words == 64) {
 		storeBits64(bitmap + index * 8, oneMask(L, typ, words));
 	} else if (words == 8 || words == 16) { // bytes of the bitmap that no other object has a bit in
@@ -214,50 +300,69 @@ static inline __attribute__((always_inline)) uintptr_t writeOne(
 			storeBits8(bitmap + index * words / 8 + i, (uint8_t)(mask >> (8 * i)));
 		}
 	} else if ((words & (words - 1)) == 0) { // no object lies in two words of the bitmap
-		const unsigned j = (unsigned)(index * words % 64);
-		uint8_t *dst = bitmap + index * words / 64 * 8;
-		storeBits64(dst, (loadBits64(dst) & ~(lowBits64(words) << j)) | oneMask(L, typ, words) << j);
+		const uintptr_t perWord = 64 / words;
+		const unsigned j = (unsigned)(index % perWord * words);
+		const uint64_t mask = oneMask(L, typ, words) << j, others = ~(lowBits64(words) << j);
+		uint8_t *dst = bitmap + index / perWord * 8;
+		storeBits64(dst, (loadBits64(dst) & others) | mask);
 	} else {
 		writeHeapBitsAt(bitmap, index * words, words, oneMask(L, typ, words));
 	}
-	return typ->ptr_bytes;
 }
 
-// scanArray finishes sizedScan where the slot holds several elements of typ, or where heap memory may not be touched.
-static __attribute__((noinline)) uintptr_t scanArray(
-	mheap *h, mcache *c, mspan *s, uintptr_t x, uintptr_t size, const gomem_type *typ) {
-	c->scanAlloc += heapSetTypeNoHeader(h, x, size, typ, s);
-	publishSized(c, s, s->freeindex, s->elemsize);
+// scanArray is the way of what sizedScan leaves out: several elements of typ in a slot, and heap memory that may not be touched.
+static __attribute__((noinline)) uintptr_t scanArray(mheap *h, gomem_p *p, uintptr_t size, const gomem_type *typ) {
+	const gomem_layout *L = layout_get(&h->env);
+	const kind k = kindOf(p);
+	const uint8_t sizeclass = sizeToClass(L, size);
+	mcache *c = p->mcache;
+	mspan *s = c->alloc[makeSpanClass(sizeclass, false)];
+	const uintptr_t elemsize = layout_classSize(L, sizeclass);
+	uint64_t rest;
+	const uint32_t next = nextOf(k, h, p, c, size, s, elemsize, &rest);
+	if (unlikely(next == 0)) {
+		return isBlack(k) ? full(h, p, size, typ, true) : sizedLater(h, p, size, typ, true);
+	}
+	const uintptr_t x = takeNextSlot(s, next, rest, elemsize);
+	if (likely(s->needzero != 0)) {
+		heapMem_clear(&h->env, x, size);
+	}
+	heapMem_grant(&h->env, x, size, true);
+	c->scanAlloc += L->ptrSize == 8 && sizeclass == 1 ? 8 : heapSetTypeNoHeader(h, x, size, typ, s);
+	publishAs(k, h, p, c, s, next, elemsize);
 	return x;
 }
 
 static inline __attribute__((always_inline)) uintptr_t sizedScan(
-	mheap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, uint8_t sizeclass) {
+	kind k, mheap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, uint8_t sizeclass) {
 	const gomem_layout *L = layout_get(&h->env);
 	if (L->ptrSize == 4 && !heapBitsInSpan(L, size)) { // the table of ways is that of 64-bit words
 		return full(h, p, size, typ, true);
+	}
+	if (unlikely(typ->size != size) || (GOMEM_LAB && !h->env.backed)) {
+		return scanArray(h, p, size, typ);
 	}
 	mcache *c = p->mcache;
 	mspan *s = c->alloc[makeSpanClass(sizeclass, false)];
 	const uintptr_t elemsize = layout_classSize(L, sizeclass);
 	uint64_t rest;
-	const uint16_t freeidx = isDue(c, elemsize) ? 0 : nextSlot(s, &rest);
-	if (unlikely(freeidx == 0)) {
-		return notFast(h, p, size, typ, true, sizeclass);
+	const uint32_t next = nextOf(k, h, p, c, size, s, elemsize, &rest);
+	if (unlikely(next == 0)) {
+		return notFast(k, h, p, size, typ, true, sizeclass);
 	}
-	const uintptr_t x = takeNextSlot(s, freeidx, rest, elemsize);
+	const uintptr_t x = takeNextSlot(s, next, rest, elemsize);
+	prefetchAhead(x, elemsize);
 	if (likely(s->needzero != 0)) {
 		(void)clearSlot(&h->env, x, poisonForbids || GOMEM_LAB ? size : elemsize);
 	}
 	heapMem_grant(&h->env, x, size, true);
 	if (L->ptrSize == 8 && sizeclass == 1) {
 		c->scanAlloc += 8; // the bitmap was written when the span was made
-	} else if (likely(typ->size == size) && (!GOMEM_LAB || h->env.backed)) {
-		c->scanAlloc += writeOne(&h->env, s, (uintptr_t)(freeidx - 1), elemsize, typ);
 	} else {
-		return scanArray(h, c, s, x, size, typ);
+		writeOne(k, L, mspan_base(s), next - 1, elemsize, typ);
+		c->scanAlloc += typ->ptr_bytes;
 	}
-	publishSized(c, s, freeidx, elemsize);
+	publishAs(k, h, p, c, s, next, elemsize);
 	return x;
 }
 
@@ -269,36 +374,54 @@ static void *noscanWay(mheap *h, gomem_p *p, uintptr_t size, const gomem_type *t
 	if (size > L->maxSmallSize - L->mallocHeaderSize) {
 		return (void *)full(h, p, size, NULL, needzero);
 	}
-	return (void *)sizedNoscan(h, p, size, needzero, sizeToClass(L, size));
+	return (void *)sizedNoscan(kindOf(p), h, p, size, needzero, sizeToClass(L, size));
 }
 static void *scanWay(mheap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, bool needzero) {
 	const gomem_layout *L = layout_get(&h->env);
 	if (size > L->maxSmallSize - L->mallocHeaderSize || !heapBitsInSpan(L, size)) {
 		return (void *)full(h, p, size, typ, needzero);
 	}
-	return (void *)sizedScan(h, p, size, typ, sizeToClass(L, size));
+	return (void *)sizedScan(kindOf(p), h, p, size, typ, sizeToClass(L, size));
 }
-#define NOSCAN_ENTRY(class) noscanWay,
-#define SCAN_ENTRY(class) scanWay,
+#define NOSCAN_NAME(k, class) noscanWay
+#define SCAN_NAME(k, class) scanWay
 #else
 // Each begins a line of the cache: where else it begins, by chance, changes its time by up to a third.
-#define NOSCAN_WAY(class)                                                                                              \
-	static __attribute__((aligned(cacheLineSize))) void *noscan##class(                                                \
+#define NOSCAN_WAY(k, class)                                                                                           \
+	static __attribute__((aligned(cacheLineSize))) void *noscan##k##class(                                             \
 		mheap * h, gomem_p * p, uintptr_t size, const gomem_type *typ, bool needzero) {                                \
 		(void)typ;                                                                                                     \
-		return (void *)sizedNoscan(h, p, size, needzero, class);                                                       \
+		return (void *)sizedNoscan(k, h, p, size, needzero, class);                                                    \
 	}
-#define SCAN_WAY(class)                                                                                                \
-	static __attribute__((aligned(cacheLineSize))) void *scan##class(                                                  \
+#define SCAN_WAY(k, class)                                                                                             \
+	static __attribute__((aligned(cacheLineSize))) void *scan##k##class(                                               \
 		mheap * h, gomem_p * p, uintptr_t size, const gomem_type *typ, bool needzero) {                                \
 		(void)needzero;                                                                                                \
-		return (void *)sizedScan(h, p, size, typ, class);                                                              \
+		return (void *)sizedScan(k, h, p, size, typ, class);                                                           \
 	}
-#define NOSCAN_ENTRY(class) noscan##class,
-#define SCAN_ENTRY(class) scan##class,
-NOSCAN_CLASSES(NOSCAN_WAY)
-SCAN_CLASSES(SCAN_WAY)
+#define NOSCAN_WAYS(class)                                                                                             \
+	NOSCAN_WAY(WHITE_PLAIN, class)                                                                                     \
+	NOSCAN_WAY(BLACK_PLAIN, class)                                                                                     \
+	NOSCAN_WAY(BLACK_GREEN, class)
+#define SCAN_WAYS(class)                                                                                               \
+	SCAN_WAY(WHITE_PLAIN, class)                                                                                       \
+	SCAN_WAY(WHITE_GREEN, class)                                                                                       \
+	SCAN_WAY(BLACK_PLAIN, class)                                                                                       \
+	SCAN_WAY(BLACK_GREEN, class)
+NOSCAN_CLASSES(NOSCAN_WAYS)
+SCAN_CLASSES(SCAN_WAYS)
+#define NOSCAN_NAME(k, class) noscan##k##class
+#define SCAN_NAME(k, class) scan##k##class
 #endif
+
+// Without pointers and without marking, inline marks make no difference.
+#define NOSCAN_WHITE(class) NOSCAN_NAME(WHITE_PLAIN, class),
+#define NOSCAN_BLACK_PLAIN(class) NOSCAN_NAME(BLACK_PLAIN, class),
+#define NOSCAN_BLACK_GREEN(class) NOSCAN_NAME(BLACK_GREEN, class),
+#define SCAN_WHITE_PLAIN(class) SCAN_NAME(WHITE_PLAIN, class),
+#define SCAN_WHITE_GREEN(class) SCAN_NAME(WHITE_GREEN, class),
+#define SCAN_BLACK_PLAIN(class) SCAN_NAME(BLACK_PLAIN, class),
+#define SCAN_BLACK_GREEN(class) SCAN_NAME(BLACK_GREEN, class),
 
 static __attribute__((noinline)) void *guardedMallocgc(
 	gomem_heap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, bool needzero) {
@@ -317,7 +440,12 @@ static void *fullWay(gomem_heap *h, gomem_p *p, uintptr_t size, const gomem_type
 }
 
 #define FULL_ENTRY(class) fullWay,
-const gomem_ways sizedWays = {{{SCAN_SIZES8(SCAN_ENTRY, FULL_ENTRY)}, {NOSCAN_SIZES8(NOSCAN_ENTRY)}}};
+const gomem_ways sizedWays[4] = {
+	[WHITE_PLAIN] = {{{SCAN_SIZES8(SCAN_WHITE_PLAIN, FULL_ENTRY)}, {NOSCAN_SIZES8(NOSCAN_WHITE)}}},
+	[WHITE_GREEN] = {{{SCAN_SIZES8(SCAN_WHITE_GREEN, FULL_ENTRY)}, {NOSCAN_SIZES8(NOSCAN_WHITE)}}},
+	[BLACK_PLAIN] = {{{SCAN_SIZES8(SCAN_BLACK_PLAIN, FULL_ENTRY)}, {NOSCAN_SIZES8(NOSCAN_BLACK_PLAIN)}}},
+	[BLACK_GREEN] = {{{SCAN_SIZES8(SCAN_BLACK_GREEN, FULL_ENTRY)}, {NOSCAN_SIZES8(NOSCAN_BLACK_GREEN)}}},
+};
 const gomem_ways fullWays = {{{SCAN_SIZES8(FULL_ENTRY, FULL_ENTRY)}, {NOSCAN_SIZES8(FULL_ENTRY)}}};
 _Static_assert(sizeof(size_to_class8) - 2 == GOMEM_WAYS, "a way for each size of the table but 0 and smallSizeMax");
 
@@ -325,7 +453,7 @@ uintptr_t mallocgc(mheap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, 
 	const gomem_layout *L = layout_get(&h->env);
 	const bool noscan = typ == NULL || typ->ptr_bytes == 0;
 	const bool header = !noscan && !heapBitsInSpan(L, size);
-	if (size - 1 >= 8 * GOMEM_WAYS || p == NULL || p->ways != &sizedWays || header) {
+	if (size - 1 >= 8 * GOMEM_WAYS || p == NULL || p->ways == &fullWays || header) {
 		return mallocgcFull(h, p, size, typ, needzero, path);
 	}
 	const bool hit = p->mcache->tiny != 0 && tinyAlign(L, p->mcache->tinyoffset, size) + size <= L->maxTinySize;

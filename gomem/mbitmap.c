@@ -104,16 +104,20 @@ bool mspan_isMarked(mheap *h, mspan *s, uintptr_t objIndex) {
 	return (loadBits8(markByte(&h->env, s, objIndex)) >> objIndex % 8 & 1) != 0;
 }
 
-bool mspan_setMarked(mheap *h, mspan *s, uintptr_t objIndex) {
+void mspan_markPage(mheap *h, const mspan *s) {
 	const gomem_layout *L = layout_get(&h->env);
-	const uint8_t mask = (uint8_t)(1u << objIndex % 8);
-	const uint8_t had = orBits8(markByte(&h->env, s, objIndex), mask);
 	heapArena *arena = heapArenaOf(h, mspan_base(s));
 	const uintptr_t page = (mspan_base(s) >> L->pageShift) % (uintptr_t)layout_pagesPerArena(L);
 	const uint8_t pageMask = (uint8_t)(1u << page % 8);
 	if ((atomic_load_explicit(&arena->pageMarks[page / 8], memory_order_relaxed) & pageMask) == 0) {
 		atomic_fetch_or_explicit(&arena->pageMarks[page / 8], pageMask, memory_order_relaxed);
 	}
+}
+
+bool mspan_setMarked(mheap *h, mspan *s, uintptr_t objIndex) {
+	const uint8_t mask = (uint8_t)(1u << objIndex % 8);
+	const uint8_t had = orBits8(markByte(&h->env, s, objIndex), mask);
+	mspan_markPage(h, s);
 	return (had & mask) == 0;
 }
 

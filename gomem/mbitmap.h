@@ -22,12 +22,14 @@ static inline uint8_t *inlineClass(const gomem_layout *L, uintptr_t base) {
 	return inlineScans(L, base) + L->spanInlineMarkBitsSize - 1;
 }
 
+static inline uintptr_t heapBitsRange(
+	const gomem_layout *L, uintptr_t spanBase, uintptr_t spanSize, bool inlineMarksBehind, uintptr_t *size) {
+	*size = spanSize / L->ptrSize / 8;
+	return spanBase + spanSize - *size - (inlineMarksBehind ? (uintptr_t)L->spanInlineMarkBitsSize : 0);
+}
 static inline uintptr_t spanHeapBitsRange(
 	const gomem_env *env, uintptr_t spanBase, uintptr_t spanSize, uintptr_t elemsize, uintptr_t *size) {
-	const gomem_layout *L = layout_get(env);
-	*size = spanSize / L->ptrSize / 8;
-	uintptr_t base = spanBase + spanSize - *size;
-	return gcUsesSpanInlineMarkBits(env, elemsize) ? base - (uintptr_t)L->spanInlineMarkBitsSize : base;
+	return heapBitsRange(layout_get(env), spanBase, spanSize, gcUsesSpanInlineMarkBits(env, elemsize), size);
 }
 
 // Bit i of a bitmap is bit i % 8 of byte i / 8. Words of it are read as such, least significant byte first, on any machine.

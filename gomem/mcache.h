@@ -93,26 +93,27 @@ static inline uintptr_t tinyAlign(const gomem_layout *L, uintptr_t off, uintptr_
 }
 
 // nextSlot gives the index behind the next free slot of s if it is among the 64 that allocCache knows, else 0. *rest: allocCache without it.
-static inline __attribute__((always_inline)) uint16_t nextSlot(const mspan *s, uint64_t *rest) {
+static inline __attribute__((always_inline)) uint32_t nextSlot(const mspan *s, uint64_t *rest) {
 	const uint64_t cache = s->allocCache;
 	if (unlikely(cache == 0)) {
 		return 0;
 	}
 	const unsigned theBit = (unsigned)__builtin_ctzll(cache);
-	const uint16_t freeidx = (uint16_t)(s->freeindex + theBit + 1);
-	if (unlikely(freeidx > s->nelems) || unlikely(freeidx % 64 == 0)) { // the latter: allocCache is to be filled
+	const uint32_t next = s->freeindex + theBit + 1u;
+	if (unlikely((uint16_t)next > s->nelems) || unlikely(next % 64 == 0)) { // the latter: allocCache is to be filled
 		return 0;
 	}
 	*rest = cache >> 1 >> theBit;
-	return freeidx;
+	return next;
 }
-// takeNextSlot takes the slot before freeidx, which nextSlot found. The address.
+// takeNextSlot takes the slot before next, which nextSlot found. The address.
 static inline __attribute__((always_inline)) uintptr_t takeNextSlot(
-	mspan *s, uint16_t freeidx, uint64_t rest, uintptr_t elemsize) {
+	mspan *s, uint32_t next, uint64_t rest, uintptr_t elemsize) {
+	const uintptr_t x = mspan_base(s) + (uintptr_t)(next - 1) * elemsize;
 	s->allocCache = rest;
-	s->freeindex = freeidx;
+	s->freeindex = (uint16_t)next;
 	s->allocCount++;
-	return mspan_base(s) + (uintptr_t)(freeidx - 1) * elemsize;
+	return x;
 }
 // mspan_countSlot counts a slot that mspan_nextFreeIndex gave.
 static inline void mspan_countSlot(mheap *h, mspan *s) {
@@ -123,7 +124,7 @@ static inline void mspan_countSlot(mheap *h, mspan *s) {
 }
 
 // ---- mallocsized.c
-extern const gomem_ways sizedWays, fullWays;
+extern const gomem_ways sizedWays[4], fullWays;
 // mallocgc decides what mallocgcFull would.
 uintptr_t mallocgc(mheap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, bool needzero, unsigned *path);
 

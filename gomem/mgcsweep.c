@@ -5,7 +5,7 @@
 //
 // Invariants: allocCount only falls at a sweep; marks of a span are a subset of its allocated slots (else: a zombie, thrown);
 //   sweep.active counts sweepers, plus a bit when no unswept span is left in the sets; sweep.centralIndex only grows in a cycle.
-#include "gomem/mheap.h"
+#include "gomem/mbitmap.h"
 
 // ---- sweep.active
 
@@ -77,12 +77,14 @@ bool sweepLocker_tryAcquire(mheap *h, sweepLocker sl, mspan *s, unsigned reason)
 
 // ---- one span
 
+// sweepZombies looks for marked objects that were free: from freeindex on, word by word. Behind nelems no bit is set.
 static void sweepZombies(mheap *h, const mspan *s) {
-	for (uintptr_t i = s->freeindex; i < s->nelems; i++) {
-		uint8_t bit = (uint8_t)(1u << (i % 8));
-		if ((s->gcmarkBits[i / 8] & ~s->allocBits[i / 8] & bit) != 0) {
+	uint64_t mayBeFree = ~lowBits64(s->freeindex % 64);
+	for (uintptr_t i = s->freeindex / 64 * 8; i < ((uintptr_t)s->nelems + 63) / 64 * 8; i += 8) {
+		if ((loadBits64(s->gcmarkBits + i) & ~loadBits64(s->allocBits + i) & mayBeFree) != 0) {
 			gomem_throw(&h->env, "found pointer to free object");
 		}
+		mayBeFree = ~(uint64_t)0;
 	}
 }
 

@@ -267,9 +267,10 @@ struct gomem_heap {
 	void (*sample)(void *ctx, void *obj, uintptr_t size);
 	void *sampleCtx;
 	int64_t memProfRate;
-	uint64_t rand;                          // state of cheaprand
-	uint64_t zerobase;                      // the address of every object of size 0
-	const gomem_ways *sizedWays, *fullWays; // of layer 5: mallocsized.c's, and those that lead to mallocgcFull
+	uint64_t rand;     // state of cheaprand
+	uint64_t zerobase; // the address of every object of size 0
+	const gomem_ways *sizedWays,
+		*fullWays; // of layer 5: mallocsized.c's four, by waysOf, and those that lead to mallocgcFull
 	bool ownsOS;
 	bool runtimeFreegc; // GOEXPERIMENT=runtimefreegc
 	bool invalidptr;    // GODEBUG=invalidptr=1
@@ -278,12 +279,17 @@ struct gomem_heap {
 	void (*guardSweep)(mheap *h, const mspan *s);
 };
 
-// p_wantedWays: sizedWays while marking is off, nothing is given back by freegc, nobody guards, and heap memory can be touched. (A lab build may
-// have another heap: the ways are to be tested there.)
+// waysOf: which of sizedWays serve while marking is off or on, without or with inline marks.
+static inline unsigned waysOf(bool marking, bool greenTea) { return (marking ? 2u : 0u) + (greenTea ? 1u : 0u); }
+// p_wantedWays: fullWays in mark termination, where freegc gives something back, where somebody guards, and where heap memory can't be touched.
+// (A lab build may have another heap: the ways are to be tested there.)
 static inline const gomem_ways *p_wantedWays(const gomem_heap *h, const gomem_p *pp) {
-	const bool simple = atomic_load_explicit(&h->gcphase, memory_order_relaxed) == gcOff && !h->runtimeFreegc;
 	const bool guarded = guardsBuilt && h->guard != NULL;
-	return simple && !guarded && pp->mcache != NULL && (GOMEM_LAB || h->env.backed) ? h->sizedWays : h->fullWays;
+	if (h->runtimeFreegc || guarded || pp->mcache == NULL || !(GOMEM_LAB || h->env.backed)) {
+		return h->fullWays;
+	}
+	const uint32_t phase = atomic_load_explicit(&h->gcphase, memory_order_relaxed);
+	return phase == gcMarkTermination ? h->fullWays : &h->sizedWays[waysOf(phase == gcMark, h->env.greenTea)];
 }
 // p_setWays: the phase of the collector, or pp's mcache, has changed. World stopped.
 static inline void p_setWays(const gomem_heap *h, gomem_p *pp) { pp->ways = p_wantedWays(h, pp); }
@@ -368,8 +374,11 @@ void setGCPhase(mheap *h, uint32_t phase);
 static inline bool heapBitsInSpan(const gomem_layout *L, uintptr_t userSize) {
 	return userSize <= L->minSizeForMallocHeader;
 }
+static inline bool fitsInlineMarkBits(const gomem_layout *L, uintptr_t size) {
+	return size >= 16 && heapBitsInSpan(L, size);
+}
 static inline bool gcUsesSpanInlineMarkBits(const gomem_env *env, uintptr_t size) {
-	return env->greenTea && size >= 16 && heapBitsInSpan(layout_get(env), size);
+	return env->greenTea && fitsInlineMarkBits(layout_get(env), size);
 }
 void mspan_initHeapBits(mheap *h, mspan *s);
 uint16_t mspan_nextFreeIndex(mheap *h, mspan *s);
@@ -390,6 +399,7 @@ unsigned mspan_countAlloc(const gomem_env *env, const mspan *s); // set bits of 
 bool mspan_isFreeOrNewlyAllocated(const mspan *s, uintptr_t index);
 bool mspan_isMarked(mheap *h, mspan *s, uintptr_t objIndex);
 bool mspan_setMarked(mheap *h, mspan *s, uintptr_t objIndex); // atomic; also pageMarks. true: it was not marked before
+void mspan_markPage(mheap *h, const mspan *s);                // pageMarks alone
 void mspan_moveInlineMarks(mheap *h, mspan *s);               // into gcmarkBits
 // heapSetType*: write the pointer bitmap or header of a new object; return bytes that a scan has to look at.
 uintptr_t heapSetTypeNoHeader(mheap *h, uintptr_t x, uintptr_t dataSize, const gomem_type *typ, mspan *s);

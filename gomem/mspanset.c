@@ -4,8 +4,8 @@
 // and then claims with a compare-and-swap, since a claim cannot be taken back when there is no memory for the block.
 // Single-threaded, slots and blocks are the same.
 //
-// Invariants: as in mspanset.h, and: index never moves past spineLen * spanSetBlockEntries; block->popped <
-// spanSetBlockEntries while the block is in the spine.
+// Invariants: as in mspanset.h, and: index never moves past spineLen * setBlockEntries; block->popped <
+// setBlockEntries while the block is in the spine.
 #include "gomem/mspanset.h"
 
 #include "gomem/lfstack.h"
@@ -19,10 +19,10 @@ typedef struct spanSetBlockHeader {
 typedef struct spanSetBlock {
 	spanSetBlockHeader h;
 	uint8_t pad[tagAlign - sizeof(spanSetBlockHeader)];
-	_Atomic(uintptr_t) spans[spanSetBlockEntries];
+	_Atomic(uintptr_t) spans[setBlockEntries];
 } spanSetBlock;
 
-_Static_assert(sizeof(spanSetBlock) == tagAlign + spanSetBlockEntries * sizeof(uintptr_t), "Go's spanSetBlock");
+_Static_assert(sizeof(spanSetBlock) == tagAlign + setBlockEntries * sizeof(uintptr_t), "Go's spanSetBlock");
 _Static_assert(offsetof(spanSet, index) == 4 * sizeof(uintptr_t), "Go's spanSet");
 
 typedef _Atomic(uintptr_t) spineEntry; // spanSetBlock *
@@ -58,7 +58,7 @@ static void copySpine(spineEntry *to, spineEntry *from, uintptr_t n) {
 // growSpine doubles the spine; called under spineLock. The old one leaks, since a push with a lower index may still
 // read it.
 static bool growSpine(gomem_env *env, spanSet *b) {
-	uintptr_t newCap = b->spineCap == 0 ? spanSetInitSpineCap : b->spineCap * 2;
+	uintptr_t newCap = b->spineCap == 0 ? setInitSpineCap : b->spineCap * 2;
 	spineEntry *spine = persistentalloc(env, newCap * sizeof(spineEntry), cacheLineSize, &env->stats->gcMiscSys);
 	if (spine == NULL) {
 		return false;
@@ -100,7 +100,7 @@ static bool claimSlot(gomem_env *env, spanSet *b, uint32_t *slot) {
 		if (tail == UINT32_MAX) {
 			gomem_throw(env, "headTailIndex overflow");
 		}
-		uintptr_t top = tail / spanSetBlockEntries;
+		uintptr_t top = tail / setBlockEntries;
 		if (top >= atomic_load_explicit(&b->spineLen, memory_order_acquire) && !ensureBlock(env, b, top)) {
 			return false;
 		}
@@ -118,8 +118,8 @@ bool spanSet_push(gomem_env *env, spanSet *b, struct mspan *s, uint32_t setID) {
 	if (!claimSlot(env, b, &slot)) {
 		return false;
 	}
-	spanSetBlock *block = loadBlock(&loadSpine(b)[slot / spanSetBlockEntries]);
-	atomic_store_explicit(&block->spans[slot % spanSetBlockEntries], (uintptr_t)s, memory_order_release);
+	spanSetBlock *block = loadBlock(&loadSpine(b)[slot / setBlockEntries]);
+	atomic_store_explicit(&block->spans[slot % setBlockEntries], (uintptr_t)s, memory_order_release);
 	lab_event(env, EV_PUSH, setID | (uint64_t)slot << 10, (uintptr_t)s, 0, 0);
 	return true;
 }
@@ -139,15 +139,15 @@ static bool claimHead(spanSet *b, uint32_t *head) {
 
 // takeSlot empties a claimed slot. Who pops last from a block frees it: nobody else can be in it any more.
 static struct mspan *takeSlot(gomem_env *env, spanSet *b, uint32_t head) {
-	spineEntry *e = &loadSpine(b)[head / spanSetBlockEntries];
+	spineEntry *e = &loadSpine(b)[head / setBlockEntries];
 	spanSetBlock *block = loadBlock(e);
-	_Atomic(uintptr_t) *slot = &block->spans[head % spanSetBlockEntries];
+	_Atomic(uintptr_t) *slot = &block->spans[head % setBlockEntries];
 	uintptr_t s;
 	do {
 		s = atomic_load_explicit(slot, memory_order_acquire);
 	} while (s == 0); // its push has claimed it and not yet stored
 	atomic_store_explicit(slot, 0, memory_order_relaxed);
-	if (atomic_fetch_add_explicit(&block->h.popped, 1, memory_order_acq_rel) + 1 == spanSetBlockEntries) {
+	if (atomic_fetch_add_explicit(&block->h.popped, 1, memory_order_acq_rel) + 1 == setBlockEntries) {
 		atomic_store_explicit(e, 0, memory_order_release);
 		freeBlock(env, block);
 	}
@@ -172,7 +172,7 @@ static void dropLastBlock(gomem_env *env, spineEntry *e) {
 	if (popped == 0) {
 		gomem_throw(env, "span set block with unpopped elements found in reset");
 	}
-	if (popped == spanSetBlockEntries) {
+	if (popped == setBlockEntries) {
 		gomem_throw(env, "fully empty unfreed span set block found in reset");
 	}
 	atomic_store_explicit(e, 0, memory_order_relaxed);
@@ -184,7 +184,7 @@ void spanSet_reset(gomem_env *env, spanSet *b) {
 	if (indexHead(index) < indexTail(index)) {
 		gomem_throw(env, "attempt to clear non-empty span set");
 	}
-	uintptr_t top = indexHead(index) / spanSetBlockEntries;
+	uintptr_t top = indexHead(index) / setBlockEntries;
 	if (top < atomic_load_explicit(&b->spineLen, memory_order_acquire)) {
 		dropLastBlock(env, &loadSpine(b)[top]);
 	}
@@ -204,6 +204,6 @@ struct mspan *spanSet_at(const spanSet *b, uint32_t k) {
 	if (i >= indexTail(index)) {
 		return NULL;
 	}
-	spanSetBlock *block = loadBlock(&loadSpine(set)[i / spanSetBlockEntries]);
-	return (struct mspan *)atomic_load_explicit(&block->spans[i % spanSetBlockEntries], memory_order_acquire);
+	spanSetBlock *block = loadBlock(&loadSpine(set)[i / setBlockEntries]);
+	return (struct mspan *)atomic_load_explicit(&block->spans[i % setBlockEntries], memory_order_acquire);
 }

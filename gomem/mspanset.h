@@ -1,6 +1,9 @@
 // mspanset.h (layer 2): a set of spans that many Ps push to and pop from without a lock. Ports mspanset.go.
 //
-// A FIFO: push takes the tail, pop the head. A spine of pointers to blocks of 512 slots; slot i is in block i / 512.
+// A FIFO: push takes the tail, pop the head. A spine of pointers to blocks of n slots; slot i is in block i / n.
+//
+// DEVIATION(D36): blocks and first spines are smaller than Go's. A heap has 272 sets, most of them with a few spans, and each block and spine that
+// is begun is a page of real memory. Not in a lab build, whose memory is to be Go's (gomem whatif).
 // Invariants: head <= tail; spineLen <= spineCap; a block is freed when all its slots were popped;
 //   for head <= i < tail, slot i holds a span or is being written.
 // push and pop may run at the same time as each other; reset may not.
@@ -11,6 +14,16 @@
 
 struct mspan;
 struct spanSetBlock;
+
+enum {
+#if GOMEM_LAB || defined(GRAFT_SPANS) // the latter: in Go's runtime, whose code goes through the blocks as well
+	setBlockEntries = spanSetBlockEntries,
+	setInitSpineCap = spanSetInitSpineCap,
+#else
+	setBlockEntries = 64,
+	setInitSpineCap = 8,
+#endif
+};
 
 // Go's fields, order and offsets.
 typedef struct spanSet {

@@ -30,7 +30,7 @@ typedef struct gomem_policy {
 	void (*scavengeAssist)(void *ctx, struct gomem_heap *h, struct gomem_p *p, uintptr_t scav, uintptr_t growth);
 	// A refill or a large allocation ended: a GC cycle may be due. (Go: gcTriggerHeap)
 	void (*gcTrigger)(void *ctx, struct gomem_heap *h, struct gomem_p *p);
-	// An allocation of size bytes while marking is on (Go: deductAssistCredit).
+	// An allocation of size bytes while marking is on, for which p has no credit left (Go: gcAssistAlloc).
 	void (*assist)(void *ctx, struct gomem_heap *h, struct gomem_p *p, uintptr_t size);
 } gomem_policy;
 

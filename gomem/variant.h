@@ -274,6 +274,7 @@
 #define mspan_isFreeOrNewlyAllocated GOMEM_VARIANT_NAME(mspan_isFreeOrNewlyAllocated)
 #define mspan_isMarked GOMEM_VARIANT_NAME(mspan_isMarked)
 #define mspan_loadLargeType GOMEM_VARIANT_NAME(mspan_loadLargeType)
+#define mspan_markPage GOMEM_VARIANT_NAME(mspan_markPage)
 #define mspan_moveInlineMarks GOMEM_VARIANT_NAME(mspan_moveInlineMarks)
 #define mspan_nextFreeIndex GOMEM_VARIANT_NAME(mspan_nextFreeIndex)
 #define mspan_objIndex GOMEM_VARIANT_NAME(mspan_objIndex)

@@ -37,19 +37,28 @@ static void TestFIFO(void **state) {
 	memFix_done(&f);
 }
 
+// spineBytes: of all spines that a set of so many blocks has had.
+static uint64_t spineBytes(uintptr_t blocks) {
+	uint64_t n = setInitSpineCap, all = n;
+	for (; n < blocks; n *= 2) {
+		all += 2 * n;
+	}
+	return all * sizeof(uintptr_t);
+}
+
 // Blocks come back: 100 blocks' worth pushed and popped one after the other need two.
 static void TestBlocksAreRecycled(void **state) {
 	(void)state;
 	memFix f;
 	memFix_initSim(&f, (memSimConfig){0});
 	spanSet s = {0};
-	for (uintptr_t i = 0; i < 100 * spanSetBlockEntries; i++) {
+	for (uintptr_t i = 0; i < 100 * setBlockEntries; i++) {
 		push(&f, &s, i);
 		assert_int_equal(numberOf(spanSet_pop(&f.env, &s, 0)), i);
 	}
 	assert_int_equal(s.spineLen, 100);
-	const uint64_t blockBytes = tagAlign + spanSetBlockEntries * sizeof(uintptr_t);
-	assert_int_equal(sysMemStat_load(&f.stats.gcMiscSys), spanSetInitSpineCap * sizeof(uintptr_t) + blockBytes);
+	const uint64_t blockBytes = tagAlign + setBlockEntries * sizeof(uintptr_t);
+	assert_int_equal(sysMemStat_load(&f.stats.gcMiscSys), spineBytes(100) + blockBytes);
 	spanSet_reset(&f.env, &s);
 	assert_int_equal(s.spineLen, 0);
 	assert_int_equal(s.index, 0);
@@ -59,25 +68,25 @@ static void TestBlocksAreRecycled(void **state) {
 		assert_int_equal(numberOf(spanSet_pop(&f.env, &s, 0)), 7);
 		spanSet_reset(&f.env, &s);
 	}
-	assert_int_equal(sysMemStat_load(&f.stats.gcMiscSys), spanSetInitSpineCap * sizeof(uintptr_t) + blockBytes);
+	assert_int_equal(sysMemStat_load(&f.stats.gcMiscSys), spineBytes(100) + blockBytes);
 	memFix_done(&f);
 }
 
 static void TestSpineGrows(void **state) {
 	(void)state;
-	enum { n = (spanSetInitSpineCap * 2 + 1) * spanSetBlockEntries };
+	enum { n = (setInitSpineCap * 2 + 1) * setBlockEntries };
 	memFix f;
 	memFix_initSim(&f, (memSimConfig){0});
 	spanSet s = {0};
 	for (uintptr_t i = 0; i < n; i++) {
 		push(&f, &s, i);
 	}
-	assert_int_equal(s.spineCap, spanSetInitSpineCap * 4);
+	assert_int_equal(s.spineCap, setInitSpineCap * 4);
 	for (uintptr_t i = 0; i < n; i++) {
 		assert_int_equal(numberOf(spanSet_pop(&f.env, &s, 0)), i);
 	}
 	spanSet_reset(&f.env, &s);
-	assert_int_equal(s.spineCap, spanSetInitSpineCap * 4);
+	assert_int_equal(s.spineCap, setInitSpineCap * 4);
 	memFix_done(&f);
 }
 
@@ -106,7 +115,7 @@ static void TestReset(void **state) {
 	assert_string_equal(f.msg, "attempt to clear non-empty span set");
 	assert_non_null(spanSet_pop(&f.env, &s, 0));
 	spanSet_reset(&f.env, &s);
-	for (uintptr_t i = 0; i < spanSetBlockEntries; i++) { // a block that is exactly full is freed by its last pop
+	for (uintptr_t i = 0; i < setBlockEntries; i++) { // a block that is exactly full is freed by its last pop
 		push(&f, &s, i);
 	}
 	while (spanSet_pop(&f.env, &s, 0) != NULL) {
@@ -127,7 +136,7 @@ static void TestOutOfMemory(void **state) {
 		memFix_initSim(&f, (memSimConfig){.failNth = nth});
 		spanSet s = {0};
 		uintptr_t in = 0, failures = 0;
-		while (in < 200 * spanSetBlockEntries) {
+		while (in < 200 * spanSetBlockEntries) { // of any size of blocks, some chunks of memory
 			uint64_t before = s.index;
 			if (spanSet_push(&f.env, &s, spanNo(in), 0)) {
 				in++;
@@ -219,7 +228,7 @@ static void TestThreads(void **state) {
 	assert_int_equal(s->disorder, 0);
 	assert_int_equal(spanSet_len(&s->set), 0);
 	assert_int_equal(s->set.index >> 32, pushers * perPusher);
-	assert_int_equal(s->set.spineLen, (pushers * perPusher + spanSetBlockEntries - 1) / spanSetBlockEntries);
+	assert_int_equal(s->set.spineLen, (pushers * perPusher + setBlockEntries - 1) / setBlockEntries);
 	spanSet_reset(&f.env, &s->set);
 	free(s);
 	memFix_done(&f);
