@@ -6,7 +6,7 @@ import subprocess
 import report
 import streams
 
-COUNTED_PS = (2, 4, 8)
+COUNTED_PS = (2, 4, 8, 16)
 THREADS = (1, 2, 4)
 
 
@@ -17,11 +17,11 @@ def one_line(command):
 def count(args):
     fast = [one_line([args.lib / "bench_counts", str(ps)]) for ps in COUNTED_PS]
     rows = [[got["ps"], got["fast"], got["fast_locks"], got["fast_read_modify_writes"], got["fast_writes"] / got["fast"],
-             got["fast_lines"], sum(got["shared_lines"].values()),
+             got["fast_lines"], got["passed_on"], sum(got["shared_lines"].values()),
              ", ".join(f"{n} {name}" for name, n in got["shared_lines"].items() if n) or "-",
              got["refill_locks"] / got["refills"]] for got in fast]
-    report.table("fast path of mallocgc, counted (a cache line is shared if another P's calls write to it too)", rows,
-                 ["Ps", "calls", "locks", "atomic rmw", "writes a call", "lines written", "shared", "of them", "locks a refill"])
+    report.table("fast path of mallocgc, counted (shared: a P wrote to the line, then another, then the first again, within a cycle)", rows,
+                 ["Ps", "calls", "locks", "atomic rmw", "writes a call", "lines written", "passed on", "shared", "of them", "locks a refill"])
     for got in fast:
         shared = sum(got["shared_lines"].values())
         locks = got["fast_locks"] + got["fast_read_modify_writes"]

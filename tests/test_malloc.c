@@ -298,44 +298,116 @@ static void *sized(gomem_heap *h, gomem_p *p, uintptr_t size, const gomem_type *
 	return gomem_mallocgc_sized(h, p, size, typ, needzero);
 }
 
-// requests asks for objects of all kinds in all phases of the collector; a cycle frees most of them. Where they are, in order.
-static void requests(allocator *f, uint64_t *at, unsigned n) {
+// What an allocation leaves behind.
+typedef struct made {
+	uint64_t at, bits;                              // where, from the first object on; the pointer bits
+	int64_t credit, untilSample, assists;           // after it
+	uint64_t markedBytes, scanAlloc;                // after it
+	int marked, pageMarked, notToBeScanned, unused; // no padding: compared byte by byte
+} made;
+
+// oneType is a type of n words, of which some hold pointers. Behind the last of these the mask says nothing, whatever is there.
+static gomem_type oneType(unsigned n, uint8_t *mask) {
+	uint64_t rnd = 1;
+	for (unsigned i = 0; i < 8; i++) {
+		rnd = (rnd + n) * 6364136223846793005u + 1442695040888963407u;
+		mask[i] = (uint8_t)(rnd >> 40);
+	}
+	const unsigned last = (unsigned)(rnd >> 33) % n;
+	mask[last / 8] |= (uint8_t)(1u << last % 8);
+	return (gomem_type){n * sizeof(uintptr_t), (last + 1) * sizeof(uintptr_t), mask};
+}
+
+// onDebt pays, for a while.
+static void onDebt(void *ctx, gomem_heap *h, gomem_p *p, uintptr_t size) {
+	(void)h;
+	++*(int64_t *)ctx;
+	p->gcAssistBytes += (int64_t)size + 3000;
+}
+
+static made madeOf(heapFix *fix, const void *x, uintptr_t size, const gomem_type *typ, int64_t assists) {
+	const gomem_env *env = &fix->h->env;
+	const mcache *c = fix->p->mcache;
+	made m = {.credit = fix->p->gcAssistBytes,
+		.untilSample = c->nextSample,
+		.assists = assists,
+		.markedBytes = fix->p->gcMarkedBytes,
+		.scanAlloc = c->scanAlloc};
+	mspan *s = spanOf(fix->h, (uintptr_t)x);
+	const uintptr_t index = mspan_objIndex(s, (uintptr_t)x);
+	const gomem_layout *L = layout_get(env);
+	const uintptr_t page = (mspan_base(s) >> L->pageShift) % (uintptr_t)layout_pagesPerArena(L);
+	m.marked = mspan_isMarked(fix->h, s, index);
+	m.pageMarked = (heapArenaOf(fix->h, mspan_base(s))->pageMarks[page / 8] >> page % 8 & 1) != 0;
+	m.notToBeScanned = gcUsesSpanInlineMarkBits(env, s->elemsize) && mspan_isScanned(env, s, index);
+	if (typ != NULL && typ->ptr_bytes != 0 && heapBitsInSpan(L, size)) {
+		m.bits = heapBitsSmallForAddr(env, s, (uintptr_t)x);
+	}
+	return m;
+}
+
+// requests asks for objects of all kinds in all phases of the collector; a cycle frees most of them. What came of each, in order.
+static void requests(allocator *f, made *of, unsigned n, bool greenTea, bool withDebts) {
 	heapFix fix;
-	heapFix_init(&fix);
+	int64_t assists = 0;
+	const gomem_policy policy = {.ctx = &assists, .assist = withDebts ? onDebt : NULL};
+	heapFix_with(&fix, (memSimConfig){.backed = true},
+		(gomem_config){.policy = &policy, .no_greentea = !greenTea, .rand_seed = 3, .sample_rate = 20000});
+	static uint8_t masks[65][8];
 	const gomem_type words[] = {pointersType(8), pointersType(64), {.size = 24, .ptr_bytes = 0}};
-	uint64_t rnd = 7;
+	uint64_t rnd = 7, first = 0;
 	for (unsigned i = 0; i < n; i++) {
 		rnd = rnd * 6364136223846793005u + 1442695040888963407u;
-		const unsigned kind = (unsigned)(rnd >> 60);
-		const gomem_type *typ = kind < 3 ? &words[kind] : NULL;
-		const uintptr_t size = typ != NULL ? typ->size * (1 + (uintptr_t)(rnd >> 33) % 9)
-										   : 1 + (uintptr_t)(rnd >> 33) % (i % 2 == 0 ? 1100 : 100);
+		const unsigned kind = (unsigned)(rnd >> 60), more = (unsigned)(rnd >> 33);
+		const gomem_type one = oneType(1 + more % 64, masks[1 + more % 64]);
+		const gomem_type *typ = kind < 3 ? &words[kind] : kind < 8 ? &one : NULL;
+		const uintptr_t size = typ == &one ? one.size
+			: typ != NULL                  ? typ->size * (1 + more % 9)
+										   : 1 + more % (i % 2 == 0 ? 1100 : 100);
 		if (i % 1000 == 500) {
-			gomem_setGCPhase(fix.h, i / 1000 % 2 == 0 ? gcMark : gcMarkTermination);
-		} else if (i % 1000 == 550) {
+			gomem_setGCPhase(fix.h, i / 1000 % 4 == 3 ? gcMarkTermination : gcMark);
+		} else if (i % 1000 == 850) {
 			gomem_finishsweep(fix.h, fix.p);
 			gomem_setGCPhase(fix.h, gcOff);
 			gomem_startsweep(fix.h);
 			mcache_prepareAll(fix.h, fix.p);
 		}
-		at[i] = (uint64_t)(uintptr_t)f(fix.h, fix.p, size, typ, i % 3 != 0);
-		assert_true(at[i] != 0);
+		const void *x = f(fix.h, fix.p, size, typ, i % 3 != 0);
+		assert_non_null(x);
+		first = i == 0 ? (uint64_t)(uintptr_t)x : first;
+		of[i] = madeOf(&fix, x, size, typ, assists);
+		of[i].at = (uint64_t)(uintptr_t)x - first;
 	}
 	heapFix_checked(&fix);
 	heapFix_done(&fix);
 }
 
-static void test_sized(void **state) {
-	(void)state;
+static void sameRequests(bool greenTea, bool withDebts) {
 	enum { n = 20000 };
-	static uint64_t want[n], got[n];
-	requests(full, want, n);
+	static made want[n], got[n];
+	requests(full, want, n, greenTea, withDebts);
+	assert_true(want[n - 1].markedBytes != 0 && (want[n - 1].assists != 0) == withDebts);
 	allocator *const others[] = {gomem_mallocgc, sized};
 	for (unsigned k = 0; k < 2; k++) {
-		requests(others[k], got, n);
+		requests(others[k], got, n, greenTea, withDebts);
 		for (unsigned i = 0; i < n; i++) {
-			assert_int_equal(got[i] - got[0], want[i] - want[0]);
+			if (memcmp(&got[i], &want[i], sizeof(want[i])) != 0) {
+				fail_msg(
+					"object %u by %s: at %lx, not %lx; bits %lx, not %lx; credit %ld, not %ld; sample in %ld, not %ld; marked %d%d%d, not %d%d%d",
+					i, k == 0 ? "gomem_mallocgc" : "gomem_mallocgc_sized", (unsigned long)got[i].at,
+					(unsigned long)want[i].at, (unsigned long)got[i].bits, (unsigned long)want[i].bits,
+					(long)got[i].credit, (long)want[i].credit, (long)got[i].untilSample, (long)want[i].untilSample,
+					got[i].marked, got[i].pageMarked, got[i].notToBeScanned, want[i].marked, want[i].pageMarked,
+					want[i].notToBeScanned);
+			}
 		}
+	}
+}
+
+static void test_sized(void **state) {
+	(void)state;
+	for (unsigned k = 0; k < 4; k++) {
+		sameRequests(k % 2 == 1, k >= 2);
 	}
 }
 

@@ -243,7 +243,12 @@ def write_tree(mutants, texts, number):
         link = source / entry.name
         if entry.name not in ("gomem", "build", ".git") and not link.is_symlink():
             link.symlink_to(entry)
+    (source / "gomem").mkdir(exist_ok=True)
     for path in (ROOT / "gomem").iterdir():
+        if path.is_dir():
+            if not (source / "gomem" / path.name).is_symlink():
+                (source / "gomem" / path.name).symlink_to(path)
+            continue
         of_file = [s for s in mutants if s.file == path.name]
         text = path.read_text()
         write_if_changed(source / "gomem" / path.name, switched(text, of_file, number) if of_file else text)
