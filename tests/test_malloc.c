@@ -307,10 +307,9 @@ typedef struct made {
 } made;
 
 // oneType is a type of n words, of which some hold pointers. Behind the last of these the mask says nothing, whatever is there.
-static gomem_type oneType(unsigned n, uint8_t *mask) {
-	uint64_t rnd = 1;
+static gomem_type oneType(unsigned n, uint64_t rnd, uint8_t *mask) {
 	for (unsigned i = 0; i < 8; i++) {
-		rnd = (rnd + n) * 6364136223846793005u + 1442695040888963407u;
+		rnd = rnd * 6364136223846793005u + 1442695040888963407u;
 		mask[i] = (uint8_t)(rnd >> 40);
 	}
 	const unsigned last = (unsigned)(rnd >> 33) % n;
@@ -353,13 +352,13 @@ static void requests(allocator *f, made *of, unsigned n, bool greenTea, bool wit
 	const gomem_policy policy = {.ctx = &assists, .assist = withDebts ? onDebt : NULL};
 	heapFix_with(&fix, (memSimConfig){.backed = true},
 		(gomem_config){.policy = &policy, .no_greentea = !greenTea, .rand_seed = 3, .sample_rate = 20000});
-	static uint8_t masks[65][8];
+	uint8_t mask[8];
 	const gomem_type words[] = {pointersType(8), pointersType(64), {.size = 24, .ptr_bytes = 0}};
 	uint64_t rnd = 7, first = 0;
 	for (unsigned i = 0; i < n; i++) {
 		rnd = rnd * 6364136223846793005u + 1442695040888963407u;
 		const unsigned kind = (unsigned)(rnd >> 60), more = (unsigned)(rnd >> 33);
-		const gomem_type one = oneType(1 + more % 64, masks[1 + more % 64]);
+		const gomem_type one = oneType(1 + more % (i % 2 == 0 ? 64 : 8), rnd, mask);
 		const gomem_type *typ = kind < 3 ? &words[kind] : kind < 8 ? &one : NULL;
 		const uintptr_t size = typ == &one ? one.size
 			: typ != NULL                  ? typ->size * (1 + more % 9)

@@ -543,23 +543,32 @@ static void test_ensureSwept(void **state) {
 	heapFix_done(&f);
 }
 
+typedef struct marked {
+	heapFix *f;
+	uintptr_t size, index; // of a slot that was never allocated
+} marked;
+
 static void sweepZombie(void *arg) {
-	heapFix *f = arg;
-	const uintptr_t x = alloc(f, 1024);
-	mspan *s = spanOf(f->h, x);
+	const marked *m = arg;
+	heapFix *f = m->f;
+	mspan *s = spanOf(f->h, alloc(f, m->size));
 	finishsweep_m(f->h, f->p);
-	mspan_setMarked(f->h, s, 5); // was never allocated
+	mspan_setMarked(f->h, s, m->index);
 	gcSweep(f->h);
 	mcache_prepareForSweep(f->h, f->p, f->p->mcache);
 }
 
 static void test_zombie(void **state) {
 	(void)state;
-	heapFix f;
-	heapFix_init(&f);
-	assert_true(heapFix_throws(&f, sweepZombie, &f));
-	assert_string_equal(f.msg, "found pointer to free object");
-	heapFix_done(&f);
+	static const uintptr_t cases[][2] = {{1024, 5}, {1024, 1}, {64, 62}, {64, 63}, {64, 64}, {64, 125}, {16, 503}};
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		heapFix f;
+		heapFix_init(&f);
+		marked m = {&f, cases[i][0], cases[i][1]};
+		assert_true(heapFix_throws(&f, sweepZombie, &m));
+		assert_string_equal(f.msg, "found pointer to free object");
+		heapFix_done(&f);
+	}
 }
 
 static bool reviveAll(void *ctx, gomem_heap *h, mspan *s, uintptr_t objIndex) {
