@@ -269,20 +269,28 @@ static inline __attribute__((always_inline)) uintptr_t sizedNoscan(
 	return x;
 }
 
+// loadMask reads so many bytes of a mask, in two loads that overlap where there is no one for it.
+static inline __attribute__((always_inline)) uint64_t loadMask(const uint8_t *mask, uintptr_t bytes) {
+	const uintptr_t half = bytes > 4 ? 4 : bytes > 2 ? 2 : 1;
+	uint64_t low = 0, high = 0;
+	memcpy(&low, mask, bytes == 8 ? 8 : half);
+	memcpy(&high, mask + bytes - half, half);
+	return bytes == 8 ? littleEndian64(low) : littleEndian64(low) | littleEndian64(high) << (8 * (bytes - half));
+}
+
 // oneMask is the pointer mask of a type of at most maxWords words, and not more than 64.
 static inline __attribute__((always_inline)) uint64_t oneMask(
 	const gomem_layout *L, const gomem_type *typ, uintptr_t maxWords) {
 	static const uint8_t low[9] = {0, 1, 3, 7, 15, 31, 63, 127, 255};
-	const uintptr_t words = typ->ptr_bytes / L->ptrSize;
-	if (maxWords <= 8) {
+	const uintptr_t words = typ->ptr_bytes / L->ptrSize, bytes = (maxWords + 7) / 8;
+	if (bytes == 1) {
 		return typ->ptr_mask[0] & low[words];
 	}
-	if (maxWords > 16) {
-		return typeMask64(L, typ);
+	if (maxWords <= 64 &&
+		words > 8 * (bytes - 1)) { // its last word with a pointer is among the last of the slot: the mask has all bytes
+		return loadMask(typ->ptr_mask, bytes) << (64 - words) >> (64 - words);
 	}
-	const uintptr_t last = (words - 1) / 8;
-	const uint64_t mask = typ->ptr_mask[0] | (uint64_t)typ->ptr_mask[last] << (8 * last); // last 0: the same again
-	return mask << (64 - words) >> (64 - words);
+	return typeMask64(L, typ);
 }
 
 // writeOne writes the bitmap of slot index, which holds one object of typ.
@@ -352,16 +360,17 @@ static inline __attribute__((always_inline)) uintptr_t sizedScan(
 	}
 	const uintptr_t x = takeNextSlot(s, next, rest, elemsize);
 	prefetchAhead(x, elemsize);
-	if (likely(s->needzero != 0)) {
-		(void)clearSlot(&h->env, x, poisonForbids || GOMEM_LAB ? size : elemsize);
-	}
-	heapMem_grant(&h->env, x, size, true);
 	if (L->ptrSize == 8 && sizeclass == 1) {
 		c->scanAlloc += 8; // the bitmap was written when the span was made
 	} else {
 		writeOne(k, L, mspan_base(s), next - 1, elemsize, typ);
 		c->scanAlloc += typ->ptr_bytes;
 	}
+	// After the bitmap, so that little is to be kept during a call of memset.
+	if (likely(s->needzero != 0)) {
+		(void)clearSlot(&h->env, x, poisonForbids || GOMEM_LAB ? size : elemsize);
+	}
+	heapMem_grant(&h->env, x, size, true);
 	publishAs(k, h, p, c, s, next, elemsize);
 	return x;
 }
