@@ -103,12 +103,12 @@ static inline bool owes(const mheap *h, const gomem_p *p, uintptr_t size) {
 // need not look.
 static inline __attribute__((always_inline)) void markNew(
 	kind k, mheap *h, mspan *s, uintptr_t index, uintptr_t elemsize) {
-	const gomem_layout *L = layout_get(&h->env);
 	if (GOMEM_LAB) { // heap memory may not be there
 		mspan_setScanned(&h->env, s, index);
 		(void)mspan_setMarked(h, s, index);
 		return;
 	}
+	const gomem_layout *L = layout_get(&h->env);
 	const uint8_t bit = (uint8_t)(1u << index % 8);
 	uint8_t *mark = s->gcmarkBits + index / 8;
 	if (isGreen(k) && fitsInlineMarkBits(L, elemsize)) {
