@@ -318,38 +318,10 @@ static inline __attribute__((always_inline)) void writeOne(
 	}
 }
 
-// scanArray is the way of what sizedScan leaves out: several elements of typ in a slot, and heap memory that may not be touched.
-static __attribute__((noinline)) uintptr_t scanArray(mheap *h, gomem_p *p, uintptr_t size, const gomem_type *typ) {
+// scanSlot takes a slot for pointers. several: not for one object of typ, which fills size, or heap memory may not be touched.
+static inline __attribute__((always_inline)) uintptr_t scanSlot(
+	kind k, mheap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, uint8_t sizeclass, bool several) {
 	const gomem_layout *L = layout_get(&h->env);
-	const kind k = kindOf(p);
-	const uint8_t sizeclass = sizeToClass(L, size);
-	mcache *c = p->mcache;
-	mspan *s = c->alloc[makeSpanClass(sizeclass, false)];
-	const uintptr_t elemsize = layout_classSize(L, sizeclass);
-	uint64_t rest;
-	const uint32_t next = nextOf(k, h, p, c, size, s, elemsize, &rest);
-	if (unlikely(next == 0)) {
-		return isBlack(k) ? full(h, p, size, typ, true) : sizedLater(h, p, size, typ, true);
-	}
-	const uintptr_t x = takeNextSlot(s, next, rest, elemsize);
-	if (likely(s->needzero != 0)) {
-		heapMem_clear(&h->env, x, size);
-	}
-	heapMem_grant(&h->env, x, size, true);
-	c->scanAlloc += L->ptrSize == 8 && sizeclass == 1 ? 8 : heapSetTypeNoHeader(h, x, size, typ, s);
-	publishAs(k, h, p, c, s, next, elemsize);
-	return x;
-}
-
-static inline __attribute__((always_inline)) uintptr_t sizedScan(
-	kind k, mheap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, uint8_t sizeclass) {
-	const gomem_layout *L = layout_get(&h->env);
-	if (L->ptrSize == 4 && !heapBitsInSpan(L, size)) { // the table of ways is that of 64-bit words
-		return full(h, p, size, typ, true);
-	}
-	if (unlikely(typ->size != size) || (GOMEM_LAB && !h->env.backed)) {
-		return scanArray(h, p, size, typ);
-	}
 	mcache *c = p->mcache;
 	mspan *s = c->alloc[makeSpanClass(sizeclass, false)];
 	const uintptr_t elemsize = layout_classSize(L, sizeclass);
@@ -362,6 +334,8 @@ static inline __attribute__((always_inline)) uintptr_t sizedScan(
 	prefetchAhead(x, elemsize);
 	if (L->ptrSize == 8 && sizeclass == 1) {
 		c->scanAlloc += 8; // the bitmap was written when the span was made
+	} else if (several) {
+		c->scanAlloc += heapSetTypeNoHeader(h, x, size, typ, s);
 	} else {
 		writeOne(k, L, mspan_base(s), next - 1, elemsize, typ);
 		c->scanAlloc += typ->ptr_bytes;
@@ -373,6 +347,21 @@ static inline __attribute__((always_inline)) uintptr_t sizedScan(
 	heapMem_grant(&h->env, x, size, true);
 	publishAs(k, h, p, c, s, next, elemsize);
 	return x;
+}
+
+static __attribute__((noinline)) uintptr_t scanArray(mheap *h, gomem_p *p, uintptr_t size, const gomem_type *typ) {
+	return scanSlot(kindOf(p), h, p, size, typ, sizeToClass(layout_get(&h->env), size), true);
+}
+
+static inline __attribute__((always_inline)) uintptr_t sizedScan(
+	kind k, mheap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, uint8_t sizeclass) {
+	if (layout_get(&h->env)->ptrSize == 4 && !heapBitsInSpan(layout_get(&h->env), size)) {
+		return full(h, p, size, typ, true); // the table of ways is that of 64-bit words
+	}
+	if (unlikely(typ->size != size) || (GOMEM_LAB && !h->env.backed)) {
+		return scanArray(h, p, size, typ);
+	}
+	return scanSlot(k, h, p, size, typ, sizeclass, false);
 }
 
 #ifdef GOMEM_RUNTIME_LAYOUT
