@@ -126,6 +126,9 @@ static bool heapInit(gomem_heap *h, const gomem_config *cfg) {
 	if (!envInit(h, cfg) || !randInit(h, cfg->rand_seed)) {
 		return false;
 	}
+	if (!GOMEM_LAB && h->env.backed && !cfg->no_huge_pages && h->env.physHugePageSize > h->env.physPageSize) {
+		h->hugePagesFrom = hugePagesMin;
+	}
 	if (cfg->policy != NULL) {
 		h->policy = *cfg->policy;
 	}

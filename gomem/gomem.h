@@ -56,7 +56,8 @@ typedef struct gomem_config {
 	bool no_randomized_base; // GOEXPERIMENT=norandomizedheapbase64
 	bool no_greentea;        // GOEXPERIMENT=nogreenteagc
 	bool runtime_freegc;     // GOEXPERIMENT=runtimefreegc: gomem_freegc gives objects back
-	bool no_invalidptr;      // GODEBUG=invalidptr=0: marking passes over bad pointers
+	bool no_huge_pages; // never ask for huge pages, which a heap does that grows beyond 32 MiB (Linux: MADV_COLLAPSE)
+	bool no_invalidptr; // GODEBUG=invalidptr=0: marking passes over bad pointers
 	bool checked; // check each sysX call against the state table, and that marking finds no pointer to a free object
 	bool
 		hardened; // find misuse by the caller: objects freed twice, writes past their end or after they were freed, a P that two threads use, a

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -25,7 +26,8 @@
 
 typedef struct linuxOS {
 	gomem_os os;
-	bool fixed; // a heap reservation at a hint is made there or fails
+	bool fixed;       // a heap reservation at a hint is made there or fails
+	bool noHugePages; // whoever runs this machine does not want any: MADV_COLLAPSE would not ask
 } linuxOS;
 
 static void *mapAnon(void *v, uintptr_t n, int prot, int flags) {
@@ -120,26 +122,37 @@ static void linux_noHugePage(gomem_os *os, void *v, uintptr_t n) {
 }
 
 static bool linux_hugePageCollapse(gomem_os *os, void *v, uintptr_t n) {
-	return os->physHugePageSize != 0 && madvise(v, n, MADV_COLLAPSE) == 0;
+	return os->physHugePageSize != 0 && !((const linuxOS *)os)->noHugePages && madvise(v, n, MADV_COLLAPSE) == 0;
 }
 
 static void linux_destroy(gomem_os *os) { free(os); }
 
+// readFile reads the beginning of a file, as text. false: nothing can be read.
+static bool readFile(const char *name, char *text, size_t size) {
+	const int fd = open(name, O_RDONLY | O_CLOEXEC);
+	if (fd < 0) {
+		return false;
+	}
+	const ssize_t n = read(fd, text, size - 1);
+	close(fd);
+	text[n > 0 ? n : 0] = 0;
+	return n > 0;
+}
+
 // hugePageSize reads the size of transparent huge pages; 0 if the kernel has none or does not tell a power of two.
 static uintptr_t hugePageSize(void) {
-	int fd = open("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size", O_RDONLY | O_CLOEXEC);
-	if (fd < 0) {
+	char text[20];
+	if (!readFile("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size", text, sizeof text)) {
 		return 0;
 	}
-	char buf[20];
-	ssize_t n = read(fd, buf, sizeof buf - 1);
-	close(fd);
-	if (n <= 0) {
-		return 0;
-	}
-	buf[n] = 0;
-	unsigned long long v = strtoull(buf, NULL, 10);
+	const unsigned long long v = strtoull(text, NULL, 10);
 	return (v & (v - 1)) != 0 ? 0 : (uintptr_t)v;
+}
+
+static bool hugePagesNever(void) {
+	char text[64];
+	return readFile("/sys/kernel/mm/transparent_hugepage/enabled", text, sizeof text) &&
+		strstr(text, "[never]") != NULL;
 }
 
 static gomem_os *newLinux(bool fixed) {
@@ -169,6 +182,7 @@ static gomem_os *newLinux(bool fixed) {
 				.destroy = linux_destroy,
 			},
 		.fixed = fixed,
+		.noHugePages = hugePagesNever(),
 	};
 	memFaultConfig faults;
 	return mem_fault_environment(&faults) ? mem_fault_new(&l->os, &faults) : &l->os;

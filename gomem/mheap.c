@@ -594,6 +594,12 @@ bool mheap_allocNeedsZero(mheap *h, uintptr_t base, uintptr_t npage) {
 	return needZero;
 }
 
+// isUsedAlready: addr, or what lies behind it in its arena, was in a span before.
+static bool isUsedAlready(mheap *h, uintptr_t addr) {
+	const uintptr_t offset = addr & ((uintptr_t)layout_get(&h->env)->heapArenaBytes - 1);
+	return offset < atomic_load(&heapArenaOf(h, addr)->zeroedBase);
+}
+
 static void mheap_setSpans(mheap *h, uintptr_t base, uintptr_t npage, mspan *s) {
 	const gomem_layout *L = layout_get(&h->env);
 	heapArena *ha = heapArenaOf(h, base);
@@ -722,6 +728,26 @@ static _Atomic(uint64_t) *heapStats_ofType(heapStatsDelta *d, spanAllocType typ)
 	return &d->inHeap;
 }
 
+// mheap_takeHugePage has the OS back by a huge page what lies behind the heap's frontier, when a span reaches it, so that it need not do so page by
+// page. DEVIATION(D37): Go leaves it to the OS. Chunks are not smaller than a huge page, so that all of it is mapped. Not for a span that is larger:
+// a program may have asked for more than it will touch. Where the OS has no huge page, it is asked again when the heap has doubled.
+static void mheap_takeHugePage(mheap *h, uintptr_t base, uintptr_t nbytes) {
+	const uintptr_t size = h->env.physHugePageSize,
+					from = atomic_load_explicit(&h->hugePagesFrom, memory_order_relaxed);
+	const uintptr_t inUse = (uintptr_t)atomic_load_explicit(&h->stats.heapInUse.v, memory_order_relaxed);
+	if (from == 0 || inUse < from || nbytes > size) {
+		return;
+	}
+	const uintptr_t at = (uintptr_t)alignUp(base, size);
+	if (at >= base + nbytes || isUsedAlready(h, at)) {
+		return;
+	}
+	heapMem_putWord(at, 0); // it is zero; but without a page there is nothing to be made huge
+	if (!sysHugePageCollapse(&h->env, (void *)at, size)) {
+		atomic_store_explicit(&h->hugePagesFrom, 2 * inUse, memory_order_relaxed);
+	}
+}
+
 // mheap_commit makes the scav released bytes of pages just taken Ready. false: the OS refuses; then the pages are not handed out again.
 static bool mheap_commit(mheap *h, gomem_p *p, uintptr_t base, uintptr_t nbytes, uintptr_t scav) {
 	if (scav == 0) {
@@ -730,6 +756,7 @@ static bool mheap_commit(mheap *h, gomem_p *p, uintptr_t base, uintptr_t nbytes,
 	if (!sysUsed(&h->env, (void *)base, nbytes, scav)) {
 		return false;
 	}
+	mheap_takeHugePage(h, base, nbytes);
 	heapMem_retire(&h->env, base, nbytes); // Ready, and still nobody's
 	sysMemStat_add(&h->stats.heapReleased, -(int64_t)scav);
 	sysMemStat_add(&h->stats.heapFree, (int64_t)scav);

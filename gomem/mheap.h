@@ -199,6 +199,7 @@ struct gomem_p {
 };
 
 enum { gcOff = 0, gcMark = 1, gcMarkTermination = 2 };
+enum { hugePagesMin = 32 << 20 }; // hugePagesFrom at first: a huge page of 2 MiB is a 16th of the heap then
 enum {
 #ifdef GOMEM_RUNTIME_LAYOUT
 	arenaL1Max = 1 << maxArenaL1Bits,
@@ -267,8 +268,9 @@ struct gomem_heap {
 	void (*sample)(void *ctx, void *obj, uintptr_t size);
 	void *sampleCtx;
 	int64_t memProfRate;
-	uint64_t rand;     // state of cheaprand
-	uint64_t zerobase; // the address of every object of size 0
+	_Atomic(uintptr_t) hugePagesFrom; // bytes in use from which the heap grows by huge pages; 0: never
+	uint64_t rand;                    // state of cheaprand
+	uint64_t zerobase;                // the address of every object of size 0
 	const gomem_ways *sizedWays,
 		*fullWays; // of layer 5: mallocsized.c's four, by waysOf, and those that lead to mallocgcFull
 	bool ownsOS;

@@ -497,6 +497,24 @@ static void TestLinuxPageSizes(void **state) {
 	os->destroy(os);
 }
 
+// Whether the kernel has a huge page or not, memory keeps what it holds.
+static void TestLinuxHugePage(void **state) {
+	(void)state;
+	gomem_os *os = mem_linux_new();
+	const uintptr_t size = os->physHugePageSize != 0 ? os->physHugePageSize : 2 * MiB;
+	unsigned char *v = os->reserve(os, NULL, 2 * size, MEM_HEAP);
+	assert_non_null(v);
+	assert_true(os->map(os, v, 2 * size) && os->used(os, v, 2 * size));
+	unsigned char *at = (unsigned char *)alignUp((uintptr_t)v, size);
+	at[0] = 1;
+	at[size - 1] = 2;
+	const bool got = os->hugePageCollapse(os, at, size);
+	assert_true(!got || os->physHugePageSize != 0);
+	assert_int_equal(at[0] + at[size / 2] + at[size - 1], 3);
+	assert_true(os->free(os, v, 2 * size));
+	os->destroy(os);
+}
+
 static void TestLinuxFixed(void **state) {
 	(void)state;
 	gomem_os *os = mem_linux_new_fixed();
@@ -693,6 +711,7 @@ int main(void) {
 		cmocka_unit_test(TestReserveAligned),
 		cmocka_unit_test(TestRealMemory),
 		cmocka_unit_test(TestLinuxPageSizes),
+		cmocka_unit_test(TestLinuxHugePage),
 		cmocka_unit_test(TestLinuxFixed),
 		cmocka_unit_test(TestLinuxElsewhere),
 		cmocka_unit_test(TestSimHints),

@@ -322,6 +322,93 @@ static void test_needzeroAcrossArenas(void **state) {
 	heapFix_done(&f);
 }
 
+// ---- huge pages
+
+static struct {
+	uintptr_t at[64];
+	unsigned n;
+	bool refuses;
+} huge;
+
+static bool countHugePage(gomem_os *os, void *v, uintptr_t n) {
+	assert_int_equal(n, os->physHugePageSize);
+	assert_true(huge.n < 64);
+	huge.at[huge.n++] = (uintptr_t)v;
+	return !huge.refuses;
+}
+
+enum { hugePage = 2 << 20 };
+
+// hugeHeap is a heap that notes what it asks for.
+static void hugeHeap(heapFix *f, gomem_config cfg) {
+	cfg.no_randomized_base = true; // so that two heaps have the same addresses
+	heapFix_with(f, (memSimConfig){.backed = true, .physHugePageSize = hugePage}, cfg);
+	f->os->hugePageCollapse = countHugePage;
+	huge.n = 0;
+	huge.refuses = false;
+}
+
+// fillTo makes spans of npages until bytes of the heap are in use. The sum of their addresses.
+static uintptr_t fillTo(heapFix *f, uintptr_t bytes, uintptr_t npages) {
+	uintptr_t sum = 0;
+	while (f->h->stats.heapInUse.v < bytes) {
+		sum += mspan_base(large(f, npages));
+	}
+	return sum;
+}
+
+// Each huge page behind the first 32 MiB is asked for once, when a span reaches it.
+static void test_hugePages(void **state) {
+	(void)state;
+	heapFix f;
+	hugeHeap(&f, (gomem_config){.no_huge_pages = true});
+	const uintptr_t sum = fillTo(&f, 48 << 20, 3);
+	assert_int_equal(huge.n, 0);
+	heapFix_done(&f);
+	hugeHeap(&f, (gomem_config){0});
+	uintptr_t same = fillTo(&f, hugePagesMin, 3);
+	assert_int_equal(huge.n, 0);
+	const uintptr_t begin = mspan_base(large(&f, 3));
+	same += begin + fillTo(&f, 48 << 20, 3);
+	assert_int_equal(same, sum); // nothing is placed elsewhere
+	assert_int_equal(huge.n, 8);
+	for (unsigned i = 0; i < huge.n; i++) {
+		assert_int_equal(huge.at[i], alignUp(begin, hugePage) + (uintptr_t)i * hugePage);
+	}
+	heapFix_checked(&f);
+	heapFix_done(&f);
+}
+
+// Not for what was in use before, nor for a span that is larger.
+static void test_hugePagesNot(void **state) {
+	(void)state;
+	heapFix f;
+	hugeHeap(&f, (gomem_config){0});
+	fillTo(&f, hugePagesMin, 16);
+	mspan *s = large(&f, 3 * hugePage / pageBytes);
+	assert_int_equal(huge.n, 0);
+	mheap_freeSpan(f.h, f.p, s);
+	pageAlloc_scavenge(&f.h->env, &f.h->pages, 3 * hugePage, NULL, NULL, true, &f.p->stats);
+	s = large(&f, hugePage / pageBytes); // in its place
+	assert_int_equal(huge.n, 0);
+	fillTo(&f, hugePagesMin + 4 * hugePage, 16); // and behind it
+	assert_int_equal(huge.n, 1);
+	heapFix_done(&f);
+}
+
+// A system that has none is asked again when the heap has doubled.
+static void test_hugePagesRefused(void **state) {
+	(void)state;
+	heapFix f;
+	hugeHeap(&f, (gomem_config){0});
+	huge.refuses = true;
+	fillTo(&f, hugePagesMin + 10 * hugePage, 16);
+	assert_int_equal(huge.n, 1);
+	fillTo(&f, 2 * hugePagesMin + 4 * hugePage, 16);
+	assert_int_equal(huge.n, 2);
+	heapFix_done(&f);
+}
+
 // ---- structures of spans
 
 static void test_mspanCache(void **state) {
@@ -724,6 +811,9 @@ int main(void) {
 		cmocka_unit_test(test_movedReservation),
 		cmocka_unit_test(test_needzero),
 		cmocka_unit_test(test_needzeroAcrossArenas),
+		cmocka_unit_test(test_hugePages),
+		cmocka_unit_test(test_hugePagesNot),
+		cmocka_unit_test(test_hugePagesRefused),
 		cmocka_unit_test(test_mspanCache),
 		cmocka_unit_test(test_invalidFrees),
 		cmocka_unit_test(test_nelemsGreenTea),
