@@ -99,6 +99,9 @@ const bench_module *bench_module_get(void) {
 #ifdef GOMEM_CHECKED
 	cfg.checked = true;
 #endif
+#ifdef BENCH_FREE
+	cfg.madv_free = true;
+#endif
 	m.heap = gomem_heap_new(&cfg);
 	if (m.heap == NULL) {
 		return NULL;

@@ -37,7 +37,7 @@ def measure(args, rounds):
     missing, result = set(), {}
     names = QUICK if args.quick else ALL
     streams = {name: make(args, name) for name in names}
-    everybody = ["none", "gomem", "gomem:keep"] + PEERS
+    everybody = ["none", "gomem", "gomem+free", "gomem:keep"] + PEERS
     for number in range(rounds):
         more = ["reference"] + [peer + ":calloc" for peer in PEERS] if number == 0 or not args.quick else []
         for name in names:
@@ -70,7 +70,7 @@ def peers_rss(of):
 
 
 def show(result):
-    ratios = {"unmarked": [], "kept": [], "marked": [], "rss": []}
+    ratios = {"unmarked": [], "free": [], "kept": [], "marked": [], "rss": []}
     for name, of in result.items():
         rows = []
         for who in of:
@@ -87,12 +87,14 @@ def show(result):
                      ["allocator", "time", "less marking", "peak RSS MiB", "RSS/in use", "page faults"])
         best, who = best_peer(of)
         middle = report.median(peers_rss(of).values())
-        ratio = {"unmarked": per_request(of, "unmarked_ns")("gomem") / best, "kept": per_request(of, "unmarked_ns")("gomem:keep") / best, "marked": per_request(of)("gomem") / best,
+        ratio = {"unmarked": per_request(of, "unmarked_ns")("gomem") / best, "free": per_request(of, "unmarked_ns")("gomem+free") / best,
+                 "kept": per_request(of, "unmarked_ns")("gomem:keep") / best, "marked": per_request(of)("gomem") / best,
                  "rss": of["gomem"]["peak_rss"] / middle}
-        print(f"gomem/{who}: {ratio['unmarked']:.2f} without marking, {ratio['kept']:.2f} if nothing is given back, {ratio['marked']:.2f} with marking; "
+        print(f"gomem/{who}: {ratio['unmarked']:.2f} without marking, {ratio['free']:.2f} by MADV_FREE, {ratio['kept']:.2f} if nothing is given back, {ratio['marked']:.2f} with marking; "
               f"peak RSS over the median peer's {ratio['rss']:.2f}")
         report.bar("streams", f"{name}: time at most the best peer's", f"{ratio['unmarked']:.2f} of {who} "
                    f"({ratio['marked']:.2f} with marking)", ratio["unmarked"] <= 1)
+        report.bar("streams", f"{name}: the same, given back by MADV_FREE (GODEBUG=madvdontneed=0)", f"{ratio['free']:.2f} of {who}", ratio["free"] <= 1)
         report.bar("streams", f"{name}: the same, nothing given back to the OS, as the peers do", f"{ratio['kept']:.2f} of {who}", ratio["kept"] <= 1)
         report.bar("streams", f"{name}: peak RSS at most the median peer's", f"{ratio['rss']:.2f}", ratio["rss"] <= 1)
         for key, value in ratio.items():

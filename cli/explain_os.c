@@ -5,8 +5,10 @@
 // Invariants: states holds for each byte the state that the calls so far gave it by memTransition; log->os has the answers of log->inner.
 #undef mem_linux_new
 #undef mem_linux_new_fixed
+#undef mem_linux_new_free
 #define mem_linux_new explain_mem_linux_new
 #define mem_linux_new_fixed explain_mem_linux_new_fixed
+#define mem_linux_new_free explain_mem_linux_new_free
 
 #include "cli/explain.h"
 

@@ -69,7 +69,7 @@ static bool envInit(gomem_heap *h, const gomem_config *cfg) {
 	h->invalidptr = !cfg->no_invalidptr;
 	work_init(&h->work);
 	h->ownsOS = cfg->os == NULL;
-	env->os = h->ownsOS ? mem_linux_new() : cfg->os;
+	env->os = !h->ownsOS ? cfg->os : cfg->madv_free ? mem_linux_new_free() : mem_linux_new();
 	if (env->os == NULL) {
 		return false;
 	}

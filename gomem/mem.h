@@ -100,6 +100,8 @@ memState memStates_get(const gomem_state_map *m, uintptr_t addr);
 gomem_os *mem_linux_new(void);
 // With fixed_noreplace a reservation at a hint is made exactly there or fails (MAP_FIXED_NOREPLACE).
 gomem_os *mem_linux_new_fixed(void);
+// Memory is given back by MADV_FREE (Linux 4.5; GODEBUG=madvdontneed=0): the kernel takes it when it needs it, and until then it is there at no cost.
+gomem_os *mem_linux_new_free(void);
 
 // mem_fault.c: a system over another one, whose calls fail or are granted elsewhere on request. Counted are alloc, reserve, map and used from
 // mem_fault_arm on, and hugePageCollapse.

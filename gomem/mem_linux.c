@@ -1,7 +1,7 @@
 // mem_linux.c (layer 1): the process's own memory on Linux.
 //
 // Ports mem_linux.go and the page sizes of os_linux.go, with GODEBUG as Go sets it by default: madvdontneed=1 (so
-// memory that was unused comes back zeroed), harddecommit=0, disablethp=0.
+// memory that was unused comes back zeroed; mem_linux_new_free: 0), harddecommit=0, disablethp=0.
 // DEVIATION(D05): mappings carry no name (Go: setVMAName); nothing but /proc/self/maps shows it.
 // DEVIATION(D06): where Go prints and exits (mmap: access denied, too much locked memory) the call fails.
 //
@@ -84,6 +84,9 @@ static bool linux_unused(gomem_os *os, void *v, uintptr_t n) {
 		errno = EINVAL;
 		return false;
 	}
+	if (os->unusedKeepsContents && madvise(v, n, MADV_FREE) == 0) {
+		return true;
+	}
 	// madvise is optional since Linux 3.18. DEVIATION(D33): Go goes on if neither call helps; but what stays counts as zero from now on.
 	if (madvise(v, n, MADV_DONTNEED) != 0 && mapAnon(v, n, PROT_READ | PROT_WRITE, MAP_FIXED) != v) {
 		clear(v, n);
@@ -155,7 +158,7 @@ static bool hugePagesNever(void) {
 		strstr(text, "[never]") != NULL;
 }
 
-static gomem_os *newLinux(bool fixed) {
+static gomem_os *newLinux(bool fixed, bool lazily) {
 	linuxOS *l = malloc(sizeof *l);
 	if (l == NULL) {
 		errno = ENOMEM;
@@ -169,6 +172,7 @@ static gomem_os *newLinux(bool fixed) {
 				.physHugePageSize = hugePageSize(),
 				.programEnd = (uintptr_t)sbrk(0), // the break begins where the program ends, or behind
 				.backed = true,
+				.unusedKeepsContents = lazily,
 				.alloc = linux_alloc,
 				.reserve = linux_reserve,
 				.map = linux_map,
@@ -188,5 +192,6 @@ static gomem_os *newLinux(bool fixed) {
 	return mem_fault_environment(&faults) ? mem_fault_new(&l->os, &faults) : &l->os;
 }
 
-gomem_os *mem_linux_new(void) { return newLinux(false); }
-gomem_os *mem_linux_new_fixed(void) { return newLinux(true); }
+gomem_os *mem_linux_new(void) { return newLinux(false, false); }
+gomem_os *mem_linux_new_fixed(void) { return newLinux(true, false); }
+gomem_os *mem_linux_new_free(void) { return newLinux(false, true); }

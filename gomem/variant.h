@@ -238,6 +238,7 @@
 #define mem_fault_new GOMEM_VARIANT_NAME(mem_fault_new)
 #define mem_linux_new GOMEM_VARIANT_NAME(mem_linux_new)
 #define mem_linux_new_fixed GOMEM_VARIANT_NAME(mem_linux_new_fixed)
+#define mem_linux_new_free GOMEM_VARIANT_NAME(mem_linux_new_free)
 #define mem_sbrk_bloc GOMEM_VARIANT_NAME(mem_sbrk_bloc)
 #define mem_sbrk_checkContents GOMEM_VARIANT_NAME(mem_sbrk_checkContents)
 #define mem_sbrk_new GOMEM_VARIANT_NAME(mem_sbrk_new)
