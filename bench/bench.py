@@ -77,7 +77,7 @@ def run_round(args, programs, best, number):
 
 
 # Ways to call the port: what is behind the name of a series, and in the name of a bar.
-WAYS = {"": "size found when it runs", "_sized": "size known to both compilers"}
+WAYS = {"": "gomem_mallocgc", "_inline": "gomem_mallocgc_inline", "_sized": "size known to both compilers"}
 
 
 def peer_best(best, size):
@@ -88,7 +88,7 @@ def peer_best(best, size):
 
 
 def against_go(best, kind):
-    """Go's new(T) names its type where it is compiled; so does gomem_mallocgc_sized, and Go's default build does not use it."""
+    """Go's new(T) names its type where it is compiled; so does gomem_mallocgc_inline, and Go's default build does not use it."""
     rows, ratios = [], {}
     for size in go_bench.SIZES:
         row = [str(size)]
@@ -100,8 +100,8 @@ def against_go(best, kind):
         for other in ("go", "go_ssm"):
             row += [best.get(f"{other}_{kind}/{size}", math.nan)] + [ratios[f"{other}/gomem{way}"][size] for way in WAYS]
         rows.append(row)
-    table(f"allocation phase, {kind}, ns an object (what was freed is swept before; sized: the compiler knows the size)", rows,
-          ["size", "gomem", "sized", "go", "go/gomem", "go/sized", "go ssm", "ssm/gomem", "ssm/sized"])
+    table(f"allocation phase, {kind}, ns an object (what was freed is swept before; inline: gomem_mallocgc_inline; sized: and the compiler knows the size)",
+          rows, ["size", "gomem", "inline", "sized", "go", "/gomem", "/inline", "/sized", "go ssm", "/gomem", "/inline", "/sized"])
     for what, values in ratios.items():
         small = geomean([values[size] for size in SMALL])
         least = min(values, key=values.get)

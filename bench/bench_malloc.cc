@@ -3,9 +3,9 @@
 // A unit is a batch of 256 KiB (4 objects at least) of which only the named phase is timed. Reported as counters, ns an object:
 //   min     the fastest batch      median  half of the batches were faster
 // Names: SERIES/SIZE. gomem_noscan: memory without pointers, zeroed; gomem_dirty: not zeroed; gomem_pointers: every word a pointer. What
-// was freed is swept before the timed phase, as Go's runtime.GC() does; with _lazy the sweep is inside. _sized: called where the compiler knows the
-// size, as it does in Go's new(T). _cycle: allocate, and free all:
-// for the port a cycle of the collector with nothing marked.
+// was freed is swept before the timed phase, as Go's runtime.GC() does; with _lazy the sweep is inside. _inline: by gomem_mallocgc_inline; _sized:
+// by it, and the compiler knows the size, as it does in Go's new(T). _cycle: allocate, and free all: for the port a cycle of the collector with
+// nothing marked.
 #include <benchmark/benchmark.h>
 
 #include <malloc.h>
@@ -30,11 +30,12 @@ size_t batch(size_t size) { return std::max<size_t>(4, batchBytes / size); }
 // How a series allocates.
 enum How : unsigned {
 	ZERO = 1,
-	LAZY = 2,  // the sweep is inside
-	WHOLE = 4, // and the cycle
-	SIZED = 8, // called where the compiler knows the size
-	SLOW = 16, // the reference: few objects and few units
-	BLACK = 32 // while marking is on
+	LAZY = 2,   // the sweep is inside
+	WHOLE = 4,  // and the cycle
+	INLINE = 8, // the caller finds the way
+	SIZED = 16, // and the compiler knows the size
+	SLOW = 32,  // the reference: few objects and few units
+	BLACK = 64  // while marking is on
 };
 
 struct Series {
@@ -52,6 +53,10 @@ void module(benchmark::State &state, const Series &s, size_t size) {
 	auto allocate = [&] {
 		if (sized) {
 			m->sized(m->heap, m->p, size, typ != nullptr, n);
+			return;
+		}
+		if ((s.how & INLINE) != 0) {
+			m->inlined(m->heap, m->p, size, typ, n);
 			return;
 		}
 		auto f = m->malloc;
@@ -140,9 +145,11 @@ void addModules(size_t size, const bench_module *g, const bench_module *o) {
 	const std::string tail = "/" + std::to_string(size);
 	const Series all[] = {
 		{"gomem_noscan", g, nullptr, ZERO},
+		{"gomem_noscan_inline", g, nullptr, ZERO | INLINE},
 		{"gomem_noscan_sized", g, nullptr, ZERO | SIZED},
 		{"gomem_dirty", g, nullptr, 0},
 		{"gomem_pointers", g, typ, ZERO},
+		{"gomem_pointers_inline", g, typ, ZERO | INLINE},
 		{"gomem_pointers_sized", g, typ, ZERO | SIZED},
 		{"gomem_noscan_black", g, nullptr, ZERO | BLACK},
 		{"gomem_pointers_black", g, typ, ZERO | BLACK},

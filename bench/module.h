@@ -16,6 +16,8 @@ typedef struct bench_module {
 	gomem_heap *heap; // of the reference it is another kind
 	gomem_p *p;       // P 0
 	void *(*malloc)(gomem_heap *heap, gomem_p *p, uintptr_t size, const gomem_type *typ, bool needzero);
+	// inlined allocates n zeroed objects by gomem_mallocgc_inline, of a size that the compiler did not know. NULL: there is no such way.
+	void (*inlined)(gomem_heap *heap, gomem_p *p, size_t size, const gomem_type *typ, size_t n);
 	// sized allocates n zeroed objects of a size that the compiler knew, as a program in Go does that says new(T). false: not of this size. NULL: of none.
 	bool (*sized)(gomem_heap *heap, gomem_p *p, size_t size, bool pointers, size_t n);
 	// cycle frees everything: a cycle of the collector that marks nothing. all: sweep now, as runtime.GC() does; else as memory is wanted.

@@ -88,7 +88,7 @@ GOMEM_API gomem_p *gomem_heap_p(gomem_heap *h, int id);
 // Only size bytes are the caller's, also where the slot is larger: AddressSanitizer reports the rest.
 GOMEM_API void *gomem_mallocgc(gomem_heap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, bool needzero);
 
-// gomem_way is mallocgc for one size class. Only gomem_mallocgc_sized calls it, as the next three are only for that.
+// gomem_way is mallocgc for one size class. Only gomem_mallocgc_inline calls it, as the next three are only for that.
 typedef void *gomem_way(gomem_heap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, bool needzero);
 enum { GOMEM_WAYS = 127 }; // sizes that have a way: 1 to 8 bytes, 9 to 16...
 // What a P begins with: its ways now, which a cycle of the collector changes.
@@ -96,10 +96,10 @@ typedef struct gomem_ways {
 	gomem_way *of[2][GOMEM_WAYS]; // with pointers, without
 } gomem_ways;
 
-// gomem_mallocgc_sized is gomem_mallocgc for a size, and a kind of memory, that the compiler knows where it is called: it finds the way, and one
-// call is left. (Go 1.27, and GOEXPERIMENT=sizespecializedmalloc before it: the compiler calls mallocgcSmallNoScanSC2 and its like.) p is not NULL,
-// and the heap is not destroyed, which only gomem_mallocgc finds in a hardened one.
-static inline void *gomem_mallocgc_sized(
+// gomem_mallocgc_inline is gomem_mallocgc, whose way is found where it is called, not in the library. Where the compiler knows the size and the kind of
+// memory, one call is left. (Go 1.27, and GOEXPERIMENT=sizespecializedmalloc before it: the compiler calls mallocgcSmallNoScanSC2 and its like.)
+// p is not NULL, and the heap is not destroyed, which only gomem_mallocgc finds in a hardened one.
+static inline void *gomem_mallocgc_inline(
 	gomem_heap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, bool needzero) {
 	if (size - 1 >= 8 * GOMEM_WAYS) {
 		return gomem_mallocgc(h, p, size, typ, needzero);

@@ -455,7 +455,7 @@ uintptr_t mallocgc(mheap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, 
 		return mallocgcFull(h, p, size, typ, needzero, path);
 	}
 	const bool hit = p->mcache->tiny != 0 && tinyAlign(L, p->mcache->tinyoffset, size) + size <= L->maxTinySize;
-	const uintptr_t x = (uintptr_t)gomem_mallocgc_sized(h, p, size, typ, needzero);
+	const uintptr_t x = (uintptr_t)gomem_mallocgc_inline(h, p, size, typ, needzero);
 	if (path == NULL) {
 		return x;
 	}
@@ -477,5 +477,5 @@ __attribute__((aligned(cacheLineSize))) void *gomem_mallocgc(
 	if (unlikely(guarded) || unlikely(size - 1 >= 8 * GOMEM_WAYS) || unlikely(p == NULL)) {
 		return fullWay(h, p, size, typ, needzero);
 	}
-	return gomem_mallocgc_sized(h, p, size, typ, needzero);
+	return gomem_mallocgc_inline(h, p, size, typ, needzero);
 }

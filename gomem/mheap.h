@@ -182,7 +182,7 @@ enum { guardsBuilt = false };
 #endif
 
 struct gomem_p {
-	const gomem_ways *ways; // first, for gomem_mallocgc_sized
+	const gomem_ways *ways; // first, for gomem_mallocgc_inline
 	mheap *h;
 	int32_t id;
 	mcache *mcache;

@@ -295,7 +295,7 @@ static void *full(gomem_heap *h, gomem_p *p, uintptr_t size, const gomem_type *t
 }
 
 static void *sized(gomem_heap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, bool needzero) {
-	return gomem_mallocgc_sized(h, p, size, typ, needzero);
+	return gomem_mallocgc_inline(h, p, size, typ, needzero);
 }
 
 // What an allocation leaves behind.
@@ -393,7 +393,7 @@ static void sameRequests(bool greenTea, bool withDebts) {
 			if (memcmp(&got[i], &want[i], sizeof(want[i])) != 0) {
 				fail_msg(
 					"object %u by %s: at %lx, not %lx; bits %lx, not %lx; credit %ld, not %ld; sample in %ld, not %ld; marked %d%d%d, not %d%d%d",
-					i, k == 0 ? "gomem_mallocgc" : "gomem_mallocgc_sized", (unsigned long)got[i].at,
+					i, k == 0 ? "gomem_mallocgc" : "gomem_mallocgc_inline", (unsigned long)got[i].at,
 					(unsigned long)want[i].at, (unsigned long)got[i].bits, (unsigned long)want[i].bits,
 					(long)got[i].credit, (long)want[i].credit, (long)got[i].untilSample, (long)want[i].untilSample,
 					got[i].marked, got[i].pageMarked, got[i].notToBeScanned, want[i].marked, want[i].pageMarked,

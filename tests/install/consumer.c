@@ -13,7 +13,7 @@ int main(void) {
 	void *kept = gomem_mallocgc(h, p, 100, NULL, true);
 	for (int i = 0; i < 1000; i++) {
 		(void)gomem_mallocgc(h, p, 64, NULL, false);
-		(void)gomem_mallocgc_sized(h, p, 64, NULL, false);
+		(void)gomem_mallocgc_inline(h, p, 64, NULL, false);
 	}
 	gomem_root root;
 	root.base = &kept;
