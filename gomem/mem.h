@@ -61,7 +61,7 @@ struct gomem_os {
 	bool (*free)(gomem_os *os, void *v, uintptr_t n);   // any -> None
 	void (*hugePage)(gomem_os *os, void *v, uintptr_t n);
 	void (*noHugePage)(gomem_os *os, void *v, uintptr_t n);
-	bool (*hugePageCollapse)(gomem_os *os, void *v, uintptr_t n);
+	bool (*hugePageCollapse)(gomem_os *os, void *v, uintptr_t n); // false: the OS had none at hand
 	const char *(*check)(gomem_os *os); // NULL, or which of its own invariants does not hold; may be NULL
 	void (*destroy)(gomem_os *os);      // may be NULL
 };

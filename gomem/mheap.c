@@ -730,7 +730,7 @@ static _Atomic(uint64_t) *heapStats_ofType(heapStatsDelta *d, spanAllocType typ)
 
 // mheap_takeHugePage has the OS back by a huge page what lies behind the heap's frontier, when a span reaches it, so that it need not do so page by
 // page. DEVIATION(D37): Go leaves it to the OS. Chunks are not smaller than a huge page, so that all of it is mapped. Not for a span that is larger:
-// a program may have asked for more than it will touch. Where the OS has no huge page, it is asked again when the heap has doubled.
+// a program may have asked for more than it will touch. Where the OS has none at hand, it is asked again when the heap is four times as large.
 static void mheap_takeHugePage(mheap *h, uintptr_t base, uintptr_t nbytes) {
 	const uintptr_t size = h->env.physHugePageSize,
 					from = atomic_load_explicit(&h->hugePagesFrom, memory_order_relaxed);
@@ -744,7 +744,7 @@ static void mheap_takeHugePage(mheap *h, uintptr_t base, uintptr_t nbytes) {
 	}
 	heapMem_putWord(at, 0); // it is zero; but without a page there is nothing to be made huge
 	if (!sysHugePageCollapse(&h->env, (void *)at, size)) {
-		atomic_store_explicit(&h->hugePagesFrom, 2 * inUse, memory_order_relaxed);
+		atomic_store_explicit(&h->hugePagesFrom, 4 * inUse, memory_order_relaxed);
 	}
 }
 

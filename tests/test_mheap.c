@@ -396,15 +396,15 @@ static void test_hugePagesNot(void **state) {
 	heapFix_done(&f);
 }
 
-// A system that has none is asked again when the heap has doubled.
+// A system that has none is asked again when the heap is four times as large.
 static void test_hugePagesRefused(void **state) {
 	(void)state;
 	heapFix f;
 	hugeHeap(&f, (gomem_config){0});
 	huge.refuses = true;
-	fillTo(&f, hugePagesMin + 10 * hugePage, 16);
+	fillTo(&f, 3 * hugePagesMin, 16);
 	assert_int_equal(huge.n, 1);
-	fillTo(&f, 2 * hugePagesMin + 4 * hugePage, 16);
+	fillTo(&f, 4 * hugePagesMin + 8 * hugePage, 16);
 	assert_int_equal(huge.n, 2);
 	heapFix_done(&f);
 }
