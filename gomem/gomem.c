@@ -122,11 +122,16 @@ static bool guardInit(gomem_heap *h, const gomem_config *cfg) {
 	return h->guard != NULL;
 }
 
+static bool wantsHugePages(const gomem_config *cfg, const gomem_env *env) {
+	return !GOMEM_LAB && !cfg->no_huge_pages && env->backed && !env->os->hugePagesNever &&
+		env->physHugePageSize > env->physPageSize;
+}
+
 static bool heapInit(gomem_heap *h, const gomem_config *cfg) {
 	if (!envInit(h, cfg) || !randInit(h, cfg->rand_seed)) {
 		return false;
 	}
-	if (!GOMEM_LAB && h->env.backed && !cfg->no_huge_pages && h->env.physHugePageSize > h->env.physPageSize) {
+	if (wantsHugePages(cfg, &h->env)) {
 		h->hugePagesFrom = hugePagesMin;
 	}
 	if (cfg->policy != NULL) {

@@ -50,6 +50,7 @@ struct gomem_os {
 	bool backed;                // heap memory handed out can be touched
 	bool staysMapped;           // heap memory is always mapped, and the OS tells sanitizers what is not Ready
 	bool unusedKeepsContents;   // pages that were unused may still hold what they held (MADV_FREE)
+	bool hugePagesNever;        // whoever runs the machine wants none, which hugePageCollapse does not heed
 	void *(*alloc)(gomem_os *os, uintptr_t n);                           // None -> Ready, zeroed, anywhere
 	void *(*reserve)(gomem_os *os, void *hint, uintptr_t n, memUse use); // None -> Reserved; may return another address
 	// None -> Reserved at a multiple of align, only where memory grows at one end (os_isSbrkPlatform). NULL elsewhere: reserve serves.

@@ -27,8 +27,7 @@
 
 typedef struct linuxOS {
 	gomem_os os;
-	bool fixed;       // a heap reservation at a hint is made there or fails
-	bool noHugePages; // whoever runs this machine does not want any: MADV_COLLAPSE would not ask
+	bool fixed; // a heap reservation at a hint is made there or fails
 } linuxOS;
 
 static void *mapAnon(void *v, uintptr_t n, int prot, int flags) {
@@ -135,7 +134,7 @@ static uint64_t nanoseconds(void) {
 // machine may have to ask its host for each page.
 static bool linux_hugePageCollapse(gomem_os *os, void *v, uintptr_t n) {
 	enum { slow = 4000 }; // ns for each small page, of which one costs 0.2 to 3 us
-	if (os->physHugePageSize == 0 || ((const linuxOS *)os)->noHugePages) {
+	if (os->physHugePageSize == 0) {
 		return false;
 	}
 	const uint64_t begin = nanoseconds();
@@ -184,6 +183,7 @@ static gomem_os *newLinux(bool fixed, bool lazily) {
 				.name = "linux",
 				.physPageSize = (uintptr_t)sysconf(_SC_PAGESIZE),
 				.physHugePageSize = hugePageSize(),
+				.hugePagesNever = hugePagesNever(),
 				.programEnd = (uintptr_t)sbrk(0), // the break begins where the program ends, or behind
 				.backed = true,
 				.unusedKeepsContents = lazily,
@@ -200,7 +200,6 @@ static gomem_os *newLinux(bool fixed, bool lazily) {
 				.destroy = linux_destroy,
 			},
 		.fixed = fixed,
-		.noHugePages = hugePagesNever(),
 	};
 	memFaultConfig faults;
 	return mem_fault_environment(&faults) ? mem_fault_new(&l->os, &faults) : &l->os;

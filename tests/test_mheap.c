@@ -379,6 +379,28 @@ static void test_hugePages(void **state) {
 	heapFix_done(&f);
 }
 
+// hugePagesWanted: a heap over such a system grows by huge pages.
+static bool hugePagesWanted(memSimConfig sim, bool never) {
+	gomem_os *os = mem_sim_new(&sim);
+	assert_non_null(os);
+	os->hugePagesNever = never;
+	gomem_heap *h = gomem_heap_new(&(gomem_config){.os = os, .rand_seed = 1});
+	assert_non_null(h);
+	const bool wanted = h->hugePagesFrom != 0;
+	gomem_heap_destroy(h);
+	os->destroy(os);
+	return wanted;
+}
+
+static void test_hugePagesWanted(void **state) {
+	(void)state;
+	assert_true(hugePagesWanted((memSimConfig){.backed = true, .physHugePageSize = hugePage}, false));
+	assert_false(hugePagesWanted((memSimConfig){.backed = true, .physHugePageSize = hugePage}, true));
+	assert_false(hugePagesWanted((memSimConfig){.backed = true}, false)); // it has none
+	assert_false(
+		hugePagesWanted((memSimConfig){.physHugePageSize = hugePage}, false)); // nothing stands behind its addresses
+}
+
 // Not for what was in use before, nor for a span that is larger.
 static void test_hugePagesNot(void **state) {
 	(void)state;
@@ -812,6 +834,7 @@ int main(void) {
 		cmocka_unit_test(test_needzero),
 		cmocka_unit_test(test_needzeroAcrossArenas),
 		cmocka_unit_test(test_hugePages),
+		cmocka_unit_test(test_hugePagesWanted),
 		cmocka_unit_test(test_hugePagesNot),
 		cmocka_unit_test(test_hugePagesRefused),
 		cmocka_unit_test(test_mspanCache),

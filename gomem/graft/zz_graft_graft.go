@@ -45,6 +45,7 @@ type graftOS struct {
 	name                                       uintptr
 	physPageSize, physHugePageSize, programEnd uintptr
 	backed, staysMapped, unusedKeepsContents   bool
+	hugePagesNever                             bool
 	alloc, reserve, reserveAligned             uintptr
 	mapp, used, unused, fault                  uintptr
 	free, hugePage, noHugePage, collapse       uintptr
