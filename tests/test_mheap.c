@@ -408,10 +408,11 @@ static void test_hugePagesNot(void **state) {
 	hugeHeap(&f, (gomem_config){0});
 	fillTo(&f, hugePagesMin, 16);
 	mspan *s = large(&f, 3 * hugePage / pageBytes);
+	const uintptr_t base = mspan_base(s);
 	assert_int_equal(huge.n, 0);
 	mheap_freeSpan(f.h, f.p, s);
 	pageAlloc_scavenge(&f.h->env, &f.h->pages, 3 * hugePage, NULL, NULL, true, &f.p->stats);
-	s = large(&f, hugePage / pageBytes); // in its place
+	assert_int_equal(mspan_base(large(&f, hugePage / pageBytes)), base); // in its place
 	assert_int_equal(huge.n, 0);
 	fillTo(&f, hugePagesMin + 4 * hugePage, 16); // and behind it
 	assert_int_equal(huge.n, 1);
