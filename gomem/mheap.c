@@ -732,8 +732,8 @@ static _Atomic(uint64_t) *heapStats_ofType(heapStatsDelta *d, spanAllocType typ)
 // page. DEVIATION(D37): Go leaves it to the OS. Chunks are not smaller than a huge page, so that all of it is mapped. Not for a span that is larger:
 // a program may have asked for more than it will touch. Where the OS has none at hand, it is asked again when the heap is four times as large.
 static void mheap_takeHugePage(mheap *h, uintptr_t base, uintptr_t nbytes) {
-	const uintptr_t size = h->env.physHugePageSize,
-					from = atomic_load_explicit(&h->hugePagesFrom, memory_order_relaxed);
+	const uintptr_t size = h->env.physHugePageSize;
+	const uintptr_t from = atomic_load_explicit(&h->hugePagesFrom, memory_order_relaxed);
 	const uintptr_t inUse = (uintptr_t)atomic_load_explicit(&h->stats.heapInUse.v, memory_order_relaxed);
 	if (from == 0 || inUse < from || nbytes > size) {
 		return;
