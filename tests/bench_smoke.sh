@@ -56,7 +56,7 @@ done
 [ "$(grep -c '^"' "$out")" = 2 ] || { echo "bench_smoke: threads did not run"; exit 1; }
 echo "the fast path takes no lock"
 
-"$lib/bench_parts" --units=2 --benchmark_format=csv >"$out" 2>/dev/null
+"$lib/bench_parts" --units=2 --benchmark_format=csv >"$out" 2>"$out.err" || { cat "$out.err"; echo "bench_smoke: bench_parts"; exit 1; }
 ! grep -q ',true,' "$out" || { grep ',true,' "$out"; echo "bench_smoke: a part failed"; exit 1; }
 for part in summarize/AA countAlloc/1024 find_fragmented/64GB alloc_free/1TB grow/1GB refill spanOf cycle_alloc_mark_sweep; do
 	grep -q "^\"$part/" "$out" || { echo "bench_smoke: $part did not run"; exit 1; }
