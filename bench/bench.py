@@ -88,7 +88,7 @@ def peer_best(best, size):
 
 
 def against_go(best, kind):
-    """Go's new(T) names its type where it is compiled; so does gomem_mallocgc_inline, and Go's default build does not use it."""
+    """Go's new(T) names its type where it is compiled; so does the loop of _sized, and Go's default build does not use it."""
     rows, ratios = [], {}
     for size in go_bench.SIZES:
         row = [str(size)]

@@ -7,6 +7,8 @@ import report
 QUICK = ["gofmt-p1", "jsonbench-p1", "esbuild-p4", "httpserver-p4"]
 ALL = QUICK + ["compile-types-p4", "trees-p4", "large-p4", "goroutines-p16"]
 PEERS = ["glibc", "jemalloc", "mimalloc", "tcmalloc", "tbbmalloc", "scudo", "snmalloc", "rpmalloc"]
+# The port as it gives memory back: as Go does by default, by MADV_FREE, not at all.
+BUILDS = {"unmarked": "gomem", "free": "gomem+free", "kept": "gomem:keep"}
 SECONDS = 3  # of the reference, which may be slow
 
 
@@ -37,7 +39,7 @@ def measure(args, rounds):
     missing, result = set(), {}
     names = QUICK if args.quick else ALL
     streams = {name: make(args, name) for name in names}
-    everybody = ["none", "gomem", "gomem+free", "gomem:keep"] + PEERS
+    everybody = ["none", *BUILDS.values()] + PEERS
     for number in range(rounds):
         more = ["reference"] + [peer + ":calloc" for peer in PEERS] if number == 0 or not args.quick else []
         for name in names:
@@ -70,7 +72,7 @@ def peers_rss(of):
 
 
 def show(result):
-    ratios = {"unmarked": [], "free": [], "kept": [], "marked": [], "rss": []}
+    ratios = {key: [] for key in (*BUILDS, "marked", "rss")}
     for name, of in result.items():
         rows = []
         for who in of:
@@ -87,9 +89,9 @@ def show(result):
                      ["allocator", "time", "less marking", "peak RSS MiB", "RSS/in use", "page faults"])
         best, who = best_peer(of)
         middle = report.median(peers_rss(of).values())
-        ratio = {"unmarked": per_request(of, "unmarked_ns")("gomem") / best, "free": per_request(of, "unmarked_ns")("gomem+free") / best,
-                 "kept": per_request(of, "unmarked_ns")("gomem:keep") / best, "marked": per_request(of)("gomem") / best,
-                 "rss": of["gomem"]["peak_rss"] / middle}
+        unmarked = per_request(of, "unmarked_ns")
+        ratio = {key: unmarked(build) / best for key, build in BUILDS.items()}
+        ratio |= {"marked": per_request(of)("gomem") / best, "rss": of["gomem"]["peak_rss"] / middle}
         print(f"gomem/{who}: {ratio['unmarked']:.2f} without marking, {ratio['free']:.2f} by MADV_FREE, {ratio['kept']:.2f} if nothing is given back, {ratio['marked']:.2f} with marking; "
               f"peak RSS over the median peer's {ratio['rss']:.2f}")
         report.bar("streams", f"{name}: time at most the best peer's", f"{ratio['unmarked']:.2f} of {who} "
