@@ -507,7 +507,7 @@ static void TestLinuxHugePage(void **state) {
 	unsigned char *v = os->reserve(os, NULL, 2 * size, MEM_HEAP);
 	assert_non_null(v);
 	assert_true(os->map(os, v, 2 * size) && os->used(os, v, 2 * size));
-	unsigned char *at = (unsigned char *)alignUp((uintptr_t)v, size);
+	unsigned char *at = (unsigned char *)(uintptr_t)alignUp((uintptr_t)v, size);
 	at[0] = 1;
 	at[size - 1] = 2;
 	const bool got = os->hugePageCollapse(os, at, size);
