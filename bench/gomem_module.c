@@ -110,6 +110,9 @@ const bench_module *bench_module_get(void) {
 #ifdef BENCH_FREE
 	cfg.madv_free = true;
 #endif
+#ifdef BENCH_NOW
+	cfg.release_lag = -1;
+#endif
 	m.heap = gomem_heap_new(&cfg);
 	if (m.heap == NULL) {
 		return NULL;

@@ -50,6 +50,14 @@ static int lockRankOf(const gomem_env *env, const mutex *m) {
 	return lockRankMspanSpecial;
 }
 
+static gomem_os *ownOS(const gomem_config *cfg) {
+	enum { defaultReleaseLag = 2 << 20 };
+	gomem_os *os = cfg->madv_free ? mem_linux_new_free() : mem_linux_new();
+	return cfg->release_lag < 0
+		? os
+		: mem_lag_new(os, cfg->release_lag != 0 ? (uintptr_t)cfg->release_lag : defaultReleaseLag);
+}
+
 static bool envInit(gomem_heap *h, const gomem_config *cfg) {
 	gomem_env *env = &h->env;
 	env->layout = cfg->layout != NULL ? cfg->layout : &layout_host;
@@ -69,7 +77,7 @@ static bool envInit(gomem_heap *h, const gomem_config *cfg) {
 	h->invalidptr = !cfg->no_invalidptr;
 	work_init(&h->work);
 	h->ownsOS = cfg->os == NULL;
-	env->os = !h->ownsOS ? cfg->os : cfg->madv_free ? mem_linux_new_free() : mem_linux_new();
+	env->os = h->ownsOS ? ownOS(cfg) : cfg->os;
 	if (env->os == NULL) {
 		return false;
 	}
@@ -340,7 +348,11 @@ void gomem_freeManual(gomem_heap *h, gomem_p *p, void *base) {
 
 uintptr_t gomem_scavenge(gomem_heap *h, gomem_p *p, uintptr_t nbytes, bool force) {
 	guard_enter(h, NULL, "gomem_scavenge");
-	return pageAlloc_scavenge(&h->env, &h->pages, nbytes, NULL, NULL, force, heapStats_of(h, p));
+	const uintptr_t released = pageAlloc_scavenge(&h->env, &h->pages, nbytes, NULL, NULL, force, heapStats_of(h, p));
+	if (force && h->env.os->flush != NULL) {
+		h->env.os->flush(h->env.os);
+	}
+	return released;
 }
 
 // ---- the cycle

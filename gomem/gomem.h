@@ -56,7 +56,9 @@ typedef struct gomem_config {
 	bool no_randomized_base; // GOEXPERIMENT=norandomizedheapbase64
 	bool no_greentea;        // GOEXPERIMENT=nogreenteagc
 	bool runtime_freegc;     // GOEXPERIMENT=runtimefreegc: gomem_freegc gives objects back
-	bool madv_free;     // GODEBUG=madvdontneed=0: what is given back stays until the OS is short of memory. Not with os
+	bool madv_free; // GODEBUG=madvdontneed=0: what is given back stays until the OS is short of memory. Not with os
+	int64_t
+		release_lag; // bytes: so many of those given back last are kept until more come; 0: 2 MiB; < 0: none. Not with os
 	bool no_huge_pages; // do not ask the OS for huge pages, as a heap does that grows beyond 32 MiB
 	bool no_invalidptr; // GODEBUG=invalidptr=0: marking passes over bad pointers
 	bool checked; // check each sysX call against the state table, and that marking finds no pointer to a free object

@@ -63,6 +63,7 @@ struct gomem_os {
 	void (*hugePage)(gomem_os *os, void *v, uintptr_t n);
 	void (*noHugePage)(gomem_os *os, void *v, uintptr_t n);
 	bool (*hugePageCollapse)(gomem_os *os, void *v, uintptr_t n); // false: the OS had none at hand
+	void (*flush)(gomem_os *os);        // gives back now what was unused, and kept for a while; may be NULL
 	const char *(*check)(gomem_os *os); // NULL, or which of its own invariants does not hold; may be NULL
 	void (*destroy)(gomem_os *os);      // may be NULL
 };
@@ -126,6 +127,12 @@ uint64_t mem_fault_hits(const gomem_os *os);
 // mem_fault_environment reads GOMEM_FAIL_NTH and GOMEM_MOVE_NTH, positive decimal numbers. false: neither is set. Anything else than a number ends
 // the program with a message and exit code 2. mem_linux_new and mem_sim_new heed it.
 bool mem_fault_environment(memFaultConfig *cfg);
+
+// mem_lag.c: a system over another one, whose memory is real. Of what is unused, the last limit bytes are kept until they are wanted again, more come,
+// or flush is called; the heap counts them as given back. mem_lag_new: the inner system is its own, and destroyed with it. NULL: out of memory,
+// and inner is destroyed.
+gomem_os *mem_lag_new(gomem_os *inner, uintptr_t limit);
+uintptr_t mem_lag_bytes(const gomem_os *os); // kept now
 
 // mem_sim.c: a simulated system. Heap reservations live in a 48-bit address space of its own; metadata is real memory.
 typedef struct memSimConfig {

@@ -111,6 +111,11 @@ static void fault_noHugePage(gomem_os *os, void *v, uintptr_t n) {
 	inner->noHugePage(inner, v, n);
 }
 
+static void fault_flush(gomem_os *os) {
+	gomem_os *inner = faultOf(os)->inner;
+	inner->flush(inner);
+}
+
 static void fault_destroy(gomem_os *os) {
 	gomem_os *inner = faultOf(os)->inner;
 	if (inner->destroy != NULL) {
@@ -147,6 +152,7 @@ gomem_os *mem_fault_new(gomem_os *inner, const memFaultConfig *cfg) {
 	f->os.hugePage = fault_hugePage;
 	f->os.noHugePage = fault_noHugePage;
 	f->os.hugePageCollapse = fault_hugePageCollapse;
+	f->os.flush = inner->flush != NULL ? fault_flush : NULL;
 	f->os.destroy = fault_destroy;
 	f->inner = inner;
 	mem_fault_arm(&f->os, cfg);

@@ -236,6 +236,8 @@
 #define mem_fault_environment GOMEM_VARIANT_NAME(mem_fault_environment)
 #define mem_fault_hits GOMEM_VARIANT_NAME(mem_fault_hits)
 #define mem_fault_new GOMEM_VARIANT_NAME(mem_fault_new)
+#define mem_lag_bytes GOMEM_VARIANT_NAME(mem_lag_bytes)
+#define mem_lag_new GOMEM_VARIANT_NAME(mem_lag_new)
 #define mem_linux_new GOMEM_VARIANT_NAME(mem_linux_new)
 #define mem_linux_new_fixed GOMEM_VARIANT_NAME(mem_linux_new_fixed)
 #define mem_linux_new_free GOMEM_VARIANT_NAME(mem_linux_new_free)

@@ -28,7 +28,7 @@ got = json.load(open(sys.argv[1]))
 assert got["requests"] == got["all_requests"] > 1000000 and got["frees"] > 0 and got["cycles"] > 0, got
 assert got["peak_rss"] > got["peak_live"] > 0, got' "$out.json"
 }
-for who in gomem gomem+free gomem:keep reference glibc glibc:calloc; do
+for who in gomem gomem+now gomem+free gomem:keep reference glibc glibc:calloc; do
 	served "$who" || { cat "$out.err"; echo "bench_smoke: the stream was not served by $who"; exit 1; }
 done
 served nobody && { echo "bench_smoke: an allocator that there is not served the stream"; exit 1; }

@@ -9,6 +9,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "gomem/gomem.h"
+#include "gomem/mheap.h"
+
 enum { KiB = 1024, MiB = 1024 * KiB, page = 64 * KiB };
 
 static const char *const stateWords[MEM_NSTATES] = {"None", "Reserved", "Prepared", "Ready"};
@@ -219,6 +222,14 @@ static void TestEveryCellSimBacked(void **state) {
 static gomem_os *newSbrk(memLinearConfig cfg) { return mem_sbrk_new(memLinear_sim(&cfg)); }
 static gomem_os *newProcessBreak(void) { return mem_sbrk_new(memLinear_process()); }
 
+static gomem_os *newLag(gomem_os *os) { return mem_lag_new(os, MiB); }
+
+static void TestEveryCellLag(void **state) {
+	(void)state;
+	checkAllCells(newLag(mem_linux_new()), false);
+	checkAllCells(newLag(newSim((memSimConfig){.backed = true})), false);
+}
+
 static void TestEveryCellSbrk(void **state) {
 	(void)state;
 	checkAllCells(newSbrk((memLinearConfig){0}), false);
@@ -327,6 +338,7 @@ static void checkAccounting(gomem_os *os) {
 static void TestAccounting(void **state) {
 	(void)state;
 	checkAccounting(mem_linux_new());
+	checkAccounting(newLag(mem_linux_new()));
 	checkAccounting(newSim((memSimConfig){0}));
 	checkAccounting(newSim((memSimConfig){.backed = true}));
 	checkAccounting(newSbrk((memLinearConfig){0}));
@@ -485,6 +497,9 @@ static void TestRealMemory(void **state) {
 	(void)state;
 	checkRealMemory(mem_linux_new());
 	checkRealMemory(mem_linux_new_free());
+	checkRealMemory(newLag(mem_linux_new()));
+	checkRealMemory(newLag(mem_linux_new_free()));
+	checkRealMemory(newLag(newSim((memSimConfig){.backed = true})));
 	checkRealMemory(newSim((memSimConfig){.backed = true}));
 	checkRealMemory(newSbrk((memLinearConfig){0}));
 	checkRealMemory(newProcessBreak());
@@ -537,6 +552,148 @@ static void TestLinuxFree(void **state) {
 	assert_true(kept > 0);
 	assert_true(os->free(os, v, n));
 	os->destroy(os);
+}
+
+// ---- memory that is given back with a lag
+
+typedef struct lagFix {
+	gomem_os *os;
+	unsigned char *v;
+	uintptr_t page; // of the OS
+} lagFix;
+
+enum { lagPages = 1024 };
+
+static void lagFix_init(lagFix *f, unsigned limit) {
+	gomem_os *inner = mem_linux_new();
+	assert_non_null(inner);
+	f->page = inner->physPageSize;
+	f->os = mem_lag_new(inner, limit * f->page);
+	assert_non_null(f->os);
+	f->v = f->os->reserve(f->os, NULL, lagPages * f->page, MEM_HEAP);
+	assert_non_null(f->v);
+	assert_true(f->os->map(f->os, f->v, lagPages * f->page));
+	assert_true(f->os->used(f->os, f->v, lagPages * f->page));
+	memset(f->v, 7, lagPages * f->page);
+}
+
+static void lagFix_done(lagFix *f) {
+	assert_true(f->os->free(f->os, f->v, lagPages * f->page));
+	assert_int_equal(mem_lag_bytes(f->os), 0);
+	f->os->destroy(f->os);
+}
+
+static void lagUnused(lagFix *f, unsigned first, unsigned n) {
+	assert_true(f->os->unused(f->os, f->v + first * f->page, n * f->page));
+	assert_null(f->os->check(f->os));
+}
+
+// lagUsed says whether the pages were cleared, and writes to them.
+static bool lagUsed(lagFix *f, unsigned first, unsigned n) {
+	unsigned char *v = f->v + first * f->page;
+	assert_true(f->os->used(f->os, v, n * f->page));
+	assert_null(f->os->check(f->os));
+	bool zero = true;
+	for (uintptr_t i = 0; i < n * f->page; i++) {
+		zero = zero && v[i] == 0;
+	}
+	memset(v, 7, n * f->page);
+	return zero;
+}
+
+// isThere: the OS has given the pages memory.
+static bool isThere(const lagFix *f, unsigned first, unsigned n) {
+	unsigned char there[lagPages];
+	assert_int_equal(mincore(f->v + first * f->page, n * f->page, there), 0);
+	unsigned count = 0;
+	for (unsigned i = 0; i < n; i++) {
+		count += there[i] & 1;
+	}
+	assert_true(count == 0 || count == n);
+	return count != 0;
+}
+
+static void TestLagOldestGoFirst(void **state) {
+	(void)state;
+	lagFix f;
+	lagFix_init(&f, 16);
+	lagUnused(&f, 0, 8);
+	lagUnused(&f, 20, 8);
+	assert_true(isThere(&f, 0, 8) && isThere(&f, 20, 8));
+	assert_int_equal(mem_lag_bytes(f.os), 16 * f.page);
+	lagUnused(&f, 40, 1);
+	assert_true(!isThere(&f, 0, 8) && isThere(&f, 20, 8) && isThere(&f, 40, 1));
+	assert_true(lagUsed(&f, 22, 2)); // out of the middle
+	assert_int_equal(mem_lag_bytes(f.os), 7 * f.page);
+	assert_true(lagUsed(&f, 0, 8));
+	assert_true(lagUsed(&f, 19, 2) == false); // one of them was in use
+	f.os->flush(f.os);
+	assert_true(!isThere(&f, 21, 1) && !isThere(&f, 24, 4) && !isThere(&f, 40, 1) && isThere(&f, 22, 2));
+	assert_int_equal(mem_lag_bytes(f.os), 0);
+	lagUnused(&f, 100, 17); // more than the lag
+	assert_false(isThere(&f, 100, 17));
+	lagFix_done(&f);
+}
+
+// A range that is cut in two when there is no room for one more: what is right of the cut goes.
+static void TestLagFull(void **state) {
+	(void)state;
+	lagFix f;
+	lagFix_init(&f, 512);
+	lagUnused(&f, 0, 5);
+	for (unsigned i = 0; i < 255; i++) {
+		lagUnused(&f, 10 + 2 * i, 1);
+	}
+	assert_true(isThere(&f, 0, 5) && isThere(&f, 10, 1));
+	assert_true(lagUsed(&f, 2, 1));
+	assert_true(isThere(&f, 0, 2) && !isThere(&f, 3, 2) && isThere(&f, 10, 1));
+	lagUnused(&f, 900, 1); // no room: the oldest goes
+	assert_true(!isThere(&f, 0, 2) && isThere(&f, 10, 1) && isThere(&f, 900, 1));
+	assert_int_equal(mem_lag_bytes(f.os), 256 * f.page);
+	lagFix_done(&f);
+}
+
+// Neighbours go together, up to an eighth of the lag; by which one they came first makes no difference.
+static void TestLagNeighbours(void **state) {
+	(void)state;
+	for (unsigned down = 0; down < 2; down++) {
+		lagFix f;
+		lagFix_init(&f, 16);
+		for (unsigned i = 0; i < 3; i++) {
+			lagUnused(&f, down ? 12 - i : 10 + i, 1);
+		}
+		lagUnused(&f, 20, 13);
+		lagUnused(&f, 40, 1);
+		assert_true(!isThere(&f, down ? 11 : 10, 2) && isThere(&f, down ? 10 : 12, 1) && isThere(&f, 20, 13));
+		lagFix_done(&f);
+	}
+}
+
+// A heap keeps 2 MiB, so many as it was told to, or none; and nothing when it is forced to give back.
+static void TestLagOfHeap(void **state) {
+	(void)state;
+	const struct {
+		int64_t lag;
+		uintptr_t kept;
+	} cases[] = {{0, 2 * MiB}, {128 * KiB, 128 * KiB}, {-1, 0}};
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		gomem_heap *h = gomem_heap_new(&(gomem_config){.rand_seed = 1, .release_lag = cases[i].lag});
+		assert_non_null(h);
+		gomem_os *os = h->env.os;
+		unsigned char *v = os->reserve(os, NULL, 4 * MiB, MEM_HEAP);
+		assert_true(v != NULL && os->map(os, v, 4 * MiB) && os->used(os, v, 4 * MiB));
+		for (uintptr_t at = 0; at < 4 * MiB; at += 2 * page) {
+			assert_true(os->unused(os, v + at, page));
+		}
+		assert_int_equal(os->flush != NULL, cases[i].kept != 0);
+		assert_int_equal(os->flush != NULL ? mem_lag_bytes(os) : 0, cases[i].kept);
+		(void)gomem_scavenge(h, gomem_heap_p(h, 0), 1, false);
+		assert_int_equal(os->flush != NULL ? mem_lag_bytes(os) : 0, cases[i].kept);
+		(void)gomem_scavenge(h, gomem_heap_p(h, 0), 1, true);
+		assert_true(os->flush == NULL || mem_lag_bytes(os) == 0);
+		assert_true(os->free(os, v, 4 * MiB));
+		gomem_heap_destroy(h);
+	}
 }
 
 static void TestLinuxFixed(void **state) {
@@ -726,6 +883,7 @@ int main(void) {
 		cmocka_unit_test(TestEveryCellLinux),
 		cmocka_unit_test(TestEveryCellSim),
 		cmocka_unit_test(TestEveryCellSimBacked),
+		cmocka_unit_test(TestEveryCellLag),
 		cmocka_unit_test(TestEveryCellSbrk),
 		cmocka_unit_test(TestIllegalInTheMiddle),
 		cmocka_unit_test(TestUnaligned),
@@ -737,6 +895,10 @@ int main(void) {
 		cmocka_unit_test(TestLinuxPageSizes),
 		cmocka_unit_test(TestLinuxHugePage),
 		cmocka_unit_test(TestLinuxFree),
+		cmocka_unit_test(TestLagOldestGoFirst),
+		cmocka_unit_test(TestLagFull),
+		cmocka_unit_test(TestLagNeighbours),
+		cmocka_unit_test(TestLagOfHeap),
 		cmocka_unit_test(TestLinuxFixed),
 		cmocka_unit_test(TestLinuxElsewhere),
 		cmocka_unit_test(TestSimHints),

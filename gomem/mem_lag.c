@@ -1,0 +1,270 @@
+// mem_lag.c (layer 1): a system over another one, which hears of memory that is given back with a lag.
+//
+// The last bytes given back, so many as the lag is, stay where they are. Who wants some of them again clears them, which costs a fiftieth of a page
+// fault; when more are given back, the oldest go. DEVIATION(D38): Go gives back at once.
+//
+// Invariants (lag_check): ranges are not empty and do not overlap; count <= lagRanges; bytes == the sum of their sizes <= limit.
+// What is in no range holds what the inner system says; the inner system takes for Ready what is in one.
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "gomem/mem.h"
+#include "gomem/poison.h"
+
+enum {
+	lagRanges = 256,
+	mergedBytes = 256 << 10, // neighbours become one range up to this size: fewer calls
+};
+
+typedef struct lagRange {
+	uintptr_t v, n;
+} lagRange;
+
+typedef struct memLag {
+	gomem_os os;
+	gomem_os *inner;
+	uintptr_t limit;
+	pthread_mutex_t
+		mu; // guards what follows; held while the inner system takes a range, for nobody may want it meanwhile
+	_Atomic(uintptr_t) bytes;
+	unsigned first, count;
+	lagRange ranges[lagRanges]; // in a ring, from first on, the oldest first
+} memLag;
+
+static memLag *lagOf(const gomem_os *os) { return (memLag *)(uintptr_t)os; }
+
+static lagRange *rangeAt(memLag *l, unsigned i) { return &l->ranges[(l->first + i) % lagRanges]; }
+
+static void addBytes(memLag *l, uintptr_t n) {
+	atomic_store_explicit(&l->bytes, atomic_load_explicit(&l->bytes, memory_order_relaxed) + n, memory_order_relaxed);
+}
+
+static bool giveBack(memLag *l, lagRange r) { return l->inner->unused(l->inner, (void *)r.v, r.n); }
+
+static bool giveBackOldest(memLag *l) {
+	const lagRange r = *rangeAt(l, 0);
+	l->first = (l->first + 1) % lagRanges;
+	l->count--;
+	addBytes(l, (uintptr_t)0 - r.n);
+	return giveBack(l, r);
+}
+
+// extendNewest has the newest range cover [v, v+n), its neighbour, as well.
+static bool extendNewest(memLag *l, uintptr_t v, uintptr_t n) {
+	lagRange *r = l->count != 0 ? rangeAt(l, l->count - 1) : NULL;
+	if (r == NULL || r->n + n > l->limit / 8 || (v + n != r->v && r->v + r->n != v)) {
+		return false;
+	}
+	*r = (lagRange){v < r->v ? v : r->v, r->n + n};
+	return true;
+}
+
+static void insertAt(memLag *l, unsigned i, lagRange r) {
+	for (unsigned j = l->count++; j > i; j--) {
+		*rangeAt(l, j) = *rangeAt(l, j - 1);
+	}
+	*rangeAt(l, i) = r;
+}
+
+static void removeAt(memLag *l, unsigned i) {
+	l->count--;
+	for (; i < l->count; i++) {
+		*rangeAt(l, i) = *rangeAt(l, i + 1);
+	}
+}
+
+static bool keep(memLag *l, uintptr_t v, uintptr_t n) {
+	bool ok = true;
+	if (!extendNewest(l, v, n)) {
+		if (l->count == lagRanges) {
+			ok = giveBackOldest(l);
+		}
+		insertAt(l, l->count, (lagRange){v, n});
+	}
+	addBytes(l, n);
+	while (atomic_load_explicit(&l->bytes, memory_order_relaxed) > l->limit) {
+		ok = giveBackOldest(l) && ok;
+	}
+	return ok;
+}
+
+// clear: what is free may be forbidden to the program, which memset would be told.
+GOMEM_UNCHECKED static void clear(uintptr_t v, uintptr_t n) {
+	if (!poisonForbids && !poisonUndefines) {
+		memset((void *)v, 0, n);
+		return;
+	}
+	for (volatile uint64_t *at = (void *)v; (uintptr_t)at < v + n; at++) {
+		*at = 0;
+	}
+}
+
+// replace puts what is left of range i in its place: what lies left, right, or on both sides of a part that was taken out. The next range's index.
+static unsigned replace(memLag *l, unsigned i, lagRange left, lagRange right) {
+	if (left.n == 0 && right.n == 0) {
+		removeAt(l, i);
+		return i;
+	}
+	*rangeAt(l, i) = left.n != 0 ? left : right;
+	if (left.n == 0 || right.n == 0) {
+		return i + 1;
+	}
+	if (l->count == lagRanges) {
+		addBytes(l, (uintptr_t)0 - right.n);
+		(void)giveBack(l, right);
+		return i + 1;
+	}
+	insertAt(l, i + 1, right);
+	return i + 2;
+}
+
+// take takes [v, v+n) out of all ranges, and clears what was in one if its next owner counts on that.
+static void take(memLag *l, uintptr_t v, uintptr_t n, bool clears) {
+	// Whoever asks for memory that another thread gave back was told of that by the heap, and so sees its bytes here.
+	if (atomic_load_explicit(&l->bytes, memory_order_relaxed) == 0) {
+		return;
+	}
+	pthread_mutex_lock(&l->mu);
+	for (unsigned i = 0; i < l->count;) {
+		const lagRange r = *rangeAt(l, i);
+		const uintptr_t from = r.v > v ? r.v : v, to = r.v + r.n < v + n ? r.v + r.n : v + n;
+		if (from >= to) {
+			i++;
+			continue;
+		}
+		if (clears) {
+			clear(from, to - from);
+		}
+		addBytes(l, from - to);
+		i = replace(l, i, (lagRange){r.v, from - r.v}, (lagRange){to, r.v + r.n - to});
+	}
+	pthread_mutex_unlock(&l->mu);
+}
+
+// ---- the calls
+
+static bool lag_used(gomem_os *os, void *v, uintptr_t n) {
+	memLag *l = lagOf(os);
+	if (!l->inner->used(l->inner, v, n)) {
+		return false;
+	}
+	take(l, (uintptr_t)v, n, !os->unusedKeepsContents);
+	return true;
+}
+
+static bool lag_unused(gomem_os *os, void *v, uintptr_t n) {
+	memLag *l = lagOf(os);
+	if (n > l->limit || (((uintptr_t)v | n) & (os->physPageSize - 1)) != 0) {
+		return l->inner->unused(l->inner, v, n);
+	}
+	pthread_mutex_lock(&l->mu);
+	const bool ok = keep(l, (uintptr_t)v, n);
+	pthread_mutex_unlock(&l->mu);
+	return ok;
+}
+
+static bool lag_fault(gomem_os *os, void *v, uintptr_t n) {
+	memLag *l = lagOf(os);
+	take(l, (uintptr_t)v, n, false);
+	return l->inner->fault(l->inner, v, n);
+}
+
+static bool lag_free(gomem_os *os, void *v, uintptr_t n) {
+	memLag *l = lagOf(os);
+	take(l, (uintptr_t)v, n, false);
+	return l->inner->free(l->inner, v, n);
+}
+
+static void lag_flush(gomem_os *os) {
+	memLag *l = lagOf(os);
+	pthread_mutex_lock(&l->mu);
+	while (l->count != 0) {
+		(void)giveBackOldest(l);
+	}
+	pthread_mutex_unlock(&l->mu);
+}
+
+static void *lag_alloc(gomem_os *os, uintptr_t n) { return lagOf(os)->inner->alloc(lagOf(os)->inner, n); }
+
+static void *lag_reserve(gomem_os *os, void *hint, uintptr_t n, memUse use) {
+	return lagOf(os)->inner->reserve(lagOf(os)->inner, hint, n, use);
+}
+
+static bool lag_map(gomem_os *os, void *v, uintptr_t n) { return lagOf(os)->inner->map(lagOf(os)->inner, v, n); }
+
+static void lag_hugePage(gomem_os *os, void *v, uintptr_t n) { lagOf(os)->inner->hugePage(lagOf(os)->inner, v, n); }
+
+static void lag_noHugePage(gomem_os *os, void *v, uintptr_t n) { lagOf(os)->inner->noHugePage(lagOf(os)->inner, v, n); }
+
+static bool lag_hugePageCollapse(gomem_os *os, void *v, uintptr_t n) {
+	return lagOf(os)->inner->hugePageCollapse(lagOf(os)->inner, v, n);
+}
+
+static bool overlaps(lagRange a, lagRange b) { return a.v < b.v + b.n && b.v < a.v + a.n; }
+
+static const char *checkRanges(memLag *l) {
+	uintptr_t sum = 0;
+	for (unsigned i = 0; i < l->count; i++) {
+		sum += rangeAt(l, i)->n;
+		for (unsigned j = 0; j < i; j++) {
+			if (overlaps(*rangeAt(l, i), *rangeAt(l, j))) {
+				return "mem_lag: ranges overlap";
+			}
+		}
+	}
+	if (sum != atomic_load(&l->bytes) || sum > l->limit || l->count > lagRanges) {
+		return "mem_lag: bytes are not those of the ranges, or too many";
+	}
+	return NULL;
+}
+
+static const char *lag_check(gomem_os *os) {
+	memLag *l = lagOf(os);
+	pthread_mutex_lock(&l->mu);
+	const char *bad = checkRanges(l);
+	pthread_mutex_unlock(&l->mu);
+	return bad != NULL || l->inner->check == NULL ? bad : l->inner->check(l->inner);
+}
+
+static void lag_destroy(gomem_os *os) {
+	memLag *l = lagOf(os);
+	if (l->inner->destroy != NULL) {
+		l->inner->destroy(l->inner);
+	}
+	pthread_mutex_destroy(&l->mu);
+	free(l);
+}
+
+uintptr_t mem_lag_bytes(const gomem_os *os) { return atomic_load(&lagOf(os)->bytes); }
+
+gomem_os *mem_lag_new(gomem_os *inner, uintptr_t limit) {
+	if (inner == NULL) {
+		return NULL;
+	}
+	memLag *l = calloc(1, sizeof *l);
+	if (l == NULL || pthread_mutex_init(&l->mu, NULL) != 0) {
+		free(l);
+		inner->destroy(inner);
+		errno = ENOMEM;
+		return NULL;
+	}
+	l->os = *inner; // its properties; the calls are others
+	l->os.alloc = lag_alloc;
+	l->os.reserve = lag_reserve;
+	l->os.map = lag_map;
+	l->os.used = lag_used;
+	l->os.unused = lag_unused;
+	l->os.fault = lag_fault;
+	l->os.free = lag_free;
+	l->os.hugePage = lag_hugePage;
+	l->os.noHugePage = lag_noHugePage;
+	l->os.hugePageCollapse = lag_hugePageCollapse;
+	l->os.flush = lag_flush;
+	l->os.check = lag_check;
+	l->os.destroy = lag_destroy;
+	l->inner = inner;
+	l->limit = limit;
+	return &l->os;
+}
