@@ -42,8 +42,11 @@ def measure(args, rounds):
     everybody = ["none", *BUILDS.values()] + PEERS
     for number in range(rounds):
         more = ["reference"] + [peer + ":calloc" for peer in PEERS] if number == 0 or not args.quick else []
+        # In turns, and each time another one first: whoever comes after a pause finds cold caches, and on a virtual machine memory that its host has taken.
+        turns = everybody + more
+        first = number * len(turns) // rounds
         for name in names:
-            for who in everybody + more:
+            for who in turns[first:] + turns[:first]:
                 got = None if who in missing else serve(args, streams[name], who)
                 if got is None:
                     missing.add(who)

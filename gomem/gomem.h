@@ -163,7 +163,8 @@ GOMEM_API uintptr_t gomem_sweepone(gomem_heap *h, gomem_p *p);
 // gomem_freeStackSpans gives unused stack spans back (Go: freeStackSpans).
 GOMEM_API void gomem_freeStackSpans(gomem_heap *h, gomem_p *p);
 
-// gomem_scavenge returns nbytes of free memory to the OS, if there is that much (Go: pageAlloc.scavenge). Returns bytes released.
+// gomem_scavenge returns nbytes of free memory to the OS, if there is that much (Go: pageAlloc.scavenge). Returns bytes released. force: also from chunks
+// that are mostly in use, and at once what release_lag would keep.
 GOMEM_API uintptr_t gomem_scavenge(gomem_heap *h, gomem_p *p, uintptr_t nbytes, bool force);
 
 // What the heap knows about an address.
