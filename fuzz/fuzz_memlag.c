@@ -44,7 +44,7 @@ static bool belowUsed(gomem_os *os, void *v, uintptr_t n) {
 	if (s->refuses) {
 		return false;
 	}
-	for (uint64_t i = pageOf(s, v), end = i + n / pageBytes; i < end; i++) {
+	for (uint64_t i = pageOf(s, v), end = i + (n + pageBytes - 1) / pageBytes; i < end; i++) {
 		fuzz_check(s->told[i] != NONE, "used, and not mapped");
 		s->told[i] = READY;
 	}
@@ -172,6 +172,27 @@ static void combUsed(void *v, const uint64_t *a) {
 	}
 }
 
+// halves: one half of a page is used again, and the other one later, as where heap pages are smaller than physical ones.
+static void halves(void *v, const uint64_t *a) {
+	state *s = v;
+	const uint64_t i = a[0], half = a[1];
+	if (s->seen[i] != PREPARED || s->below.unusedKeepsContents) {
+		return;
+	}
+	s->kept -= isKept(s, i);
+	s->seen[i] = READY;
+	fuzz_check(s->os->used(s->os, &s->memory[i][half], pageBytes / 2), "used");
+	fuzz_equal("a half that is used again", s->memory[i][half], 0);
+	s->memory[i][half] = patternOf(i);
+	if (a[2] != 0) {
+		s->os->flush(s->os);
+	}
+	fuzz_check(s->os->used(s->os, &s->memory[i][1 - half], pageBytes / 2), "used");
+	fuzz_equal("the other half", s->memory[i][1 - half], 0);
+	fuzz_equal("the half in use", s->memory[i][half], patternOf(i));
+	s->memory[i][1 - half] = patternOf(i);
+}
+
 static void refusedUsed(void *v, const uint64_t *a) {
 	state *s = v;
 	s->refuses = true;
@@ -273,6 +294,7 @@ static const fuzz_op_info ops[] = {
 	{"free", {PAGE, PAGES}, freed},
 	{"map", {PAGE, PAGES}, map},
 	{"flush", {{0}}, flush},
+	{"halves", {PAGE, {"half", 1, FUZZ_ANY, 1}, {"flush", 1, FUZZ_ANY, 1}}, halves},
 };
 
 FUZZ_TARGET(memlag) = {

@@ -53,9 +53,11 @@ static int lockRankOf(const gomem_env *env, const mutex *m) {
 static gomem_os *ownOS(const gomem_config *cfg) {
 	enum { defaultReleaseLag = 2 << 20 };
 	gomem_os *os = cfg->madv_free ? mem_linux_new_free() : mem_linux_new();
-	return cfg->release_lag < 0
-		? os
-		: mem_lag_new(os, cfg->release_lag != 0 ? (uintptr_t)cfg->release_lag : defaultReleaseLag);
+	if (cfg->release_lag < 0) {
+		return os;
+	}
+	const uint64_t lag = cfg->release_lag != 0 ? (uint64_t)cfg->release_lag : defaultReleaseLag;
+	return mem_lag_new(os, lag < UINTPTR_MAX ? (uintptr_t)lag : UINTPTR_MAX);
 }
 
 static bool envInit(gomem_heap *h, const gomem_config *cfg) {

@@ -128,7 +128,7 @@ uint64_t mem_fault_hits(const gomem_os *os);
 // the program with a message and exit code 2. mem_linux_new and mem_sim_new heed it.
 bool mem_fault_environment(memFaultConfig *cfg);
 
-// mem_lag.c: a system over another one, whose memory is real. Of what is unused, the last limit bytes are kept until they are wanted again, more come,
+// mem_lag.c: a system over another one, whose memory is real, but no break. Of what is unused, the last limit bytes are kept until they are wanted again, more come,
 // or flush is called; the heap counts them as given back. mem_lag_new: the inner system is its own, and destroyed with it. NULL: out of memory,
 // and inner is destroyed.
 gomem_os *mem_lag_new(gomem_os *inner, uintptr_t limit);

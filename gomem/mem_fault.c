@@ -116,6 +116,11 @@ static void fault_flush(gomem_os *os) {
 	inner->flush(inner);
 }
 
+static const char *fault_check(gomem_os *os) {
+	gomem_os *inner = faultOf(os)->inner;
+	return inner->check(inner);
+}
+
 static void fault_destroy(gomem_os *os) {
 	gomem_os *inner = faultOf(os)->inner;
 	if (inner->destroy != NULL) {
@@ -153,6 +158,7 @@ gomem_os *mem_fault_new(gomem_os *inner, const memFaultConfig *cfg) {
 	f->os.noHugePage = fault_noHugePage;
 	f->os.hugePageCollapse = fault_hugePageCollapse;
 	f->os.flush = inner->flush != NULL ? fault_flush : NULL;
+	f->os.check = inner->check != NULL ? fault_check : NULL;
 	f->os.destroy = fault_destroy;
 	f->inner = inner;
 	mem_fault_arm(&f->os, cfg);

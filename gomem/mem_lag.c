@@ -1,10 +1,11 @@
 // mem_lag.c (layer 1): a system over another one, which hears of memory that is given back with a lag.
 //
 // The last bytes given back, so many as the lag is, stay where they are. Who wants some of them again clears them, which costs a fiftieth of a page
-// fault; when more are given back, the oldest go. DEVIATION(D38): Go gives back at once.
+// fault; when more are given back, the oldest go. What is more than the lag at once goes at once, and no more than lagRanges pieces are kept.
+// DEVIATION(D38): Go gives back at once.
 //
-// Invariants (lag_check): ranges are not empty and do not overlap; count <= lagRanges; bytes == the sum of their sizes <= limit.
-// What is in no range holds what the inner system says; the inner system takes for Ready what is in one.
+// Invariants (lag_check): ranges are whole physical pages, not empty, and do not overlap; count <= lagRanges; bytes == the sum of their sizes <=
+// limit. What is in no range holds what the inner system says; the inner system takes for Ready what is in one.
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -13,10 +14,7 @@
 #include "gomem/mem.h"
 #include "gomem/poison.h"
 
-enum {
-	lagRanges = 256,
-	mergedBytes = 256 << 10, // neighbours become one range up to this size: fewer calls
-};
+enum { lagRanges = 256 };
 
 typedef struct lagRange {
 	uintptr_t v, n;
@@ -38,20 +36,25 @@ static memLag *lagOf(const gomem_os *os) { return (memLag *)(uintptr_t)os; }
 static lagRange *rangeAt(memLag *l, unsigned i) { return &l->ranges[(l->first + i) % lagRanges]; }
 
 static void addBytes(memLag *l, uintptr_t n) {
-	atomic_store_explicit(&l->bytes, atomic_load_explicit(&l->bytes, memory_order_relaxed) + n, memory_order_relaxed);
+	const uintptr_t bytes = atomic_load_explicit(&l->bytes, memory_order_relaxed);
+	atomic_store_explicit(&l->bytes, bytes + n, memory_order_release);
 }
 
 static bool giveBack(memLag *l, lagRange r) { return l->inner->unused(l->inner, (void *)r.v, r.n); }
 
+// giveBackOldest leaves the range where it is if the inner system does not take it.
 static bool giveBackOldest(memLag *l) {
 	const lagRange r = *rangeAt(l, 0);
+	if (!giveBack(l, r)) {
+		return false;
+	}
 	l->first = (l->first + 1) % lagRanges;
 	l->count--;
 	addBytes(l, (uintptr_t)0 - r.n);
-	return giveBack(l, r);
+	return true;
 }
 
-// extendNewest has the newest range cover [v, v+n), its neighbour, as well.
+// extendNewest has the newest range cover [v, v+n), its neighbour, as well, up to an eighth of the lag: fewer calls.
 static bool extendNewest(memLag *l, uintptr_t v, uintptr_t n) {
 	lagRange *r = l->count != 0 ? rangeAt(l, l->count - 1) : NULL;
 	if (r == NULL || r->n + n > l->limit / 8 || (v + n != r->v && r->v + r->n != v)) {
@@ -76,16 +79,16 @@ static void removeAt(memLag *l, unsigned i) {
 }
 
 static bool keep(memLag *l, uintptr_t v, uintptr_t n) {
-	bool ok = true;
 	if (!extendNewest(l, v, n)) {
-		if (l->count == lagRanges) {
-			ok = giveBackOldest(l);
+		if (l->count == lagRanges && !giveBackOldest(l)) {
+			return false;
 		}
 		insertAt(l, l->count, (lagRange){v, n});
 	}
 	addBytes(l, n);
-	while (atomic_load_explicit(&l->bytes, memory_order_relaxed) > l->limit) {
-		ok = giveBackOldest(l) && ok;
+	bool ok = true;
+	while (ok && atomic_load_explicit(&l->bytes, memory_order_relaxed) > l->limit) {
+		ok = giveBackOldest(l);
 	}
 	return ok;
 }
@@ -112,8 +115,10 @@ static unsigned replace(memLag *l, unsigned i, lagRange left, lagRange right) {
 		return i + 1;
 	}
 	if (l->count == lagRanges) {
+		if (!giveBack(l, right)) {
+			clear(right.v, right.n); // counts as zero from now on
+		}
 		addBytes(l, (uintptr_t)0 - right.n);
-		(void)giveBack(l, right);
 		return i + 1;
 	}
 	insertAt(l, i + 1, right);
@@ -122,8 +127,8 @@ static unsigned replace(memLag *l, unsigned i, lagRange left, lagRange right) {
 
 // take takes [v, v+n) out of all ranges, and clears what was in one if its next owner counts on that.
 static void take(memLag *l, uintptr_t v, uintptr_t n, bool clears) {
-	// Whoever asks for memory that another thread gave back was told of that by the heap, and so sees its bytes here.
-	if (atomic_load_explicit(&l->bytes, memory_order_relaxed) == 0) {
+	// Whoever asks for memory that another thread gave back was told of that by the heap, and so sees its bytes here, until they are gone or zero.
+	if (atomic_load_explicit(&l->bytes, memory_order_acquire) == 0) {
 		return;
 	}
 	pthread_mutex_lock(&l->mu);
@@ -150,7 +155,10 @@ static bool lag_used(gomem_os *os, void *v, uintptr_t n) {
 	if (!l->inner->used(l->inner, v, n)) {
 		return false;
 	}
-	take(l, (uintptr_t)v, n, !os->unusedKeepsContents);
+	// Heap pages may be smaller than physical ones, of which the ranges are made: then whoever is first clears all of it.
+	const uintptr_t from = (uintptr_t)alignDown((uintptr_t)v, os->physPageSize);
+	const uintptr_t to = (uintptr_t)alignUp((uintptr_t)v + n, os->physPageSize);
+	take(l, from, to - from, !os->unusedKeepsContents);
 	return true;
 }
 
@@ -180,8 +188,7 @@ static bool lag_free(gomem_os *os, void *v, uintptr_t n) {
 static void lag_flush(gomem_os *os) {
 	memLag *l = lagOf(os);
 	pthread_mutex_lock(&l->mu);
-	while (l->count != 0) {
-		(void)giveBackOldest(l);
+	while (l->count != 0 && giveBackOldest(l)) {
 	}
 	pthread_mutex_unlock(&l->mu);
 }
@@ -207,9 +214,13 @@ static bool overlaps(lagRange a, lagRange b) { return a.v < b.v + b.n && b.v < a
 static const char *checkRanges(memLag *l) {
 	uintptr_t sum = 0;
 	for (unsigned i = 0; i < l->count; i++) {
-		sum += rangeAt(l, i)->n;
+		const lagRange r = *rangeAt(l, i);
+		sum += r.n;
+		if (r.n == 0 || ((r.v | r.n) & (l->os.physPageSize - 1)) != 0) {
+			return "mem_lag: a range is not of whole physical pages";
+		}
 		for (unsigned j = 0; j < i; j++) {
-			if (overlaps(*rangeAt(l, i), *rangeAt(l, j))) {
+			if (overlaps(r, *rangeAt(l, j))) {
 				return "mem_lag: ranges overlap";
 			}
 		}

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <malloc.h>
+#include <pthread.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -560,6 +561,7 @@ typedef struct lagFix {
 	gomem_os *os;
 	unsigned char *v;
 	uintptr_t page; // of the OS
+	_Atomic(bool) stop;
 } lagFix;
 
 enum { lagPages = 1024 };
@@ -567,6 +569,7 @@ enum { lagPages = 1024 };
 static void lagFix_init(lagFix *f, unsigned limit) {
 	gomem_os *inner = mem_linux_new();
 	assert_non_null(inner);
+	atomic_init(&f->stop, false);
 	f->page = inner->physPageSize;
 	f->os = mem_lag_new(inner, limit * f->page);
 	assert_non_null(f->os);
@@ -667,6 +670,62 @@ static void TestLagNeighbours(void **state) {
 		assert_true(!isThere(&f, down ? 11 : 10, 2) && isThere(&f, down ? 10 : 12, 1) && isThere(&f, 20, 13));
 		lagFix_done(&f);
 	}
+}
+
+// Physical pages larger than what is used again: whoever is first clears all of one.
+static void TestLagLargePages(void **state) {
+	(void)state;
+	enum { half = 32 * KiB };
+	gomem_os *os = newLag(newSim((memSimConfig){.physPageSize = 64 * KiB, .backed = true}));
+	unsigned char *v = os->reserve(os, NULL, 4 * page, MEM_HEAP);
+	assert_true(v != NULL && os->map(os, v, 4 * page) && os->used(os, v, 4 * page));
+	memset(v, 7, 4 * page);
+	assert_true(os->unused(os, v, 3 * page));
+	assert_true(os->used(os, v + page + half, half));
+	assert_int_equal(mem_lag_bytes(os), 2 * page);
+	assert_null(os->check(os));
+	assert_int_equal(v[page] + v[page + half] + v[2 * page - 1], 0);
+	v[page + half] = 1;
+	os->flush(os);
+	assert_true(os->used(os, v + page, half));
+	assert_int_equal(v[page] + v[page + half], 1);
+	assert_true(os->free(os, v, 4 * page));
+	os->destroy(os);
+}
+
+static void *flushAlways(void *arg) {
+	lagFix *f = arg;
+	while (!atomic_load(&f->stop)) {
+		f->os->flush(f->os);
+	}
+	return NULL;
+}
+
+// What is used again while another thread flushes is zero, and stays as it is written.
+static void TestLagFlushRace(void **state) {
+	(void)state;
+	lagFix f;
+	lagFix_init(&f, 16);
+	pthread_t flusher;
+	assert_int_equal(pthread_create(&flusher, NULL, flushAlways, &f), 0);
+	unsigned char wrong = 0;
+	for (unsigned i = 0; i < 20000; i++) {
+		volatile unsigned char *v = f.v + i % 64 * f.page;
+		assert_true(f.os->unused(f.os, f.v + i % 64 * f.page, f.page));
+		for (unsigned spin = 0; spin < i % 512; spin++) {
+			wrong |= v[64 * f.page] != 7;
+		}
+		assert_true(f.os->used(f.os, f.v + i % 64 * f.page, f.page));
+		wrong |= v[0] != 0;
+		v[0] = 7;
+		for (unsigned spin = 0; spin < 512; spin++) {
+			wrong |= v[0] != 7;
+		}
+	}
+	atomic_store(&f.stop, true);
+	pthread_join(flusher, NULL);
+	assert_int_equal(wrong, 0);
+	lagFix_done(&f);
 }
 
 // A heap keeps 2 MiB, so many as it was told to, or none; and nothing when it is forced to give back.
@@ -898,6 +957,8 @@ int main(void) {
 		cmocka_unit_test(TestLagOldestGoFirst),
 		cmocka_unit_test(TestLagFull),
 		cmocka_unit_test(TestLagNeighbours),
+		cmocka_unit_test(TestLagLargePages),
+		cmocka_unit_test(TestLagFlushRace),
 		cmocka_unit_test(TestLagOfHeap),
 		cmocka_unit_test(TestLinuxFixed),
 		cmocka_unit_test(TestLinuxElsewhere),
