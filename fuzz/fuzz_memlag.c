@@ -35,6 +35,8 @@ static state *stateOf(gomem_os *os) { return (state *)(void *)os; }
 
 static uint64_t pageOf(const state *s, const void *v) { return ((uintptr_t)v - (uintptr_t)s->memory) / pageBytes; }
 
+static uintptr_t bytesOf(uint64_t pages) { return (uintptr_t)pages * pageBytes; }
+
 static bool isKept(const state *s, uint64_t i) { return s->seen[i] == PREPARED && s->told[i] == READY; }
 
 // ---- the system below
@@ -119,7 +121,7 @@ static void unusedRun(state *s, uint64_t first, uint64_t n) {
 	}
 	s->kept += n;
 	s->given = s->newestGiven = 0;
-	fuzz_check(s->os->unused(s->os, s->memory[first], n * pageBytes), "unused");
+	fuzz_check(s->os->unused(s->os, s->memory[first], bytesOf(n)), "unused");
 	fuzz_check(n <= s->limit || s->given == n, "more than the lag was kept");
 	if (n <= s->limit && s->given != 0) {
 		fuzz_check(
@@ -154,7 +156,7 @@ static void usedRun(state *s, uint64_t first, uint64_t n) {
 	while (end < numPages && end < first + n && s->seen[end] != NONE) {
 		kept += isKept(s, end++);
 	}
-	const bool ok = end == first || s->os->used(s->os, s->memory[first], (end - first) * pageBytes);
+	const bool ok = end == first || s->os->used(s->os, s->memory[first], bytesOf(end - first));
 	fuzz_equal("used", ok, end == first || !s->refuses);
 	s->kept -= ok ? kept : 0;
 	for (uint64_t i = first; i < end && ok; i++) {
@@ -212,7 +214,7 @@ static void gone(state *s, uint64_t first, uint64_t n, bool fault) {
 	const uint64_t kept = s->kept;
 	s->given = 0;
 	bool (*call)(gomem_os *, void *, uintptr_t) = fault ? s->os->fault : s->os->free;
-	fuzz_check(call(s->os, s->memory[first], (end - first) * pageBytes), "the memory stays");
+	fuzz_check(call(s->os, s->memory[first], bytesOf(end - first)), "the memory stays");
 	fuzz_check(s->given == 0 || kept >= maxRanges, "pages given back where memory goes");
 	for (uint64_t i = first; i < end; i++) {
 		s->seen[i] = NONE;
@@ -244,7 +246,7 @@ static void after(void *v) {
 		fuzz_must(s->os->check(s->os));
 		fuzz_equal("pages kept, counted", s->kept, keptPages(s));
 	}
-	fuzz_equal("bytes kept", mem_lag_bytes(s->os), s->kept * pageBytes);
+	fuzz_equal("bytes kept", mem_lag_bytes(s->os), bytesOf(s->kept));
 	fuzz_check(s->kept <= s->limit, "more is kept than the lag");
 }
 
@@ -261,7 +263,7 @@ static void *begin(const uint64_t *config) {
 		.fault = belowNone,
 		.free = belowNone,
 	};
-	s->os = mem_lag_new(&s->below, s->limit * pageBytes);
+	s->os = mem_lag_new(&s->below, bytesOf(s->limit));
 	fuzz_check(s->os != NULL, "out of memory");
 	for (unsigned i = 0; i < numPages; i++) {
 		s->seen[i] = s->told[i] = PREPARED;
