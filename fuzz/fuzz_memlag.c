@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fuzz/fuzz_host.h"
 #include "gomem/mem.h"
 
 enum {
@@ -81,21 +80,29 @@ static bool belowNone(gomem_os *os, void *v, uintptr_t n) {
 
 // ---- operations
 
-// run gives how many pages from first on, at most n, are in the state.
-static uint64_t runOf(const state *s, uint64_t first, uint64_t n, pageState want) {
+// readyRun gives how many pages from first on, at most n, are Ready; mappedRun: Ready or Prepared.
+static uint64_t readyRun(const state *s, uint64_t first, uint64_t n) {
 	uint64_t i = first;
-	while (i < numPages && i < first + n && s->seen[i] == want) {
+	while (i < numPages && i < first + n && s->seen[i] == READY) {
 		i++;
 	}
 	return i - first;
 }
 
-static uint64_t keptPages(const state *s) {
-	uint64_t n = 0;
-	for (uint64_t i = 0; i < numPages; i++) {
-		n += isKept(s, i);
+static uint64_t mappedRun(const state *s, uint64_t first, uint64_t n) {
+	uint64_t i = first;
+	while (i < numPages && i < first + n && s->seen[i] != NONE) {
+		i++;
 	}
-	return n;
+	return i - first;
+}
+
+static uint64_t keptAmong(const state *s, uint64_t first, uint64_t n) {
+	uint64_t kept = 0;
+	for (uint64_t i = first; i < first + n; i++) {
+		kept += isKept(s, i);
+	}
+	return kept;
 }
 
 static uint64_t oldestKept(const state *s) {
@@ -109,7 +116,7 @@ static uint64_t oldestKept(const state *s) {
 }
 
 static void unusedRun(state *s, uint64_t first, uint64_t n) {
-	n = runOf(s, first, n, READY);
+	n = readyRun(s, first, n);
 	if (n == 0) {
 		return;
 	}
@@ -152,14 +159,18 @@ static void checkContents(const state *s, uint64_t i) {
 }
 
 static void usedRun(state *s, uint64_t first, uint64_t n) {
-	uint64_t end = first, kept = 0;
-	while (end < numPages && end < first + n && s->seen[end] != NONE) {
-		kept += isKept(s, end++);
+	n = mappedRun(s, first, n);
+	if (n == 0) {
+		return;
 	}
-	const bool ok = end == first || s->os->used(s->os, s->memory[first], bytesOf(end - first));
-	fuzz_equal("used", ok, end == first || !s->refuses);
-	s->kept -= ok ? kept : 0;
-	for (uint64_t i = first; i < end && ok; i++) {
+	const uint64_t kept = keptAmong(s, first, n);
+	const bool ok = s->os->used(s->os, s->memory[first], bytesOf(n));
+	fuzz_equal("used", ok, !s->refuses);
+	if (!ok) {
+		return;
+	}
+	s->kept -= kept;
+	for (uint64_t i = first; i < first + n; i++) {
 		checkContents(s, i);
 		s->seen[i] = READY;
 		s->memory[i][0] = s->memory[i][1] = patternOf(i);
@@ -203,26 +214,22 @@ static void refusedUsed(void *v, const uint64_t *a) {
 }
 
 // gone takes pages away, kept ones and others.
-static void gone(state *s, uint64_t first, uint64_t n, bool fault) {
-	uint64_t end = first;
-	while (end < numPages && end < first + n && s->seen[end] != NONE) {
-		end++;
-	}
-	if (end == first) {
+static void gone(state *s, uint64_t first, uint64_t n, bool (*call)(gomem_os *, void *, uintptr_t)) {
+	n = mappedRun(s, first, n);
+	if (n == 0) {
 		return;
 	}
 	const uint64_t kept = s->kept;
 	s->given = 0;
-	bool (*call)(gomem_os *, void *, uintptr_t) = fault ? s->os->fault : s->os->free;
-	fuzz_check(call(s->os, s->memory[first], bytesOf(end - first)), "the memory stays");
+	fuzz_check(call(s->os, s->memory[first], bytesOf(n)), "the memory stays");
 	fuzz_check(s->given == 0 || kept >= maxRanges, "pages given back where memory goes");
-	for (uint64_t i = first; i < end; i++) {
+	for (uint64_t i = first; i < first + n; i++) {
 		s->seen[i] = NONE;
 	}
 }
 
-static void fault(void *v, const uint64_t *a) { gone(v, a[0], a[1], true); }
-static void freed(void *v, const uint64_t *a) { gone(v, a[0], a[1], false); }
+static void fault(void *v, const uint64_t *a) { gone(v, a[0], a[1], ((state *)v)->os->fault); }
+static void freed(void *v, const uint64_t *a) { gone(v, a[0], a[1], ((state *)v)->os->free); }
 
 static void map(void *v, const uint64_t *a) {
 	state *s = v;
@@ -244,7 +251,7 @@ static void after(void *v) {
 	state *s = v;
 	if (fuzz_thorough()) {
 		fuzz_must(s->os->check(s->os));
-		fuzz_equal("pages kept, counted", s->kept, keptPages(s));
+		fuzz_equal("pages kept, counted", s->kept, keptAmong(s, 0, numPages));
 	}
 	fuzz_equal("bytes kept", mem_lag_bytes(s->os), bytesOf(s->kept));
 	fuzz_check(s->kept <= s->limit, "more is kept than the lag");

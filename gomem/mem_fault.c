@@ -2,15 +2,14 @@
 //
 // Memory elsewhere is had by holding what the inner system gives first until it gave something else.
 // Invariants: hits <= calls; a call that fails did not reach the inner system.
-#include "gomem/mem.h"
+#include "gomem/mem_over.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 typedef struct memFault {
-	gomem_os os;
-	gomem_os *inner;
+	memOver over;
 	memFaultConfig cfg;
 	_Atomic(uint64_t) calls, hits;
 } memFault;
@@ -42,12 +41,12 @@ static void *fault_alloc(gomem_os *os, uintptr_t n) {
 	if (fails(f, "alloc", &moves)) {
 		return NULL;
 	}
-	void *p = f->inner->alloc(f->inner, n);
+	void *p = f->over.inner->alloc(f->over.inner, n);
 	if (!moves || p == NULL) {
 		return p;
 	}
-	void *other = f->inner->alloc(f->inner, n);
-	f->inner->free(f->inner, p, n);
+	void *other = f->over.inner->alloc(f->over.inner, n);
+	f->over.inner->free(f->over.inner, p, n);
 	hit(f, "alloc", true);
 	return other;
 }
@@ -58,12 +57,12 @@ static void *fault_reserve(gomem_os *os, void *hint, uintptr_t n, memUse use) {
 	if (fails(f, "reserve", &moves)) {
 		return NULL;
 	}
-	void *p = f->inner->reserve(f->inner, hint, n, use);
+	void *p = f->over.inner->reserve(f->over.inner, hint, n, use);
 	if (!moves || p == NULL) {
 		return p;
 	}
-	void *other = f->inner->reserve(f->inner, NULL, n, use);
-	f->inner->free(f->inner, p, n);
+	void *other = f->over.inner->reserve(f->over.inner, NULL, n, use);
+	f->over.inner->free(f->over.inner, p, n);
 	hit(f, "reserve", true);
 	return other;
 }
@@ -71,62 +70,19 @@ static void *fault_reserve(gomem_os *os, void *hint, uintptr_t n, memUse use) {
 static bool fault_map(gomem_os *os, void *v, uintptr_t n) {
 	memFault *f = faultOf(os);
 	bool moves;
-	return !fails(f, "map", &moves) && f->inner->map(f->inner, v, n);
+	return !fails(f, "map", &moves) && f->over.inner->map(f->over.inner, v, n);
 }
 
 static bool fault_used(gomem_os *os, void *v, uintptr_t n) {
 	memFault *f = faultOf(os);
 	bool moves;
-	return !fails(f, "used", &moves) && f->inner->used(f->inner, v, n);
+	return !fails(f, "used", &moves) && f->over.inner->used(f->over.inner, v, n);
 }
 
 static bool fault_hugePageCollapse(gomem_os *os, void *v, uintptr_t n) {
 	memFault *f = faultOf(os);
 	bool moves;
-	return !fails(f, "hugePageCollapse", &moves) && f->inner->hugePageCollapse(f->inner, v, n);
-}
-
-static bool fault_unused(gomem_os *os, void *v, uintptr_t n) {
-	gomem_os *inner = faultOf(os)->inner;
-	return inner->unused(inner, v, n);
-}
-
-static bool fault_fault(gomem_os *os, void *v, uintptr_t n) {
-	gomem_os *inner = faultOf(os)->inner;
-	return inner->fault(inner, v, n);
-}
-
-static bool fault_free(gomem_os *os, void *v, uintptr_t n) {
-	gomem_os *inner = faultOf(os)->inner;
-	return inner->free(inner, v, n);
-}
-
-static void fault_hugePage(gomem_os *os, void *v, uintptr_t n) {
-	gomem_os *inner = faultOf(os)->inner;
-	inner->hugePage(inner, v, n);
-}
-
-static void fault_noHugePage(gomem_os *os, void *v, uintptr_t n) {
-	gomem_os *inner = faultOf(os)->inner;
-	inner->noHugePage(inner, v, n);
-}
-
-static void fault_flush(gomem_os *os) {
-	gomem_os *inner = faultOf(os)->inner;
-	inner->flush(inner);
-}
-
-static const char *fault_check(gomem_os *os) {
-	gomem_os *inner = faultOf(os)->inner;
-	return inner->check(inner);
-}
-
-static void fault_destroy(gomem_os *os) {
-	gomem_os *inner = faultOf(os)->inner;
-	if (inner->destroy != NULL) {
-		inner->destroy(inner);
-	}
-	free(faultOf(os));
+	return !fails(f, "hugePageCollapse", &moves) && f->over.inner->hugePageCollapse(f->over.inner, v, n);
 }
 
 void mem_fault_arm(gomem_os *os, const memFaultConfig *cfg) {
@@ -137,32 +93,17 @@ void mem_fault_arm(gomem_os *os, const memFaultConfig *cfg) {
 }
 
 gomem_os *mem_fault_new(gomem_os *inner, const memFaultConfig *cfg) {
-	if (inner == NULL) {
-		return NULL;
-	}
-	memFault *f = calloc(1, sizeof *f);
+	memFault *f = memOver_new(inner, sizeof *f);
 	if (f == NULL) {
-		inner->destroy(inner);
-		errno = ENOMEM;
 		return NULL;
 	}
-	f->os = *inner; // its properties; the calls are others
-	f->os.alloc = fault_alloc;
-	f->os.reserve = fault_reserve;
-	f->os.map = fault_map;
-	f->os.used = fault_used;
-	f->os.unused = fault_unused;
-	f->os.fault = fault_fault;
-	f->os.free = fault_free;
-	f->os.hugePage = fault_hugePage;
-	f->os.noHugePage = fault_noHugePage;
-	f->os.hugePageCollapse = fault_hugePageCollapse;
-	f->os.flush = inner->flush != NULL ? fault_flush : NULL;
-	f->os.check = inner->check != NULL ? fault_check : NULL;
-	f->os.destroy = fault_destroy;
-	f->inner = inner;
-	mem_fault_arm(&f->os, cfg);
-	return &f->os;
+	f->over.os.alloc = fault_alloc;
+	f->over.os.reserve = fault_reserve;
+	f->over.os.map = fault_map;
+	f->over.os.used = fault_used;
+	f->over.os.hugePageCollapse = fault_hugePageCollapse;
+	mem_fault_arm(&f->over.os, cfg);
+	return &f->over.os;
 }
 
 uint64_t mem_fault_calls(const gomem_os *os) { return atomic_load(&faultOf(os)->calls); }

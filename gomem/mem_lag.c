@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "gomem/mem.h"
+#include "gomem/mem_over.h"
 #include "gomem/poison.h"
 
 enum { lagRanges = 256 };
@@ -21,8 +21,7 @@ typedef struct lagRange {
 } lagRange;
 
 typedef struct memLag {
-	gomem_os os;
-	gomem_os *inner;
+	memOver over;
 	uintptr_t limit;
 	pthread_mutex_t
 		mu; // guards what follows; held while the inner system takes a range, for nobody may want it meanwhile
@@ -40,7 +39,7 @@ static void addBytes(memLag *l, uintptr_t n) {
 	atomic_store_explicit(&l->bytes, bytes + n, memory_order_release);
 }
 
-static bool giveBack(memLag *l, lagRange r) { return l->inner->unused(l->inner, (void *)r.v, r.n); }
+static bool giveBack(memLag *l, lagRange r) { return l->over.inner->unused(l->over.inner, (void *)r.v, r.n); }
 
 // giveBackOldest leaves the range where it is if the inner system does not take it.
 static bool giveBackOldest(memLag *l) {
@@ -152,7 +151,7 @@ static void take(memLag *l, uintptr_t v, uintptr_t n, bool clears) {
 
 static bool lag_used(gomem_os *os, void *v, uintptr_t n) {
 	memLag *l = lagOf(os);
-	if (!l->inner->used(l->inner, v, n)) {
+	if (!l->over.inner->used(l->over.inner, v, n)) {
 		return false;
 	}
 	// Heap pages may be smaller than physical ones, of which the ranges are made: then whoever is first clears all of it.
@@ -165,7 +164,7 @@ static bool lag_used(gomem_os *os, void *v, uintptr_t n) {
 static bool lag_unused(gomem_os *os, void *v, uintptr_t n) {
 	memLag *l = lagOf(os);
 	if (n > l->limit || (((uintptr_t)v | n) & (os->physPageSize - 1)) != 0) {
-		return l->inner->unused(l->inner, v, n);
+		return l->over.inner->unused(l->over.inner, v, n);
 	}
 	pthread_mutex_lock(&l->mu);
 	const bool ok = keep(l, (uintptr_t)v, n);
@@ -176,13 +175,13 @@ static bool lag_unused(gomem_os *os, void *v, uintptr_t n) {
 static bool lag_fault(gomem_os *os, void *v, uintptr_t n) {
 	memLag *l = lagOf(os);
 	take(l, (uintptr_t)v, n, false);
-	return l->inner->fault(l->inner, v, n);
+	return l->over.inner->fault(l->over.inner, v, n);
 }
 
 static bool lag_free(gomem_os *os, void *v, uintptr_t n) {
 	memLag *l = lagOf(os);
 	take(l, (uintptr_t)v, n, false);
-	return l->inner->free(l->inner, v, n);
+	return l->over.inner->free(l->over.inner, v, n);
 }
 
 static void lag_flush(gomem_os *os) {
@@ -193,22 +192,6 @@ static void lag_flush(gomem_os *os) {
 	pthread_mutex_unlock(&l->mu);
 }
 
-static void *lag_alloc(gomem_os *os, uintptr_t n) { return lagOf(os)->inner->alloc(lagOf(os)->inner, n); }
-
-static void *lag_reserve(gomem_os *os, void *hint, uintptr_t n, memUse use) {
-	return lagOf(os)->inner->reserve(lagOf(os)->inner, hint, n, use);
-}
-
-static bool lag_map(gomem_os *os, void *v, uintptr_t n) { return lagOf(os)->inner->map(lagOf(os)->inner, v, n); }
-
-static void lag_hugePage(gomem_os *os, void *v, uintptr_t n) { lagOf(os)->inner->hugePage(lagOf(os)->inner, v, n); }
-
-static void lag_noHugePage(gomem_os *os, void *v, uintptr_t n) { lagOf(os)->inner->noHugePage(lagOf(os)->inner, v, n); }
-
-static bool lag_hugePageCollapse(gomem_os *os, void *v, uintptr_t n) {
-	return lagOf(os)->inner->hugePageCollapse(lagOf(os)->inner, v, n);
-}
-
 static bool overlaps(lagRange a, lagRange b) { return a.v < b.v + b.n && b.v < a.v + a.n; }
 
 static const char *checkRanges(memLag *l) {
@@ -216,7 +199,7 @@ static const char *checkRanges(memLag *l) {
 	for (unsigned i = 0; i < l->count; i++) {
 		const lagRange r = *rangeAt(l, i);
 		sum += r.n;
-		if (r.n == 0 || ((r.v | r.n) & (l->os.physPageSize - 1)) != 0) {
+		if (r.n == 0 || ((r.v | r.n) & (l->over.os.physPageSize - 1)) != 0) {
 			return "mem_lag: a range is not of whole physical pages";
 		}
 		for (unsigned j = 0; j < i; j++) {
@@ -236,46 +219,33 @@ static const char *lag_check(gomem_os *os) {
 	pthread_mutex_lock(&l->mu);
 	const char *bad = checkRanges(l);
 	pthread_mutex_unlock(&l->mu);
-	return bad != NULL || l->inner->check == NULL ? bad : l->inner->check(l->inner);
+	return bad != NULL || l->over.inner->check == NULL ? bad : l->over.inner->check(l->over.inner);
 }
 
 static void lag_destroy(gomem_os *os) {
-	memLag *l = lagOf(os);
-	if (l->inner->destroy != NULL) {
-		l->inner->destroy(l->inner);
-	}
-	pthread_mutex_destroy(&l->mu);
-	free(l);
+	pthread_mutex_destroy(&lagOf(os)->mu);
+	memOver_destroy(os);
 }
 
 uintptr_t mem_lag_bytes(const gomem_os *os) { return atomic_load(&lagOf(os)->bytes); }
 
 gomem_os *mem_lag_new(gomem_os *inner, uintptr_t limit) {
-	if (inner == NULL) {
+	memLag *l = memOver_new(inner, sizeof *l);
+	if (l == NULL) {
 		return NULL;
 	}
-	memLag *l = calloc(1, sizeof *l);
-	if (l == NULL || pthread_mutex_init(&l->mu, NULL) != 0) {
-		free(l);
-		inner->destroy(inner);
+	if (pthread_mutex_init(&l->mu, NULL) != 0) {
+		memOver_destroy(&l->over.os);
 		errno = ENOMEM;
 		return NULL;
 	}
-	l->os = *inner; // its properties; the calls are others
-	l->os.alloc = lag_alloc;
-	l->os.reserve = lag_reserve;
-	l->os.map = lag_map;
-	l->os.used = lag_used;
-	l->os.unused = lag_unused;
-	l->os.fault = lag_fault;
-	l->os.free = lag_free;
-	l->os.hugePage = lag_hugePage;
-	l->os.noHugePage = lag_noHugePage;
-	l->os.hugePageCollapse = lag_hugePageCollapse;
-	l->os.flush = lag_flush;
-	l->os.check = lag_check;
-	l->os.destroy = lag_destroy;
-	l->inner = inner;
 	l->limit = limit;
-	return &l->os;
+	l->over.os.used = lag_used;
+	l->over.os.unused = lag_unused;
+	l->over.os.fault = lag_fault;
+	l->over.os.free = lag_free;
+	l->over.os.flush = lag_flush;
+	l->over.os.check = lag_check;
+	l->over.os.destroy = lag_destroy;
+	return &l->over.os;
 }

@@ -226,6 +226,8 @@
 #define memIntervals_set GOMEM_VARIANT_NAME(memIntervals_set)
 #define memLinear_process GOMEM_VARIANT_NAME(memLinear_process)
 #define memLinear_sim GOMEM_VARIANT_NAME(memLinear_sim)
+#define memOver_destroy GOMEM_VARIANT_NAME(memOver_destroy)
+#define memOver_new GOMEM_VARIANT_NAME(memOver_new)
 #define memStateNames GOMEM_VARIANT_NAME(memStateNames)
 #define memStates_free GOMEM_VARIANT_NAME(memStates_free)
 #define memStates_get GOMEM_VARIANT_NAME(memStates_get)
