@@ -17,7 +17,7 @@
 #include <string>
 #include <vector>
 
-#include "bench/peers.h"
+#include "bench/loops.h"
 #include "bench/units.h"
 
 namespace {
@@ -50,6 +50,7 @@ void module(benchmark::State &state, const Series &s, size_t size) {
 	const gomem_type *typ = s.typ;
 	const bool zero = (s.how & ZERO) != 0, sized = (s.how & SIZED) != 0;
 	const size_t n = (s.how & SLOW) != 0 ? std::min<size_t>(64, batch(size)) : batch(size);
+	std::vector<void *> got(n);
 	auto allocate = [&] {
 		if (sized) {
 			m->sized(m->heap, m->p, size, typ != nullptr, n);
@@ -59,11 +60,7 @@ void module(benchmark::State &state, const Series &s, size_t size) {
 			m->inlined(m->heap, m->p, size, typ, n);
 			return;
 		}
-		auto f = m->malloc;
-		for (size_t i = 0; i < n; i++) {
-			void *p = f(m->heap, m->p, size, typ, zero);
-			benchmark::DoNotOptimize(p);
-		}
+		(zero ? allocateByModule<true> : allocateByModule<false>)(m->malloc, m->heap, m->p, size, typ, got.data(), n);
 	};
 	auto cycle = [&] {
 		m->cycle(m->heap, m->p, (s.how & LAZY) == 0);
@@ -94,26 +91,12 @@ void module(benchmark::State &state, const Series &s, size_t size) {
 	m->cycle(m->heap, m->p, true); // marking is off for the next
 }
 
-enum PeerWay { CALLOC, MEMSET, DIRTY };
-
 void peer(benchmark::State &state, const Peer *a, size_t size, PeerWay way, bool whole) {
 	const size_t n = batch(size);
 	std::vector<void *> got(n);
-	auto allocate = [&] {
-		for (size_t i = 0; i < n; i++) {
-			void *p = way == CALLOC ? a->calloc(1, size) : a->malloc(size);
-			if (way == MEMSET) {
-				memset(p, 0, size);
-			}
-			benchmark::DoNotOptimize(p);
-			got[i] = p;
-		}
-	};
-	auto release = [&] {
-		for (size_t i = 0; i < n; i++) {
-			a->free(got[i]);
-		}
-	};
+	auto loop = way == CALLOC ? allocateByPeer<CALLOC> : way == MEMSET ? allocateByPeer<MEMSET> : allocateByPeer<DIRTY>;
+	auto allocate = [&] { loop(a, size, got.data(), n); };
+	auto release = [&] { freeByPeer(a, got.data(), n); };
 	if (whole) {
 		run(
 			state, n,

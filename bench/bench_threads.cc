@@ -16,7 +16,7 @@
 #include <functional>
 #include <thread>
 
-#include "bench/peers.h"
+#include "bench/loops.h"
 
 namespace {
 
@@ -102,12 +102,7 @@ void module(benchmark::State &state, int threads, const bench_module *m, size_t 
 	std::vector<std::vector<void *>> got;
 	got.resize(size_t(threads), std::vector<void *>(n));
 	auto timed = [&](int id) {
-		gomem_p *p = ps[size_t(id)];
-		auto f = m->malloc;
-		for (void *&x : got[size_t(id)]) {
-			x = f(m->heap, p, size, nullptr, true);
-			benchmark::DoNotOptimize(x);
-		}
+		allocateByModule<true>(m->malloc, m->heap, ps[size_t(id)], size, nullptr, got[size_t(id)].data(), n);
 	};
 	run(state, threads, {n, timed, [](int) {}, [&] { m->cycle(m->heap, m->p, true); }});
 }
@@ -116,17 +111,8 @@ void peer(benchmark::State &state, int threads, const Peer *a, size_t size) {
 	const size_t n = bytes / size;
 	std::vector<std::vector<void *>> got;
 	got.resize(size_t(threads), std::vector<void *>(n));
-	auto timed = [&](int id) {
-		for (void *&x : got[size_t(id)]) {
-			x = memset(a->malloc(size), 0, size);
-			benchmark::DoNotOptimize(x);
-		}
-	};
-	auto after = [&](int id) {
-		for (void *x : got[size_t(id)]) {
-			a->free(x);
-		}
-	};
+	auto timed = [&](int id) { allocateByPeer<MEMSET>(a, size, got[size_t(id)].data(), n); };
+	auto after = [&](int id) { freeByPeer(a, got[size_t(id)].data(), n); };
 	run(state, threads, {n, timed, after, [] {}});
 }
 
