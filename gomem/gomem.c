@@ -137,6 +137,16 @@ static bool wantsHugePages(const gomem_config *cfg, const gomem_env *env) {
 		env->physHugePageSize > env->physPageSize;
 }
 
+// populateAheadOf: bytes. Pages of the OS must not be larger than the heap's, or what is ahead would not be whole ones.
+static uintptr_t populateAheadOf(const gomem_config *cfg, const gomem_env *env) {
+	if (GOMEM_LAB || cfg->populate_ahead < 0 || env->os->populate == NULL ||
+		env->physPageSize > layout_pageSize(layout_get(env))) {
+		return 0;
+	}
+	const uint64_t ahead = cfg->populate_ahead != 0 ? (uint64_t)cfg->populate_ahead : defaultPopulateAhead;
+	return ahead < UINTPTR_MAX ? (uintptr_t)ahead : UINTPTR_MAX;
+}
+
 static bool heapInit(gomem_heap *h, const gomem_config *cfg) {
 	if (!envInit(h, cfg) || !randInit(h, cfg->rand_seed)) {
 		return false;
@@ -144,6 +154,7 @@ static bool heapInit(gomem_heap *h, const gomem_config *cfg) {
 	if (wantsHugePages(cfg, &h->env)) {
 		h->hugePagesFrom = hugePagesMin;
 	}
+	h->populateAhead = populateAheadOf(cfg, &h->env);
 	if (cfg->policy != NULL) {
 		h->policy = *cfg->policy;
 	}

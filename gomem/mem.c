@@ -18,7 +18,7 @@
 enum { X = MEM_NSTATES }; // illegal
 
 // Rows: calls. Columns: None, Reserved, Prepared, Ready. sysFree takes any state that has an owner; sysUsed may cover
-// bytes that are Ready already; the three hints about huge pages need a mapping and change no state.
+// bytes that are Ready already; the three hints about huge pages need a mapping, sysPopulate memory, and they change no state.
 const uint8_t memTransition[MEM_NCALLS][MEM_NSTATES] = {
 	[MEM_SYSALLOC] = {MEM_READY, X, X, X},
 	[MEM_SYSFREE] = {X, MEM_NONE, MEM_NONE, MEM_NONE},
@@ -32,6 +32,7 @@ const uint8_t memTransition[MEM_NCALLS][MEM_NSTATES] = {
 	[MEM_SYSNOHUGEPAGE] = {X, MEM_RESERVED, MEM_PREPARED, MEM_READY},
 	[MEM_SYSHUGEPAGECOLLAPSE] = {X, MEM_RESERVED, MEM_PREPARED, MEM_READY},
 	[MEM_SYSUNMAP] = {X, X, MEM_RESERVED, X},
+	[MEM_SYSPOPULATE] = {X, X, MEM_PREPARED, MEM_READY},
 };
 
 const char *const memCallNames[MEM_NCALLS] = {
@@ -47,6 +48,7 @@ const char *const memCallNames[MEM_NCALLS] = {
 	"sysNoHugePage",
 	"sysHugePageCollapse",
 	"sysUnmap",
+	"sysPopulate",
 };
 const char *const memStateNames[MEM_NSTATES] = {"None", "Reserved", "Prepared", "Ready"};
 
@@ -208,6 +210,14 @@ bool sysHugePageCollapse(gomem_env *env, void *v, uintptr_t n) {
 	needAligned(env, (uintptr_t)v, "unaligned sysHugePageCollapseOS");
 	checkCall(env, MEM_SYSHUGEPAGECOLLAPSE, v, n);
 	return env->os->hugePageCollapse(env->os, v, n);
+}
+
+void sysPopulate(gomem_env *env, void *v, uintptr_t n) {
+	needAligned(env, (uintptr_t)v, "unaligned sysPopulate");
+	checkCall(env, MEM_SYSPOPULATE, v, n);
+	if (env->os->populate != NULL) {
+		env->os->populate(env->os, v, n);
+	}
 }
 
 // osFree returns [v, v+n) to the OS. The state goes first: once the OS has the range, another thread may be given it.

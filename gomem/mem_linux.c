@@ -21,6 +21,9 @@
 #ifndef MADV_COLLAPSE
 #define MADV_COLLAPSE 25
 #endif
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
 #ifndef MAP_FIXED_NOREPLACE
 #define MAP_FIXED_NOREPLACE 0x100000
 #endif
@@ -28,6 +31,7 @@
 typedef struct linuxOS {
 	gomem_os os;
 	bool fixed; // a heap reservation at a hint is made there or fails
+	_Atomic(bool) cannotPopulate;
 } linuxOS;
 
 static void *mapAnon(void *v, uintptr_t n, int prot, int flags) {
@@ -141,6 +145,17 @@ static bool linux_hugePageCollapse(gomem_os *os, void *v, uintptr_t n) {
 	return madvise(v, n, MADV_COLLAPSE) == 0 && nanoseconds() - begin <= n / os->physPageSize * slow;
 }
 
+// One call makes all pages, for less than a page fault for each. Kernels before 5.14 do not know it.
+static void linux_populate(gomem_os *os, void *v, uintptr_t n) {
+	linuxOS *l = (linuxOS *)os;
+	if (atomic_load_explicit(&l->cannotPopulate, memory_order_relaxed)) {
+		return;
+	}
+	if (madvise(v, n, MADV_POPULATE_WRITE) != 0 && errno == EINVAL) {
+		atomic_store_explicit(&l->cannotPopulate, true, memory_order_relaxed);
+	}
+}
+
 static void linux_destroy(gomem_os *os) { free(os); }
 
 // readFile reads the beginning of a file, as text. false: nothing can be read.
@@ -197,6 +212,7 @@ static gomem_os *newLinux(bool fixed, bool lazily) {
 				.hugePage = linux_hugePage,
 				.noHugePage = linux_noHugePage,
 				.hugePageCollapse = linux_hugePageCollapse,
+				.populate = linux_populate,
 				.destroy = linux_destroy,
 			},
 		.fixed = fixed,

@@ -30,6 +30,7 @@ static bool over_hugePageCollapse(gomem_os *os, void *v, uintptr_t n) {
 	return innerOf(os)->hugePageCollapse(innerOf(os), v, n);
 }
 
+static void over_populate(gomem_os *os, void *v, uintptr_t n) { innerOf(os)->populate(innerOf(os), v, n); }
 static void over_flush(gomem_os *os) { innerOf(os)->flush(innerOf(os)); }
 
 static const char *over_check(gomem_os *os) { return innerOf(os)->check(innerOf(os)); }
@@ -68,6 +69,7 @@ void *memOver_new(gomem_os *inner, size_t size) {
 	o->os.hugePage = over_hugePage;
 	o->os.noHugePage = over_noHugePage;
 	o->os.hugePageCollapse = over_hugePageCollapse;
+	o->os.populate = inner->populate != NULL ? over_populate : NULL;
 	o->os.flush = inner->flush != NULL ? over_flush : NULL;
 	o->os.check = inner->check != NULL ? over_check : NULL;
 	o->os.destroy = memOver_destroy;

@@ -188,6 +188,9 @@ struct gomem_p {
 	mcache *mcache;
 	pageCache pcache;
 	struct {
+		uintptr_t base, end;
+	} populated; // by the last sysPopulate for this P
+	struct {
 		intptr_t len;
 		mspan *buf[mspanCacheLen];
 	} mspancache;
@@ -199,6 +202,7 @@ struct gomem_p {
 };
 
 enum { gcOff = 0, gcMark = 1, gcMarkTermination = 2 };
+enum { defaultPopulateAhead = 256 << 10 };
 enum { hugePagesMin = 32 << 20 }; // hugePagesFrom at first: a huge page of 2 MiB is a 16th of the heap then
 enum {
 #ifdef GOMEM_RUNTIME_LAYOUT
@@ -254,8 +258,11 @@ struct gomem_heap {
 	} sweep;
 	_Atomic(uint32_t) gcphase;
 	bool gcBlackenEnabled;
-	mspan emptymspan; // what an empty mcache slot points to
+	mspan emptymspan;                 // what an empty mcache slot points to
+	_Atomic(uintptr_t) hugePagesFrom; // bytes in use from which the heap grows by huge pages; 0: never
+	uintptr_t populateAhead;          // bytes that a P has backed before it needs them, at most; 0: none
 	gomem_stats stats;
+	// behind here is nothing of a heap inside of Go
 	stackpoolItem stackpool[numStackOrdersMax];
 	struct {
 		mutex lock;
@@ -268,9 +275,8 @@ struct gomem_heap {
 	void (*sample)(void *ctx, void *obj, uintptr_t size);
 	void *sampleCtx;
 	int64_t memProfRate;
-	_Atomic(uintptr_t) hugePagesFrom; // bytes in use from which the heap grows by huge pages; 0: never
-	uint64_t rand;                    // state of cheaprand
-	uint64_t zerobase;                // the address of every object of size 0
+	uint64_t rand;     // state of cheaprand
+	uint64_t zerobase; // the address of every object of size 0
 	const gomem_ways *sizedWays,
 		*fullWays; // of layer 5: mallocsized.c's four, by waysOf, and those that lead to mallocgcFull
 	bool ownsOS;

@@ -392,6 +392,7 @@
 #define sysHugePageCollapse GOMEM_VARIANT_NAME(sysHugePageCollapse)
 #define sysMap GOMEM_VARIANT_NAME(sysMap)
 #define sysNoHugePage GOMEM_VARIANT_NAME(sysNoHugePage)
+#define sysPopulate GOMEM_VARIANT_NAME(sysPopulate)
 #define sysReserve GOMEM_VARIANT_NAME(sysReserve)
 #define sysReserveAligned GOMEM_VARIANT_NAME(sysReserveAligned)
 #define sysUnmap GOMEM_VARIANT_NAME(sysUnmap)

@@ -30,7 +30,8 @@ static const prose proseOf[MEM_NCALLS] = {
 	{MEM_SYSHUGEPAGE, "sysHugePage", "Reserved Prepared Ready", "same"},
 	{MEM_SYSNOHUGEPAGE, "sysNoHugePage", "Reserved Prepared Ready", "same"},
 	{MEM_SYSHUGEPAGECOLLAPSE, "sysHugePageCollapse", "Reserved Prepared Ready", "same"},
-	{MEM_SYSUNMAP, "sysUnmap", "Prepared", "Reserved"}, // not Go's
+	{MEM_SYSUNMAP, "sysUnmap", "Prepared", "Reserved"},         // not Go's
+	{MEM_SYSPOPULATE, "sysPopulate", "Prepared Ready", "same"}, // nor is this
 };
 
 static unsigned wantState(memCall call, memState s) {
@@ -122,6 +123,9 @@ static void doCall(void *arg) {
 		break;
 	case MEM_SYSUNMAP:
 		sysUnmap(env, c->v, page, stat);
+		break;
+	case MEM_SYSPOPULATE:
+		sysPopulate(env, c->v, page);
 		break;
 	case MEM_NCALLS:
 		fail();
@@ -271,6 +275,7 @@ static void checkUnaligned(gomem_os *os) {
 		{MEM_SYSUNUSED, "unaligned sysUnused"},
 		{MEM_SYSNOHUGEPAGE, "unaligned sysNoHugePageOS"},
 		{MEM_SYSHUGEPAGECOLLAPSE, "unaligned sysHugePageCollapseOS"},
+		{MEM_SYSPOPULATE, "unaligned sysPopulate"},
 	};
 	memFix f;
 	memFix_init(&f, os);
@@ -316,6 +321,7 @@ static void checkAccounting(gomem_os *os) {
 	sysHugePage(env, v, page);
 	sysNoHugePage(env, v, page);
 	sysHugePageCollapse(env, v, page);
+	sysPopulate(env, v, 2 * page); // of which one is Prepared
 	assert_int_equal(memFix_mappedReady(&f), 3 * page);
 	sysUnmap(env, v + page, page, stat);
 	assert_int_equal(memFix_mappedReady(&f), 3 * page);
@@ -531,6 +537,43 @@ static void TestLinuxHugePage(void **state) {
 	assert_int_equal(at[0] + at[size / 2] + at[size - 1], 3);
 	assert_true(os->free(os, v, 2 * size));
 	os->destroy(os);
+}
+
+// residentPages counts those of n bytes at v that have memory.
+static uintptr_t residentPages(const gomem_os *os, void *v, uintptr_t n) {
+	unsigned char in[64] = {0};
+	const uintptr_t pages = n / os->physPageSize;
+	assert_true(pages <= sizeof in && mincore(v, n, in) == 0);
+	uintptr_t count = 0;
+	for (uintptr_t i = 0; i < pages; i++) {
+		count += in[i] & 1u;
+	}
+	return count;
+}
+
+// All pages are there after one call, zero where they are new; where the kernel has no such call, none.
+static void TestLinuxPopulate(void **state) {
+	(void)state;
+	gomem_os *const systems[] = {mem_linux_new(), newLag(mem_linux_new())};
+	for (unsigned k = 0; k < 2; k++) {
+		gomem_os *os = systems[k];
+		enum { pages = 64 };
+		const uintptr_t n = pages * os->physPageSize;
+		unsigned char *v = os->reserve(os, NULL, n, MEM_HEAP);
+		assert_non_null(v);
+		assert_true(os->map(os, v, n) && os->used(os, v, n));
+		v[0] = 7;
+		assert_int_equal(residentPages(os, v, n), 1);
+		const bool can = madvise(v, os->physPageSize, 23 /* MADV_POPULATE_WRITE */) == 0;
+		os->populate(os, v, n);
+		assert_int_equal(residentPages(os, v, n), can ? pages : 1);
+		assert_int_equal(v[0], 7);
+		for (uintptr_t i = 1; i < n; i++) {
+			assert_int_equal(v[i], 0);
+		}
+		assert_true(os->free(os, v, n));
+		os->destroy(os);
+	}
 }
 
 // What is given back by MADV_FREE is still there while nobody else wants memory.
@@ -957,6 +1000,7 @@ int main(void) {
 		cmocka_unit_test(TestRealMemory),
 		cmocka_unit_test(TestLinuxPageSizes),
 		cmocka_unit_test(TestLinuxHugePage),
+		cmocka_unit_test(TestLinuxPopulate),
 		cmocka_unit_test(TestLinuxFree),
 		cmocka_unit_test(TestLagOldestGoFirst),
 		cmocka_unit_test(TestLagFull),

@@ -432,6 +432,105 @@ static void test_hugePagesRefused(void **state) {
 	heapFix_done(&f);
 }
 
+// ---- pages made ahead
+
+static struct {
+	const heapFix *f;
+	uintptr_t end; // of what was populated last
+	uint64_t bytes;
+	unsigned n;
+} populated;
+
+enum { aheadPages = 2 }; // of each span: they fill a cache
+
+// notePopulated: a span at the frontier and pages behind it, all of them the P's; of the span, some were not.
+static void notePopulated(gomem_os *os, void *v, uintptr_t n) {
+	(void)os;
+	const gomem_heap *h = populated.f->h;
+	const pageCache *c = &populated.f->p->pcache;
+	const uintptr_t first = ((uintptr_t)v - c->base) / pageBytes, pages = n / pageBytes;
+	assert_true(first + pages <= pageCachePages && pages > aheadPages);
+	const uint64_t behind = (pages == pageCachePages ? ~(uint64_t)0 : ((uint64_t)1 << pages) - 1) << first &
+		~(((uint64_t)1 << (first + aheadPages)) - 1);
+	assert_int_equal(c->cache & c->scav & behind, behind);
+	const uint64_t ahead = (pages - aheadPages) * pageBytes, inUse = h->stats.heapInUse.v;
+	assert_true(ahead <= h->populateAhead && ahead <= inUse / 16 / (uint64_t)h->gomaxprocs);
+	assert_true((uintptr_t)v + aheadPages * pageBytes > populated.end);
+	populated.end = (uintptr_t)v + n;
+	populated.bytes += n;
+	populated.n++;
+}
+
+static void populatingHeap(heapFix *f, int nprocs) {
+	heapFix_with(f, (memSimConfig){.backed = true}, (gomem_config){.no_randomized_base = true, .no_huge_pages = true});
+	f->os->populate = notePopulated;
+	f->h->populateAhead = defaultPopulateAhead;
+	assert_true(gomem_procresize(f->h, nprocs));
+	memset(&populated, 0, sizeof populated);
+	populated.f = f;
+}
+
+// Nearly all pages of a heap that grows are made ahead, and nothing is placed elsewhere.
+static void test_populate(void **state) {
+	(void)state;
+	heapFix f;
+	heapFix_with(&f, (memSimConfig){.backed = true}, (gomem_config){.no_randomized_base = true, .no_huge_pages = true});
+	const uintptr_t sum = fillTo(&f, 24 << 20, aheadPages);
+	heapFix_done(&f);
+	for (int nprocs = 1; nprocs <= 4; nprocs += 3) {
+		populatingHeap(&f, nprocs);
+		f.p->populated.base = f.p->populated.end = UINTPTR_MAX; // the last time was in an arena further up
+		assert_int_equal(fillTo(&f, 24 << 20, aheadPages), sum);
+		assert_true(populated.bytes > 20 << 20);
+		heapFix_checked(&f);
+		heapFix_done(&f);
+	}
+}
+
+// Not in a small heap, nor for a span that is not from a P's cache, nor for pages that were used before.
+static void test_populateNot(void **state) {
+	(void)state;
+	heapFix f;
+	populatingHeap(&f, 1);
+	fillTo(&f, 16 * pageBytes - 1, aheadPages);
+	assert_int_equal(populated.n, 0);
+	fillTo(&f, 8 << 20, 16);
+	assert_int_equal(populated.n, 0);
+	mspan *s = large(&f, 512);
+	fillTo(&f, 24 << 20, 16);
+	mheap_freeSpan(f.h, f.p, s);
+	pageAlloc_scavenge(&f.h->env, &f.h->pages, 512 * pageBytes, NULL, NULL, true, &f.p->stats);
+	lock(&f.h->env, &f.h->lock);
+	pageCache_flush(&f.h->env, &f.p->pcache, &f.h->pages, 0);
+	unlock(&f.h->env, &f.h->lock);
+	const uintptr_t again = mspan_base(large(&f, aheadPages));
+	assert_true(again < mspan_base(s) + 512 * pageBytes);
+	assert_int_equal(populated.n, 0);
+	heapFix_done(&f);
+}
+
+// populateWanted: what a heap over such a system has made ahead.
+static uintptr_t populateWanted(bool can, uintptr_t physPageSize, int64_t ahead) {
+	gomem_os *os = mem_sim_new(&(memSimConfig){.physPageSize = physPageSize});
+	assert_non_null(os);
+	os->populate = can ? notePopulated : NULL;
+	gomem_heap *h = gomem_heap_new(&(gomem_config){.os = os, .rand_seed = 1, .populate_ahead = ahead});
+	assert_non_null(h);
+	const uintptr_t wanted = h->populateAhead;
+	gomem_heap_destroy(h);
+	os->destroy(os);
+	return wanted;
+}
+
+static void test_populateWanted(void **state) {
+	(void)state;
+	assert_int_equal(populateWanted(true, 4096, 0), 256 << 10);
+	assert_int_equal(populateWanted(true, 4096, 1 << 20), 1 << 20);
+	assert_int_equal(populateWanted(true, 4096, -1), 0);
+	assert_int_equal(populateWanted(false, 4096, 0), 0);
+	assert_int_equal(populateWanted(true, 65536, 0), 0); // pages of the heap are parts of one of the OS's
+}
+
 // ---- structures of spans
 
 static void test_mspanCache(void **state) {
@@ -838,6 +937,9 @@ int main(void) {
 		cmocka_unit_test(test_hugePagesWanted),
 		cmocka_unit_test(test_hugePagesNot),
 		cmocka_unit_test(test_hugePagesRefused),
+		cmocka_unit_test(test_populate),
+		cmocka_unit_test(test_populateNot),
+		cmocka_unit_test(test_populateWanted),
 		cmocka_unit_test(test_mspanCache),
 		cmocka_unit_test(test_invalidFrees),
 		cmocka_unit_test(test_nelemsGreenTea),

@@ -20,6 +20,12 @@ void sysHugePage(gomem_env *env, void *v, uintptr_t n) { graft_call(env)->sysHug
 void sysNoHugePage(gomem_env *env, void *v, uintptr_t n) { graft_call(env)->sysNoHugePage(v, n); }
 void sysUnreserve(gomem_env *env, void *v, uintptr_t n) { graft_call(env)->sysUnreserve(v, n); }
 
+void sysPopulate(gomem_env *env, void *v, uintptr_t n) {
+	// Go has no such call.
+	(void)env;
+	(void)v;
+	(void)n;
+}
 bool sysHugePageCollapse(gomem_env *env, void *v, uintptr_t n) {
 	graft_call(env)->sysHugePageCollapse(v, n);
 	return true;

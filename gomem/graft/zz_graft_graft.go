@@ -49,7 +49,7 @@ type graftOS struct {
 	alloc, reserve, reserveAligned             uintptr
 	mapp, used, unused, fault                  uintptr
 	free, hugePage, noHugePage, collapse       uintptr
-	flush, check, destroy                      uintptr
+	populate, flush, check, destroy            uintptr
 	call                                       [graftCallbacks]uintptr
 	lab                                        [5]uintptr
 }

@@ -18,6 +18,7 @@ type graftP struct {
 	graftID    int32
 	mcache     *mcache
 	pcache     pageCache
+	_          [2]uintptr // populated
 	mspancache struct {
 		len int
 		buf [128]*mspan
@@ -43,6 +44,7 @@ type graftBeside struct {
 	gcphase          uint32
 	gcBlackenEnabled bool
 	emptymspan       mspan
+	_                [2]uintptr // hugePagesFrom, populateAhead: 0, for the OS is Go's to ask
 	stats            graftStats
 	// not in C
 	os graftOS
