@@ -68,6 +68,7 @@ static bool legal(memCall call, memState s) {
 	case MEM_SYSPOPULATE:
 		return s == MEM_PREPARED || s == MEM_READY;
 	case MEM_SYSUNMAP:
+	case MEM_SYSUNPOPULATE:
 		return s == MEM_PREPARED;
 	case MEM_SYSUNUSED:
 	case MEM_SYSFAULT:
@@ -180,6 +181,9 @@ static void doCall(void *arg) {
 	case MEM_SYSPOPULATE:
 		sysPopulate(env, c->v, (uintptr_t)c->n);
 		break;
+	case MEM_SYSUNPOPULATE:
+		sysUnpopulate(env, c->v, (uintptr_t)c->n);
+		break;
 	default:
 		sysUnmap(env, c->v, (uintptr_t)c->n, &c->s->heapStat);
 		break;
@@ -264,7 +268,7 @@ static void range(state *s, memCall kind, uint64_t from, uint64_t n) {
 
 static void change(void *v, const uint64_t *a) {
 	static const memCall kinds[] = {MEM_SYSMAP, MEM_SYSUSED, MEM_SYSUNUSED, MEM_SYSFAULT, MEM_SYSFREE, MEM_SYSUNRESERVE,
-		MEM_SYSUNMAP, MEM_SYSHUGEPAGE, MEM_SYSNOHUGEPAGE, MEM_SYSHUGEPAGECOLLAPSE, MEM_SYSPOPULATE};
+		MEM_SYSUNMAP, MEM_SYSHUGEPAGE, MEM_SYSNOHUGEPAGE, MEM_SYSHUGEPAGECOLLAPSE, MEM_SYSPOPULATE, MEM_SYSUNPOPULATE};
 	range(v, kinds[a[0]], a[1], cut(a[1], a[2]));
 }
 
@@ -287,7 +291,8 @@ static void ready(void *v, const uint64_t *a) {
 // unaligned: calls that need whole physical pages throw before they look at the state.
 static void unaligned(void *v, const uint64_t *a) {
 	state *s = v;
-	static const memCall kinds[] = {MEM_SYSUNUSED, MEM_SYSNOHUGEPAGE, MEM_SYSHUGEPAGECOLLAPSE, MEM_SYSPOPULATE};
+	static const memCall kinds[] = {
+		MEM_SYSUNUSED, MEM_SYSNOHUGEPAGE, MEM_SYSHUGEPAGECOLLAPSE, MEM_SYSPOPULATE, MEM_SYSUNPOPULATE};
 	const uint64_t off = 1 + a[2] % (s->physPage - 1);
 	call c = {.s = s, .call = kinds[a[0]], .v = (char *)addrOf(s, a[1]) + off, .n = s->physPage};
 	fuzz_check(fuzz_throws(&s->e.guard, doCall, &c), "an unaligned address must throw");
@@ -796,9 +801,9 @@ static void end(void *v) {
 
 static const fuzz_op_info ops[] = {
 	{"reserve", {PAGE, MORE}, reserve},
-	{"change", {{"call", 1, FUZZ_ANY, 10}, PAGE, MORE}, change},
+	{"change", {{"call", 1, FUZZ_ANY, 11}, PAGE, MORE}, change},
 	{"ready", {PAGE, MORE}, ready},
-	{"unaligned", {{"call", 1, FUZZ_ANY, 3}, PAGE, {"off", 2, FUZZ_ANY, 0}}, unaligned},
+	{"unaligned", {{"call", 1, FUZZ_ANY, 4}, PAGE, {"off", 2, FUZZ_ANY, 0}}, unaligned},
 	{"reservealigned", {PAGE, MORE, {"align", 1, FUZZ_ANY, 4}}, reserveAligned},
 	{"toomuch", {{"less", 2, FUZZ_ANY, 0}}, tooMuch},
 	{"occupy", {PAGE, MORE}, occupy},

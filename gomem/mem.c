@@ -18,7 +18,7 @@
 enum { X = MEM_NSTATES }; // illegal
 
 // Rows: calls. Columns: None, Reserved, Prepared, Ready. sysFree takes any state that has an owner; sysUsed may cover
-// bytes that are Ready already; the three hints about huge pages need a mapping, sysPopulate memory, and they change no state.
+// bytes that are Ready already; the three hints about huge pages need a mapping, sysPopulate memory. They change no state.
 const uint8_t memTransition[MEM_NCALLS][MEM_NSTATES] = {
 	[MEM_SYSALLOC] = {MEM_READY, X, X, X},
 	[MEM_SYSFREE] = {X, MEM_NONE, MEM_NONE, MEM_NONE},
@@ -33,6 +33,7 @@ const uint8_t memTransition[MEM_NCALLS][MEM_NSTATES] = {
 	[MEM_SYSHUGEPAGECOLLAPSE] = {X, MEM_RESERVED, MEM_PREPARED, MEM_READY},
 	[MEM_SYSUNMAP] = {X, X, MEM_RESERVED, X},
 	[MEM_SYSPOPULATE] = {X, X, MEM_PREPARED, MEM_READY},
+	[MEM_SYSUNPOPULATE] = {X, X, MEM_PREPARED, X},
 };
 
 const char *const memCallNames[MEM_NCALLS] = {
@@ -49,6 +50,7 @@ const char *const memCallNames[MEM_NCALLS] = {
 	"sysHugePageCollapse",
 	"sysUnmap",
 	"sysPopulate",
+	"sysUnpopulate",
 };
 const char *const memStateNames[MEM_NSTATES] = {"None", "Reserved", "Prepared", "Ready"};
 
@@ -216,7 +218,15 @@ void sysPopulate(gomem_env *env, void *v, uintptr_t n) {
 	needAligned(env, (uintptr_t)v, "unaligned sysPopulate");
 	checkCall(env, MEM_SYSPOPULATE, v, n);
 	if (env->os->populate != NULL) {
-		env->os->populate(env->os, v, n);
+		env->os->populate(env->os, v, n, true);
+	}
+}
+
+void sysUnpopulate(gomem_env *env, void *v, uintptr_t n) {
+	needAligned(env, (uintptr_t)v, "unaligned sysUnpopulate");
+	checkCall(env, MEM_SYSUNPOPULATE, v, n);
+	if (env->os->populate != NULL) {
+		env->os->populate(env->os, v, n, false);
 	}
 }
 

@@ -31,6 +31,7 @@ typedef enum memCall {
 	MEM_SYSHUGEPAGECOLLAPSE,
 	MEM_SYSUNMAP,
 	MEM_SYSPOPULATE,
+	MEM_SYSUNPOPULATE,
 	MEM_NCALLS
 } memCall;
 // memTransition[call][state]: the state after the call, or MEM_NSTATES where the call is illegal.
@@ -64,8 +65,8 @@ struct gomem_os {
 	void (*hugePage)(gomem_os *os, void *v, uintptr_t n);
 	void (*noHugePage)(gomem_os *os, void *v, uintptr_t n);
 	bool (*hugePageCollapse)(gomem_os *os, void *v, uintptr_t n); // false: the OS had none at hand
-	// Heap memory that is Prepared or Ready will be written to soon: the OS may back it at once. NULL: it has nothing of the kind.
-	void (*populate)(gomem_os *os, void *v, uintptr_t n);
+	// Heap memory that was never used will be written to soon: the OS may back it at once. Or, not wanted, it will not. NULL: there is nothing of the kind.
+	void (*populate)(gomem_os *os, void *v, uintptr_t n, bool wanted);
 	void (*flush)(gomem_os *os);        // gives back now what was unused, and kept for a while; may be NULL
 	const char *(*check)(gomem_os *os); // NULL, or which of its own invariants does not hold; may be NULL
 	void (*destroy)(gomem_os *os);      // may be NULL
@@ -82,8 +83,10 @@ bool sysUsed(gomem_env *env, void *v, uintptr_t n, uintptr_t prepared);
 void sysHugePage(gomem_env *env, void *v, uintptr_t n);
 void sysNoHugePage(gomem_env *env, void *v, uintptr_t n);
 bool sysHugePageCollapse(gomem_env *env, void *v, uintptr_t n);
-// sysPopulate says that memory which is Prepared or Ready will be written to soon. Go has no such call.
+// sysPopulate says that memory which is Prepared or Ready, and was never used, will be written to soon; sysUnpopulate, of memory that is Prepared, that it
+// will not be. Go has no such calls.
 void sysPopulate(gomem_env *env, void *v, uintptr_t n);
+void sysUnpopulate(gomem_env *env, void *v, uintptr_t n);
 // sysFree returns any range, whatever its state, to the OS; stat is lowered by n.
 void sysFree(gomem_env *env, void *v, uintptr_t n, sysMemStat *stat);
 void sysFault(gomem_env *env, void *v, uintptr_t n);

@@ -30,7 +30,10 @@ static bool over_hugePageCollapse(gomem_os *os, void *v, uintptr_t n) {
 	return innerOf(os)->hugePageCollapse(innerOf(os), v, n);
 }
 
-static void over_populate(gomem_os *os, void *v, uintptr_t n) { innerOf(os)->populate(innerOf(os), v, n); }
+static void over_populate(gomem_os *os, void *v, uintptr_t n, bool wanted) {
+	innerOf(os)->populate(innerOf(os), v, n, wanted);
+}
+
 static void over_flush(gomem_os *os) { innerOf(os)->flush(innerOf(os)); }
 
 static const char *over_check(gomem_os *os) { return innerOf(os)->check(innerOf(os)); }

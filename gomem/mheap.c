@@ -594,10 +594,10 @@ bool mheap_allocNeedsZero(mheap *h, uintptr_t base, uintptr_t npage) {
 	return needZero;
 }
 
-// isUsedAlready: addr, or what lies behind it in its arena, was in a span before.
-static bool isUsedAlready(mheap *h, uintptr_t addr) {
-	const uintptr_t offset = addr & ((uintptr_t)layout_get(&h->env)->heapArenaBytes - 1);
-	return offset < atomic_load(&heapArenaOf(h, addr)->zeroedBase);
+// firstUnused: the place in addr's arena from which on nothing was in a span before.
+static uintptr_t firstUnused(mheap *h, uintptr_t addr) {
+	const uintptr_t arenaBytes = (uintptr_t)layout_get(&h->env)->heapArenaBytes;
+	return (uintptr_t)alignDown(addr, arenaBytes) + atomic_load(&heapArenaOf(h, addr)->zeroedBase);
 }
 
 static void mheap_setSpans(mheap *h, uintptr_t base, uintptr_t npage, mspan *s) {
@@ -739,7 +739,7 @@ static void mheap_takeHugePage(mheap *h, uintptr_t base, uintptr_t nbytes) {
 		return;
 	}
 	const uintptr_t at = (uintptr_t)alignUp(base, size);
-	if (at >= base + nbytes || isUsedAlready(h, at)) {
+	if (at >= base + nbytes || at < firstUnused(h, at)) {
 		return;
 	}
 	heapMem_putWord(at, 0); // it is zero; but without a page there is nothing to be made huge
@@ -756,18 +756,19 @@ static uintptr_t pagesAhead(const mheap *h, const gomem_p *p, uintptr_t base, ui
 		return 0;
 	}
 	const uintptr_t inUse = (uintptr_t)atomic_load_explicit(&h->stats.heapInUse.v, memory_order_relaxed);
-	const uintptr_t share = inUse / 16 / (uintptr_t)h->gomaxprocs;
+	const uintptr_t share = inUse / 16 / (uintptr_t)(h->gomaxprocs > 0 ? h->gomaxprocs : 1);
 	const uintptr_t most = (share < h->populateAhead ? share : h->populateAhead) >> shift;
 	const uintptr_t run = ctz64(~(p->pcache.cache >> behind));
 	return run < most ? run : most;
 }
 
-// mheap_populate has the OS back a span of p's page cache at the heap's frontier, together with some of the pages that p will take next: one call takes
-// less time than a page fault for each. DEVIATION(D39): Go waits for the faults.
+// mheap_populate has the OS back a span of p's page cache that was never in use, together with some of the pages that p will take next: one call takes
+// less time than a page fault for each. DEVIATION(D39): Go waits for the faults. Only for small objects: a program may have asked for a larger one than it
+// will touch.
 static void mheap_populate(mheap *h, gomem_p *p, uintptr_t base, uintptr_t nbytes) {
 	const uintptr_t shift = layout_get(&h->env)->pageShift;
 	const bool done = p->populated.base <= base && base + nbytes <= p->populated.end;
-	if (done || isUsedAlready(h, base)) {
+	if (done || base < p->unusedFrom) {
 		return;
 	}
 	const uintptr_t ahead = pagesAhead(h, p, base, nbytes >> shift);
@@ -779,6 +780,31 @@ static void mheap_populate(mheap *h, gomem_p *p, uintptr_t base, uintptr_t nbyte
 	sysPopulate(&h->env, (void *)base, p->populated.end - base);
 }
 
+// p_unpopulate gives back what was made ahead and is in pp's cache still.
+static void p_unpopulate(mheap *h, gomem_p *pp) {
+	const gomem_layout *L = layout_get(&h->env);
+	const pageCache *c = &pp->pcache;
+	for (unsigned i = 0; i < pageCachePages; i++) {
+		const uintptr_t page = c->base + ((uintptr_t)i << L->pageShift);
+		const bool cached = (c->cache >> i & 1) != 0;
+		if (cached && page >= pp->populated.base && page < pp->populated.end) {
+			sysUnpopulate(&h->env, (void *)page, (uintptr_t)layout_pageSize(L));
+		}
+	}
+	pp->populated.base = pp->populated.end = 0;
+}
+
+void p_flushPages(mheap *h, gomem_p *pp) {
+	gomem_env *env = &h->env;
+	if (pageCache_empty(&pp->pcache)) {
+		return;
+	}
+	p_unpopulate(h, pp);
+	lockTurn(env, &h->lock, EV_PCFLUSH);
+	pageCache_flush(env, &pp->pcache, &h->pages, pp->id);
+	unlock(env, &h->lock);
+}
+
 // mheap_commit makes the scav released bytes of pages just taken Ready. false: the OS refuses; then the pages are not handed out again.
 static bool mheap_commit(mheap *h, gomem_p *p, uintptr_t base, uintptr_t nbytes, uintptr_t scav) {
 	if (scav == 0) {
@@ -788,9 +814,6 @@ static bool mheap_commit(mheap *h, gomem_p *p, uintptr_t base, uintptr_t nbytes,
 		return false;
 	}
 	mheap_takeHugePage(h, base, nbytes);
-	if (p != NULL && h->populateAhead != 0) {
-		mheap_populate(h, p, base, nbytes);
-	}
 	heapMem_retire(&h->env, base, nbytes); // Ready, and still nobody's
 	sysMemStat_add(&h->stats.heapReleased, -(int64_t)scav);
 	sysMemStat_add(&h->stats.heapFree, (int64_t)scav);
@@ -838,6 +861,7 @@ static uintptr_t mheap_takeCached(mheap *h, gomem_p *p, uintptr_t npages, uintpt
 	if (pageCache_empty(c)) {
 		lockTurn(env, &h->lock, EV_PCREFILL);
 		*c = pageAlloc_allocToCache(env, &h->pages);
+		p->unusedFrom = pageCache_empty(c) ? 0 : firstUnused(h, c->base);
 		lab_event(env, EV_PCREFILL, c->base, c->cache, c->scav, 0);
 		unlock(env, &h->lock);
 	}
@@ -934,6 +958,9 @@ mspan *mheap_allocSpan(mheap *h, gomem_p *p, uintptr_t npages, spanAllocType typ
 	const uintptr_t nbytes = npages << L->pageShift;
 	if (!mheap_commit(h, p, base, nbytes, scav)) {
 		return mheap_giveBack(h, p, s, 0, 0);
+	}
+	if (scav != 0 && p != NULL && spanClass_sizeclass(spc) != 0 && h->populateAhead != 0) {
+		mheap_populate(h, p, base, nbytes);
 	}
 	if (s == NULL || !mheap_initSpan(h, s, typ, spc, base, npages, scav)) {
 		return mheap_giveBack(h, p, s, base, npages);

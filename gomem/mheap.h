@@ -187,6 +187,7 @@ struct gomem_p {
 	int32_t id;
 	mcache *mcache;
 	pageCache pcache;
+	uintptr_t unusedFrom; // pages of pcache from here on were never in a span
 	struct {
 		uintptr_t base, end;
 	} populated; // by the last sysPopulate for this P
@@ -334,6 +335,7 @@ mspan *spanOf(mheap *h, uintptr_t p);          // any span whose pages cover p, 
 mspan *spanOfUnchecked(mheap *h, uintptr_t p); // p is known to lie in the heap
 mspan *spanOfHeap(mheap *h, uintptr_t p);      // a span in use with base <= p < limit
 heapArena *heapArenaOf(mheap *h, uintptr_t p);
+void p_flushPages(mheap *h, gomem_p *pp); // gives the pages of its cache back. Not under the heap lock
 heapArena *mheap_arenaAt(mheap *h, arenaIdx ai);
 void spanHasSpecials(mheap *h, mspan *s);
 void spanHasNoSpecials(mheap *h, mspan *s);

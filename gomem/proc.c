@@ -80,11 +80,7 @@ void p_destroy(mheap *h, gomem_p *running, gomem_p *pp) {
 		fixalloc_free(env, &h->spanalloc, pp->mspancache.buf[i]);
 	}
 	pp->mspancache.len = 0;
-	if (!pageCache_empty(&pp->pcache)) {
-		lockTurn(env, &h->lock, EV_PCFLUSH);
-		pageCache_flush(env, &pp->pcache, &h->pages, pp->id);
-		unlock(env, &h->lock);
-	}
+	p_flushPages(h, pp);
 	freemcache(h, running, pp, pp->mcache);
 	pp->mcache = NULL;
 	p_setWays(h, pp);

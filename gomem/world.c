@@ -658,9 +658,7 @@ void gomem_freeOSMemory(gomem_thread *t) {
 	gomem_stopTheWorld(t); // Go flushes page caches too: scavengeAll
 	for (int32_t i = 0; i < h->nallp; i++) {
 		if (p_isAlive(h->allp[i])) {
-			lock(&h->env, &h->lock);
-			pageCache_flush(&h->env, &h->allp[i]->pcache, &h->pages, h->allp[i]->id);
-			unlock(&h->env, &h->lock);
+			p_flushPages(h, h->allp[i]);
 		}
 	}
 	(void)gomem_scavenge(h, NULL, UINTPTR_MAX, true);

@@ -23,15 +23,20 @@ typedef struct prose {
 	const char *name, *from, *to;
 } prose;
 static const prose proseOf[MEM_NCALLS] = {
-	{MEM_SYSALLOC, "sysAlloc", "None", "Ready"}, {MEM_SYSFREE, "sysFree", "Reserved Prepared Ready", "None"},
-	{MEM_SYSRESERVE, "sysReserve", "None", "Reserved"}, {MEM_SYSUNRESERVE, "sysUnreserve", "Reserved", "None"},
-	{MEM_SYSMAP, "sysMap", "Reserved", "Prepared"}, {MEM_SYSUSED, "sysUsed", "Prepared Ready", "Ready"},
-	{MEM_SYSUNUSED, "sysUnused", "Ready", "Prepared"}, {MEM_SYSFAULT, "sysFault", "Ready", "Reserved"},
+	{MEM_SYSALLOC, "sysAlloc", "None", "Ready"},
+	{MEM_SYSFREE, "sysFree", "Reserved Prepared Ready", "None"},
+	{MEM_SYSRESERVE, "sysReserve", "None", "Reserved"},
+	{MEM_SYSUNRESERVE, "sysUnreserve", "Reserved", "None"},
+	{MEM_SYSMAP, "sysMap", "Reserved", "Prepared"},
+	{MEM_SYSUSED, "sysUsed", "Prepared Ready", "Ready"},
+	{MEM_SYSUNUSED, "sysUnused", "Ready", "Prepared"},
+	{MEM_SYSFAULT, "sysFault", "Ready", "Reserved"},
 	{MEM_SYSHUGEPAGE, "sysHugePage", "Reserved Prepared Ready", "same"},
 	{MEM_SYSNOHUGEPAGE, "sysNoHugePage", "Reserved Prepared Ready", "same"},
 	{MEM_SYSHUGEPAGECOLLAPSE, "sysHugePageCollapse", "Reserved Prepared Ready", "same"},
 	{MEM_SYSUNMAP, "sysUnmap", "Prepared", "Reserved"},         // not Go's
-	{MEM_SYSPOPULATE, "sysPopulate", "Prepared Ready", "same"}, // nor is this
+	{MEM_SYSPOPULATE, "sysPopulate", "Prepared Ready", "same"}, // nor are these
+	{MEM_SYSUNPOPULATE, "sysUnpopulate", "Prepared", "same"},
 };
 
 static unsigned wantState(memCall call, memState s) {
@@ -126,6 +131,9 @@ static void doCall(void *arg) {
 		break;
 	case MEM_SYSPOPULATE:
 		sysPopulate(env, c->v, page);
+		break;
+	case MEM_SYSUNPOPULATE:
+		sysUnpopulate(env, c->v, page);
 		break;
 	case MEM_NCALLS:
 		fail();
@@ -276,6 +284,7 @@ static void checkUnaligned(gomem_os *os) {
 		{MEM_SYSNOHUGEPAGE, "unaligned sysNoHugePageOS"},
 		{MEM_SYSHUGEPAGECOLLAPSE, "unaligned sysHugePageCollapseOS"},
 		{MEM_SYSPOPULATE, "unaligned sysPopulate"},
+		{MEM_SYSUNPOPULATE, "unaligned sysUnpopulate"},
 	};
 	memFix f;
 	memFix_init(&f, os);
@@ -322,6 +331,7 @@ static void checkAccounting(gomem_os *os) {
 	sysNoHugePage(env, v, page);
 	sysHugePageCollapse(env, v, page);
 	sysPopulate(env, v, 2 * page); // of which one is Prepared
+	sysUnpopulate(env, v + page, page);
 	assert_int_equal(memFix_mappedReady(&f), 3 * page);
 	sysUnmap(env, v + page, page, stat);
 	assert_int_equal(memFix_mappedReady(&f), 3 * page);
@@ -551,29 +561,35 @@ static uintptr_t residentPages(const gomem_os *os, void *v, uintptr_t n) {
 	return count;
 }
 
-// All pages are there after one call, zero where they are new; where the kernel has no such call, none.
+// checkPopulate: all pages are there after one call, zero where they are new, and away again if they are not wanted; where the kernel has no such
+// call, or passes over it as an emulator does, none come.
+static void checkPopulate(gomem_os *os) {
+	enum { pages = 64 };
+	const uintptr_t page1 = os->physPageSize, n = pages * page1;
+	unsigned char *v = os->reserve(os, NULL, n, MEM_HEAP);
+	assert_non_null(v);
+	assert_true(os->map(os, v, n) && os->used(os, v, n));
+	v[0] = 7;
+	const uintptr_t before = residentPages(os, v, n);
+	(void)madvise(v + page1, page1, 23 /* MADV_POPULATE_WRITE */);
+	const bool can = residentPages(os, v, n) > before;
+	os->populate(os, v, n, true);
+	assert_int_equal(residentPages(os, v, n), can ? pages : before);
+	os->populate(os, v + n / 2, n / 2, false);
+	assert_true(!can || residentPages(os, v, n) == pages / 2);
+	assert_int_equal(v[0], 7);
+	for (uintptr_t i = 1; i < n; i++) {
+		assert_int_equal(v[i], 0);
+	}
+	assert_true(os->free(os, v, n));
+	os->destroy(os);
+}
+
 static void TestLinuxPopulate(void **state) {
 	(void)state;
-	gomem_os *const systems[] = {mem_linux_new(), newLag(mem_linux_new())};
-	for (unsigned k = 0; k < 2; k++) {
-		gomem_os *os = systems[k];
-		enum { pages = 64 };
-		const uintptr_t n = pages * os->physPageSize;
-		unsigned char *v = os->reserve(os, NULL, n, MEM_HEAP);
-		assert_non_null(v);
-		assert_true(os->map(os, v, n) && os->used(os, v, n));
-		v[0] = 7;
-		assert_int_equal(residentPages(os, v, n), 1);
-		const bool can = madvise(v, os->physPageSize, 23 /* MADV_POPULATE_WRITE */) == 0;
-		os->populate(os, v, n);
-		assert_int_equal(residentPages(os, v, n), can ? pages : 1);
-		assert_int_equal(v[0], 7);
-		for (uintptr_t i = 1; i < n; i++) {
-			assert_int_equal(v[i], 0);
-		}
-		assert_true(os->free(os, v, n));
-		os->destroy(os);
-	}
+	checkPopulate(mem_linux_new());
+	checkPopulate(newLag(mem_linux_new()));
+	checkPopulate(newLag(mem_linux_new_free()));
 }
 
 // What is given back by MADV_FREE is still there while nobody else wants memory.

@@ -434,87 +434,163 @@ static void test_hugePagesRefused(void **state) {
 
 // ---- pages made ahead
 
+enum { aheadPages = 2, aheadProcs = 4 };
+
 static struct {
-	const heapFix *f;
-	uintptr_t end; // of what was populated last
-	uint64_t bytes;
+	gomem_heap *h;
+	gomem_p *p;                // allocates now
+	uintptr_t end[aheadProcs]; // of what was made for each last
+	uint64_t made, away;       // bytes, each once
 	unsigned n;
-} populated;
+} toldAhead;
 
-enum { aheadPages = 2 }; // of each span: they fill a cache
-
-// notePopulated: a span at the frontier and pages behind it, all of them the P's; of the span, some were not.
-static void notePopulated(gomem_os *os, void *v, uintptr_t n) {
+// notePopulated: what is made is a span, which was not made before, and pages behind it, all of them the P's; what is not wanted any more is in its cache.
+static void notePopulated(gomem_os *os, void *v, uintptr_t n, bool wanted) {
 	(void)os;
-	const gomem_heap *h = populated.f->h;
-	const pageCache *c = &populated.f->p->pcache;
+	const gomem_heap *h = toldAhead.h;
+	const pageCache *c = &toldAhead.p->pcache;
+	uintptr_t *end = &toldAhead.end[toldAhead.p->id];
+	const uintptr_t span = wanted ? aheadPages : 0;
 	const uintptr_t first = ((uintptr_t)v - c->base) / pageBytes, pages = n / pageBytes;
-	assert_true(first + pages <= pageCachePages && pages > aheadPages);
-	const uint64_t behind = (pages == pageCachePages ? ~(uint64_t)0 : ((uint64_t)1 << pages) - 1) << first &
-		~(((uint64_t)1 << (first + aheadPages)) - 1);
-	assert_int_equal(c->cache & c->scav & behind, behind);
-	const uint64_t ahead = (pages - aheadPages) * pageBytes, inUse = h->stats.heapInUse.v;
-	assert_true(ahead <= h->populateAhead && ahead <= inUse / 16 / (uint64_t)h->gomaxprocs);
-	assert_true((uintptr_t)v + aheadPages * pageBytes > populated.end);
-	populated.end = (uintptr_t)v + n;
-	populated.bytes += n;
-	populated.n++;
+	assert_true(first + pages <= pageCachePages && pages > span);
+	for (uintptr_t i = first + span; i < first + pages; i++) {
+		assert_true((c->cache & c->scav) >> i & 1);
+	}
+	if (!wanted) {
+		toldAhead.away += n;
+		*end = (uintptr_t)v < *end ? (uintptr_t)v : *end;
+		return;
+	}
+	const uint64_t more = (pages - span) * pageBytes, inUse = h->stats.heapInUse.v;
+	assert_true(more <= h->populateAhead && more <= inUse / 16 / (uint64_t)h->gomaxprocs);
+	assert_true((uintptr_t)v + span * pageBytes > *end || (uintptr_t)v < *end - pageCachePages * pageBytes);
+	const bool overlaps = (uintptr_t)v < *end && *end < (uintptr_t)v + n;
+	toldAhead.made += overlaps ? (uintptr_t)v + n - *end : n;
+	*end = (uintptr_t)v + n;
+	toldAhead.n++;
 }
 
-static void populatingHeap(heapFix *f, int nprocs) {
+static void populatingHeap(heapFix *f, int nprocs, bool populates) {
 	heapFix_with(f, (memSimConfig){.backed = true}, (gomem_config){.no_randomized_base = true, .no_huge_pages = true});
 	f->os->populate = notePopulated;
-	f->h->populateAhead = defaultPopulateAhead;
+	f->h->populateAhead = populates ? defaultPopulateAhead : 0;
 	assert_true(gomem_procresize(f->h, nprocs));
-	memset(&populated, 0, sizeof populated);
-	populated.f = f;
+	memset(&toldAhead, 0, sizeof toldAhead);
+	toldAhead.h = f->h;
+}
+
+// growBySmall makes a span of aheadPages for small objects, on P id.
+static mspan *growBySmall(heapFix *f, int id) {
+	uint8_t c = 1;
+	while (class_to_allocnpages[c] != aheadPages) {
+		c++;
+	}
+	toldAhead.p = gomem_heap_p(f->h, id);
+	mspan *s = mcentral_grow(f->h, toldAhead.p, &f->h->central[makeSpanClass(c, true)].mcentral);
+	assert_non_null(s);
+	return s;
+}
+
+// fillBySmall lets all Ps make spans in turns until bytes are in use. The sum of their addresses.
+static uintptr_t fillBySmall(heapFix *f, uintptr_t bytes) {
+	uintptr_t sum = 0;
+	for (int i = 0; f->h->stats.heapInUse.v < bytes; i++) {
+		sum += mspan_base(growBySmall(f, i % f->h->gomaxprocs));
+	}
+	return sum;
 }
 
 // Nearly all pages of a heap that grows are made ahead, and nothing is placed elsewhere.
 static void test_populate(void **state) {
 	(void)state;
-	heapFix f;
-	heapFix_with(&f, (memSimConfig){.backed = true}, (gomem_config){.no_randomized_base = true, .no_huge_pages = true});
-	const uintptr_t sum = fillTo(&f, 24 << 20, aheadPages);
-	heapFix_done(&f);
-	for (int nprocs = 1; nprocs <= 4; nprocs += 3) {
-		populatingHeap(&f, nprocs);
+	for (int nprocs = 1; nprocs <= aheadProcs; nprocs++) {
+		heapFix f;
+		populatingHeap(&f, nprocs, false);
+		const uintptr_t sum = fillBySmall(&f, 24 << 20);
+		assert_int_equal(toldAhead.n, 0);
+		heapFix_done(&f);
+		populatingHeap(&f, nprocs, true);
 		f.p->populated.base = f.p->populated.end = UINTPTR_MAX; // the last time was in an arena further up
-		assert_int_equal(fillTo(&f, 24 << 20, aheadPages), sum);
-		assert_true(populated.bytes > 20 << 20);
+		assert_int_equal(fillBySmall(&f, 24 << 20), sum);
+		assert_in_range(toldAhead.made, 22 << 20, (24 << 20) + (uint64_t)nprocs * defaultPopulateAhead);
 		heapFix_checked(&f);
 		heapFix_done(&f);
 	}
 }
 
-// Not in a small heap, nor for a span that is not from a P's cache, nor for pages that were used before.
+// Not in a small heap, nor for large objects, nor for pages that were used before.
 static void test_populateNot(void **state) {
 	(void)state;
 	heapFix f;
-	populatingHeap(&f, 1);
-	fillTo(&f, 16 * pageBytes - 1, aheadPages);
-	assert_int_equal(populated.n, 0);
-	fillTo(&f, 8 << 20, 16);
-	assert_int_equal(populated.n, 0);
+	populatingHeap(&f, 1, true);
+	fillBySmall(&f, 16 * pageBytes - 1);
+	assert_int_equal(toldAhead.n, 0);
+	fillTo(&f, 8 << 20, 4);
+	assert_int_equal(toldAhead.n, 0);
 	mspan *s = large(&f, 512);
+	const uintptr_t base = mspan_base(s);
 	fillTo(&f, 24 << 20, 16);
 	mheap_freeSpan(f.h, f.p, s);
 	pageAlloc_scavenge(&f.h->env, &f.h->pages, 512 * pageBytes, NULL, NULL, true, &f.p->stats);
-	lock(&f.h->env, &f.h->lock);
-	pageCache_flush(&f.h->env, &f.p->pcache, &f.h->pages, 0);
-	unlock(&f.h->env, &f.h->lock);
-	const uintptr_t again = mspan_base(large(&f, aheadPages));
-	assert_true(again < mspan_base(s) + 512 * pageBytes);
-	assert_int_equal(populated.n, 0);
+	for (uintptr_t at = 0; at < base;) { // the rest of the cache was never used
+		at = mspan_base(growBySmall(&f, 0));
+		toldAhead.n = at < base ? 0 : toldAhead.n;
+	}
+	while (mspan_base(growBySmall(&f, 0)) < base + 448 * pageBytes) {
+	}
+	assert_int_equal(toldAhead.n, 0);
 	heapFix_done(&f);
 }
 
-// populateWanted: what a heap over such a system has made ahead.
-static uintptr_t populateWanted(bool can, uintptr_t physPageSize, int64_t ahead) {
+// What was made ahead goes when the cache does.
+static void test_populateFlush(void **state) {
+	(void)state;
+	heapFix f;
+	populatingHeap(&f, 2, true);
+	fillBySmall(&f, 8 << 20);
+	while (pageCache_empty(&toldAhead.p->pcache) || toldAhead.end[toldAhead.p->id] != toldAhead.p->populated.end) {
+		growBySmall(&f, 1);
+	}
+	const gomem_p *p = toldAhead.p;
+	uint64_t made = 0;
+	for (unsigned i = 0; i < pageCachePages; i++) {
+		const uintptr_t page = p->pcache.base + i * pageBytes;
+		made += (p->pcache.cache >> i & 1) != 0 && page < p->populated.end ? pageBytes : 0;
+	}
+	assert_true(made > 0);
+	p_flushPages(f.h, toldAhead.p);
+	assert_int_equal(toldAhead.away, made);
+	p_flushPages(f.h, toldAhead.p); // there is nothing
+	assert_int_equal(toldAhead.away, made);
+	const unsigned n = toldAhead.n;
+	growBySmall(&f, 1); // takes the same pages again
+	assert_int_equal(toldAhead.n, n + 1);
+	heapFix_checked(&f);
+	heapFix_done(&f);
+}
+
+// A heap whose first Ps there was no memory for has one P, and none that count.
+static void test_populateHalfResized(void **state) {
+	(void)state;
+	heapFix f;
+	populatingHeap(&f, 1, true);
+	fillBySmall(&f, 8 << 20);
+	f.h->gomaxprocs = 0;
+	toldAhead.h = &(gomem_heap){.gomaxprocs = 1, .populateAhead = defaultPopulateAhead, .stats.heapInUse.v = 8 << 20};
+	const unsigned n = toldAhead.n;
+	while (toldAhead.n == n) {
+		growBySmall(&f, 0);
+	}
+	f.h->gomaxprocs = 1;
+	heapFix_done(&f);
+}
+
+// populateWanted: what a heap over such a system has made toldAhead.
+static uintptr_t populateWanted(bool can, uintptr_t physPageSize, int64_t bytes) {
 	gomem_os *os = mem_sim_new(&(memSimConfig){.physPageSize = physPageSize});
 	assert_non_null(os);
 	os->populate = can ? notePopulated : NULL;
-	gomem_heap *h = gomem_heap_new(&(gomem_config){.os = os, .rand_seed = 1, .populate_ahead = ahead});
+	gomem_heap *h = gomem_heap_new(&(gomem_config){.os = os, .rand_seed = 1, .populate_ahead = bytes});
 	assert_non_null(h);
 	const uintptr_t wanted = h->populateAhead;
 	gomem_heap_destroy(h);
@@ -939,6 +1015,8 @@ int main(void) {
 		cmocka_unit_test(test_hugePagesRefused),
 		cmocka_unit_test(test_populate),
 		cmocka_unit_test(test_populateNot),
+		cmocka_unit_test(test_populateFlush),
+		cmocka_unit_test(test_populateHalfResized),
 		cmocka_unit_test(test_populateWanted),
 		cmocka_unit_test(test_mspanCache),
 		cmocka_unit_test(test_invalidFrees),

@@ -20,12 +20,18 @@ void sysHugePage(gomem_env *env, void *v, uintptr_t n) { graft_call(env)->sysHug
 void sysNoHugePage(gomem_env *env, void *v, uintptr_t n) { graft_call(env)->sysNoHugePage(v, n); }
 void sysUnreserve(gomem_env *env, void *v, uintptr_t n) { graft_call(env)->sysUnreserve(v, n); }
 
+// Go has no such calls.
 void sysPopulate(gomem_env *env, void *v, uintptr_t n) {
-	// Go has no such call.
 	(void)env;
 	(void)v;
 	(void)n;
 }
+void sysUnpopulate(gomem_env *env, void *v, uintptr_t n) {
+	(void)env;
+	(void)v;
+	(void)n;
+}
+
 bool sysHugePageCollapse(gomem_env *env, void *v, uintptr_t n) {
 	graft_call(env)->sysHugePageCollapse(v, n);
 	return true;

@@ -18,7 +18,7 @@ type graftP struct {
 	graftID    int32
 	mcache     *mcache
 	pcache     pageCache
-	_          [2]uintptr // populated
+	_          [3]uintptr // unusedFrom, populated
 	mspancache struct {
 		len int
 		buf [128]*mspan
