@@ -60,8 +60,7 @@ typedef struct gomem_config {
 	int64_t
 		release_lag; // bytes: so many of those given back last are kept until more come; 0: 2 MiB; < 0: none. Not with os
 	int64_t
-		populate_ahead; // bytes that a P may have the OS back where the heap grows, before small objects need them; for all Ps together a 16th of
-	// heap_in_use at most, and for each what its page cache has left of 64 pages; 0: 256 KiB; < 0: none
+		populate_ahead; // bytes that the OS is asked to back for a P's small objects where the heap grows, before they are needed; 0: 256 KiB; < 0: none
 	bool no_huge_pages; // do not ask the OS for huge pages, as a heap does that grows beyond 32 MiB
 	bool no_invalidptr; // GODEBUG=invalidptr=0: marking passes over bad pointers
 	bool checked; // check each sysX call against the state table, and that marking finds no pointer to a free object
