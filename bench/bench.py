@@ -61,9 +61,9 @@ def run_round(args, programs, best, number):
         text = subprocess.run([program, str(millis)], capture_output=True, text=True, check=True).stdout
         (args.out / f"{name}-{number}.txt").write_text(text)
         for line in text.splitlines():
-            series, least, _ = line.split()
+            series, low, _ = line.split()
             kind, size = series.split("/")
-            keep(best, f"{name}_{kind}/{size}", float(least))
+            keep(best, f"{name}_{kind}/{size}", float(low))
     result = args.out / f"malloc-{number}.json"
     command = [args.lib / "bench_malloc", f"--units={200 if args.quick else 1000}", "--benchmark_enable_random_interleaving=true",
                f"--benchmark_out={result}", "--benchmark_out_format=json"]
@@ -73,7 +73,7 @@ def run_round(args, programs, best, number):
     if done.returncode != 0:
         sys.exit(f"bench.py: bench_malloc failed:\n{done.stderr}")
     for entry in json.loads(result.read_text())["benchmarks"]:
-        keep(best, re.sub(r"/(iterations:\d+|manual_time)", "", entry["name"]), entry["min"])
+        keep(best, re.sub(r"/(iterations:\d+|manual_time)", "", entry["name"]), entry["low"])
 
 
 # Ways to call the port: what is behind the name of a series, and in the name of a bar.

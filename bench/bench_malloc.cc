@@ -1,7 +1,7 @@
 // bench_malloc.cc: allocation by size, the port beside the reference and the C allocators, each loaded by dlopen and called by a pointer.
 //
 // A unit is a batch of 256 KiB (4 objects at least) of which only the named phase is timed. Reported as counters, ns an object:
-//   min     the fastest batch      median  half of the batches were faster
+//   min  the fastest batch      low  one of 20 batches was faster      median  half of them were
 // Names: SERIES/SIZE. gomem_noscan: memory without pointers, zeroed; gomem_dirty: not zeroed; gomem_pointers: every word a pointer. What
 // was freed is swept before the timed phase, as Go's runtime.GC() does; with _lazy the sweep is inside. _inline: by gomem_mallocgc_inline; _sized:
 // by it, and the compiler knows the size, as it does in Go's new(T). _cycle: allocate, and free all: for the port a cycle of the collector with
