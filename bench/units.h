@@ -1,6 +1,6 @@
 // units.h: a benchmark whose units are timed one by one, with something untimed between them.
 //
-// Counters, ns a call: min, the fastest unit; low, one of 20 units was faster; median, half of them were.
+// Counters, ns a call: min, the fastest unit; low, one of 20 units was faster (of fewer: none); median, half of them were.
 #ifndef GOMEM_BENCH_UNITS_H
 #define GOMEM_BENCH_UNITS_H
 

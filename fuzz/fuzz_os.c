@@ -436,6 +436,23 @@ static bool os_collapse(gomem_os *os, void *v, uintptr_t n) {
 	return os->physHugePageSize != 0;
 }
 
+GOMEM_UNCHECKED static bool isZero(range r) {
+	uint64_t any = 0;
+	for (uint64_t at = r.lo; at < r.hi; at += sizeof(uint64_t)) {
+		any |= *(const uint64_t *)(uintptr_t)at;
+	}
+	return any == 0;
+}
+
+// os_populate: heap memory that is mapped; and what is not wanted after all, was never used.
+static void os_populate(gomem_os *os, void *v, uintptr_t n, bool wanted) {
+	(void)os;
+	const range r = rangeOf(v, n);
+	const unsigned w = windowOf(r.lo, r.hi);
+	fuzz_check(w < numWindows && sys.open[w].lo <= r.lo && r.hi <= sys.open[w].hi, "what is populated is mapped");
+	fuzz_check(wanted || isZero(r), "what is not wanted was never used");
+}
+
 // ---- memory from a break
 
 static bool linear_grow(memLinear *m, uintptr_t brk) {
@@ -638,6 +655,7 @@ gomem_os *fuzz_os_begin(const fuzz_os_config *cfg) {
 		.hugePage = os_hugePage,
 		.noHugePage = os_hugePage,
 		.hugePageCollapse = os_collapse,
+		.populate = os_populate,
 	};
 	if (sys.cfg.sbrk != NULL) {
 		beginBreak();

@@ -139,7 +139,7 @@ static bool wantsHugePages(const gomem_config *cfg, const gomem_env *env) {
 
 // populateAheadOf: bytes. Pages of the OS must not be larger than the heap's, or what is ahead would not be whole ones.
 static uintptr_t populateAheadOf(const gomem_config *cfg, const gomem_env *env) {
-	if (GOMEM_LAB || cfg->populate_ahead < 0 || env->os->populate == NULL ||
+	if (GOMEM_LAB || cfg->populate_ahead < 0 || !env->backed || env->os->populate == NULL ||
 		env->physPageSize > layout_pageSize(layout_get(env))) {
 		return 0;
 	}

@@ -148,10 +148,11 @@ static bool linux_hugePageCollapse(gomem_os *os, void *v, uintptr_t n) {
 // One call makes all pages, for less than a page fault for each. Kernels before 5.14 do not know it; who was refused once does not ask again.
 static void linux_populate(gomem_os *os, void *v, uintptr_t n, bool wanted) {
 	linuxOS *l = (linuxOS *)os;
-	if (atomic_load_explicit(&l->cannotPopulate, memory_order_relaxed)) {
+	if (!wanted) {
+		madvise(v, n, MADV_DONTNEED);
 		return;
 	}
-	if (madvise(v, n, wanted ? MADV_POPULATE_WRITE : MADV_DONTNEED) != 0) {
+	if (!atomic_load_explicit(&l->cannotPopulate, memory_order_relaxed) && madvise(v, n, MADV_POPULATE_WRITE) != 0) {
 		atomic_store_explicit(&l->cannotPopulate, true, memory_order_relaxed);
 	}
 }

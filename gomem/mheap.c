@@ -758,7 +758,7 @@ static uintptr_t pagesAhead(const mheap *h, const gomem_p *p, uintptr_t base, ui
 	const uintptr_t inUse = (uintptr_t)atomic_load_explicit(&h->stats.heapInUse.v, memory_order_relaxed);
 	const uintptr_t share = inUse / 16 / (uintptr_t)(h->gomaxprocs > 0 ? h->gomaxprocs : 1);
 	const uintptr_t most = (share < h->populateAhead ? share : h->populateAhead) >> shift;
-	const uintptr_t run = ctz64(~(p->pcache.cache >> behind));
+	const uintptr_t run = ctz64(~((p->pcache.cache & p->pcache.scav) >> behind));
 	return run < most ? run : most;
 }
 
@@ -767,31 +767,28 @@ static uintptr_t pagesAhead(const mheap *h, const gomem_p *p, uintptr_t base, ui
 // will touch.
 static void mheap_populate(mheap *h, gomem_p *p, uintptr_t base, uintptr_t nbytes) {
 	const uintptr_t shift = layout_get(&h->env)->pageShift;
-	const bool done = p->populated.base <= base && base + nbytes <= p->populated.end;
-	if (done || base < p->unusedFrom) {
+	if (base + nbytes <= p->populatedTo || base < p->unusedFrom) {
 		return;
 	}
 	const uintptr_t ahead = pagesAhead(h, p, base, nbytes >> shift);
 	if (ahead == 0) {
 		return;
 	}
-	p->populated.base = base;
-	p->populated.end = base + nbytes + (ahead << shift);
-	sysPopulate(&h->env, (void *)base, p->populated.end - base);
+	p->populatedTo = base + nbytes + (ahead << shift);
+	sysPopulate(&h->env, (void *)base, p->populatedTo - base);
 }
 
-// p_unpopulate gives back what was made ahead and is in pp's cache still.
-static void p_unpopulate(mheap *h, gomem_p *pp) {
-	const gomem_layout *L = layout_get(&h->env);
-	const pageCache *c = &pp->pcache;
-	for (unsigned i = 0; i < pageCachePages; i++) {
-		const uintptr_t page = c->base + ((uintptr_t)i << L->pageShift);
-		const bool cached = (c->cache >> i & 1) != 0;
-		if (cached && page >= pp->populated.base && page < pp->populated.end) {
-			sysUnpopulate(&h->env, (void *)page, (uintptr_t)layout_pageSize(L));
-		}
+// p_unpopulate gives back, run by run, what was made ahead and not taken.
+static void p_unpopulate(mheap *h, const gomem_p *p) {
+	const uintptr_t shift = layout_get(&h->env)->pageShift;
+	const pageCache *c = &p->pcache;
+	const uintptr_t made = p->populatedTo > c->base ? (p->populatedTo - c->base) >> shift : 0;
+	uint64_t pages = c->cache & c->scav & lowBits64(made);
+	while (pages != 0) {
+		const unsigned first = ctz64(pages), n = ctz64(~(pages >> first));
+		sysUnpopulate(&h->env, (void *)(c->base + ((uintptr_t)first << shift)), (uintptr_t)n << shift);
+		pages &= ~(lowBits64(n) << first);
 	}
-	pp->populated.base = pp->populated.end = 0;
 }
 
 void p_flushPages(mheap *h, gomem_p *pp) {
@@ -862,6 +859,7 @@ static uintptr_t mheap_takeCached(mheap *h, gomem_p *p, uintptr_t npages, uintpt
 		lockTurn(env, &h->lock, EV_PCREFILL);
 		*c = pageAlloc_allocToCache(env, &h->pages);
 		p->unusedFrom = pageCache_empty(c) ? 0 : firstUnused(h, c->base);
+		p->populatedTo = 0;
 		lab_event(env, EV_PCREFILL, c->base, c->cache, c->scav, 0);
 		unlock(env, &h->lock);
 	}

@@ -187,10 +187,8 @@ struct gomem_p {
 	int32_t id;
 	mcache *mcache;
 	pageCache pcache;
-	uintptr_t unusedFrom; // pages of pcache from here on were never in a span
-	struct {
-		uintptr_t base, end;
-	} populated; // by the last sysPopulate for this P
+	uintptr_t unusedFrom;  // pages of pcache from here on were never in a span
+	uintptr_t populatedTo; // and what was made ahead ends here; 0: nothing was
 	struct {
 		intptr_t len;
 		mspan *buf[mspanCacheLen];

@@ -510,7 +510,6 @@ static void test_populate(void **state) {
 		assert_int_equal(toldAhead.n, 0);
 		heapFix_done(&f);
 		populatingHeap(&f, nprocs, true);
-		f.p->populated.base = f.p->populated.end = UINTPTR_MAX; // the last time was in an arena further up
 		assert_int_equal(fillBySmall(&f, 24 << 20), sum);
 		assert_in_range(toldAhead.made, 22 << 20, (24 << 20) + (uint64_t)nprocs * defaultPopulateAhead);
 		heapFix_checked(&f);
@@ -548,14 +547,14 @@ static void test_populateFlush(void **state) {
 	heapFix f;
 	populatingHeap(&f, 2, true);
 	fillBySmall(&f, 8 << 20);
-	while (pageCache_empty(&toldAhead.p->pcache) || toldAhead.end[toldAhead.p->id] != toldAhead.p->populated.end) {
+	while (pageCache_empty(&toldAhead.p->pcache) || toldAhead.end[toldAhead.p->id] != toldAhead.p->populatedTo) {
 		growBySmall(&f, 1);
 	}
 	const gomem_p *p = toldAhead.p;
 	uint64_t made = 0;
 	for (unsigned i = 0; i < pageCachePages; i++) {
 		const uintptr_t page = p->pcache.base + i * pageBytes;
-		made += (p->pcache.cache >> i & 1) != 0 && page < p->populated.end ? pageBytes : 0;
+		made += (p->pcache.cache >> i & 1) != 0 && page < p->populatedTo ? pageBytes : 0;
 	}
 	assert_true(made > 0);
 	p_flushPages(f.h, toldAhead.p);
@@ -565,6 +564,38 @@ static void test_populateFlush(void **state) {
 	const unsigned n = toldAhead.n;
 	growBySmall(&f, 1); // takes the same pages again
 	assert_int_equal(toldAhead.n, n + 1);
+	heapFix_checked(&f);
+	heapFix_done(&f);
+}
+
+// freeSmall frees spans that growBySmall made.
+static void freeSmall(heapFix *f, mspan *const *spans, unsigned n) {
+	for (unsigned i = 0; i < n; i++) {
+		mheap_freeSpan(f->h, f->p, spans[i]);
+	}
+}
+
+// A cache of pages that were used has nothing that was made ahead, though it is where the last one was.
+static void test_populateUsedUp(void **state) {
+	(void)state;
+	heapFix f;
+	populatingHeap(&f, 1, true);
+	fillBySmall(&f, 8 << 20);
+	while (!pageCache_empty(&f.p->pcache)) {
+		growBySmall(&f, 0);
+	}
+	enum { n = pageCachePages / aheadPages };
+	mspan *spans[n];
+	for (unsigned i = 0; i < n; i++) {
+		spans[i] = growBySmall(&f, 0);
+	}
+	assert_true(pageCache_empty(&f.p->pcache) && f.p->populatedTo != 0);
+	const uintptr_t base = mspan_base(spans[0]);
+	freeSmall(&f, spans, n);
+	assert_int_equal(mspan_base(growBySmall(&f, 0)), base);
+	assert_int_equal(f.p->pcache.base, base);
+	p_flushPages(f.h, f.p);
+	assert_int_equal(toldAhead.away, 0);
 	heapFix_checked(&f);
 	heapFix_done(&f);
 }
@@ -586,8 +617,8 @@ static void test_populateHalfResized(void **state) {
 }
 
 // populateWanted: what a heap over such a system has made toldAhead.
-static uintptr_t populateWanted(bool can, uintptr_t physPageSize, int64_t bytes) {
-	gomem_os *os = mem_sim_new(&(memSimConfig){.physPageSize = physPageSize});
+static uintptr_t populateWanted(bool can, bool backed, uintptr_t physPageSize, int64_t bytes) {
+	gomem_os *os = mem_sim_new(&(memSimConfig){.physPageSize = physPageSize, .backed = backed});
 	assert_non_null(os);
 	os->populate = can ? notePopulated : NULL;
 	gomem_heap *h = gomem_heap_new(&(gomem_config){.os = os, .rand_seed = 1, .populate_ahead = bytes});
@@ -600,11 +631,12 @@ static uintptr_t populateWanted(bool can, uintptr_t physPageSize, int64_t bytes)
 
 static void test_populateWanted(void **state) {
 	(void)state;
-	assert_int_equal(populateWanted(true, 4096, 0), 256 << 10);
-	assert_int_equal(populateWanted(true, 4096, 1 << 20), 1 << 20);
-	assert_int_equal(populateWanted(true, 4096, -1), 0);
-	assert_int_equal(populateWanted(false, 4096, 0), 0);
-	assert_int_equal(populateWanted(true, 65536, 0), 0); // pages of the heap are parts of one of the OS's
+	assert_int_equal(populateWanted(true, true, 4096, 0), 256 << 10);
+	assert_int_equal(populateWanted(true, true, 4096, 1 << 20), 1 << 20);
+	assert_int_equal(populateWanted(true, true, 4096, -1), 0);
+	assert_int_equal(populateWanted(false, true, 4096, 0), 0);
+	assert_int_equal(populateWanted(true, false, 4096, 0), 0);
+	assert_int_equal(populateWanted(true, true, 65536, 0), 0); // pages of the heap are parts of one of the OS's
 }
 
 // ---- structures of spans
@@ -1016,6 +1048,7 @@ int main(void) {
 		cmocka_unit_test(test_populate),
 		cmocka_unit_test(test_populateNot),
 		cmocka_unit_test(test_populateFlush),
+		cmocka_unit_test(test_populateUsedUp),
 		cmocka_unit_test(test_populateHalfResized),
 		cmocka_unit_test(test_populateWanted),
 		cmocka_unit_test(test_mspanCache),

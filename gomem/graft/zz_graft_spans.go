@@ -18,7 +18,7 @@ type graftP struct {
 	graftID    int32
 	mcache     *mcache
 	pcache     pageCache
-	_          [3]uintptr // unusedFrom, populated
+	_          [2]uintptr // unusedFrom, populatedTo
 	mspancache struct {
 		len int
 		buf [128]*mspan
