@@ -80,18 +80,10 @@ static bool belowNone(gomem_os *os, void *v, uintptr_t n) {
 
 // ---- operations
 
-// readyRun gives how many pages from first on, at most n, are Ready; mappedRun: Ready or Prepared.
-static uint64_t readyRun(const state *s, uint64_t first, uint64_t n) {
+// runOf gives how many pages from first on, at most n, are in the state least or one behind it.
+static uint64_t runOf(const state *s, uint64_t first, uint64_t n, pageState least) {
 	uint64_t i = first;
-	while (i < numPages && i < first + n && s->seen[i] == READY) {
-		i++;
-	}
-	return i - first;
-}
-
-static uint64_t mappedRun(const state *s, uint64_t first, uint64_t n) {
-	uint64_t i = first;
-	while (i < numPages && i < first + n && s->seen[i] != NONE) {
+	while (i < numPages && i < first + n && s->seen[i] >= least) {
 		i++;
 	}
 	return i - first;
@@ -116,7 +108,7 @@ static uint64_t oldestKept(const state *s) {
 }
 
 static void unusedRun(state *s, uint64_t first, uint64_t n) {
-	n = readyRun(s, first, n);
+	n = runOf(s, first, n, READY);
 	if (n == 0) {
 		return;
 	}
@@ -159,7 +151,7 @@ static void checkContents(const state *s, uint64_t i) {
 }
 
 static void usedRun(state *s, uint64_t first, uint64_t n) {
-	n = mappedRun(s, first, n);
+	n = runOf(s, first, n, PREPARED);
 	if (n == 0) {
 		return;
 	}
@@ -215,7 +207,7 @@ static void refusedUsed(void *v, const uint64_t *a) {
 
 // gone takes pages away, kept ones and others.
 static void gone(state *s, uint64_t first, uint64_t n, bool (*call)(gomem_os *, void *, uintptr_t)) {
-	n = mappedRun(s, first, n);
+	n = runOf(s, first, n, PREPARED);
 	if (n == 0) {
 		return;
 	}

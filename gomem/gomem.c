@@ -50,14 +50,19 @@ static int lockRankOf(const gomem_env *env, const mutex *m) {
 	return lockRankMspanSpecial;
 }
 
+// bytesOf: what a number of bytes in a configuration stands for: 0 for the default, less for none.
+static uintptr_t bytesOf(int64_t configured, uintptr_t defaultBytes) {
+	if (configured <= 0) {
+		return configured == 0 ? defaultBytes : 0;
+	}
+	return (uint64_t)configured < UINTPTR_MAX ? (uintptr_t)configured : UINTPTR_MAX;
+}
+
 static gomem_os *ownOS(const gomem_config *cfg) {
 	enum { defaultReleaseLag = 2 << 20 };
 	gomem_os *os = cfg->madv_free ? mem_linux_new_free() : mem_linux_new();
-	if (cfg->release_lag < 0) {
-		return os;
-	}
-	const uint64_t lag = cfg->release_lag != 0 ? (uint64_t)cfg->release_lag : defaultReleaseLag;
-	return mem_lag_new(os, lag < UINTPTR_MAX ? (uintptr_t)lag : UINTPTR_MAX);
+	const uintptr_t lag = bytesOf(cfg->release_lag, defaultReleaseLag);
+	return lag == 0 ? os : mem_lag_new(os, lag);
 }
 
 static bool envInit(gomem_heap *h, const gomem_config *cfg) {
@@ -137,14 +142,10 @@ static bool wantsHugePages(const gomem_config *cfg, const gomem_env *env) {
 		env->physHugePageSize > env->physPageSize;
 }
 
-// populateAheadOf: bytes. Pages of the OS must not be larger than the heap's, or what is ahead would not be whole ones.
-static uintptr_t populateAheadOf(const gomem_config *cfg, const gomem_env *env) {
-	if (GOMEM_LAB || cfg->populate_ahead < 0 || !env->backed || env->os->populate == NULL ||
-		env->physPageSize > layout_pageSize(layout_get(env))) {
-		return 0;
-	}
-	const uint64_t ahead = cfg->populate_ahead != 0 ? (uint64_t)cfg->populate_ahead : defaultPopulateAhead;
-	return ahead < UINTPTR_MAX ? (uintptr_t)ahead : UINTPTR_MAX;
+// canPopulate: pages of the OS must not be larger than the heap's, or what is ahead would not be whole ones.
+static bool canPopulate(const gomem_env *env) {
+	return !GOMEM_LAB && env->backed && env->os->populate != NULL &&
+		env->physPageSize <= layout_pageSize(layout_get(env));
 }
 
 static bool heapInit(gomem_heap *h, const gomem_config *cfg) {
@@ -154,7 +155,9 @@ static bool heapInit(gomem_heap *h, const gomem_config *cfg) {
 	if (wantsHugePages(cfg, &h->env)) {
 		h->hugePagesFrom = hugePagesMin;
 	}
-	h->populateAhead = populateAheadOf(cfg, &h->env);
+	if (canPopulate(&h->env)) {
+		h->populateAhead = bytesOf(cfg->populate_ahead, defaultPopulateAhead);
+	}
 	if (cfg->policy != NULL) {
 		h->policy = *cfg->policy;
 	}

@@ -146,6 +146,8 @@ const char *mgcmark_check(mheap *h);
 // ---- proc.c: the allocator's part of proc.go
 gomem_p *p_init(mheap *h, int32_t id); // NULL: out of memory. Ps are made in any order and kept in h->allp
 void p_destroy(mheap *h, gomem_p *running, gomem_p *pp);
+// p_flushPages gives the pages of pp's cache back, and what was made ahead of them to the OS. World stopped, or nobody uses pp.
+void p_flushPages(mheap *h, gomem_p *pp);
 static inline bool p_isAlive(const gomem_p *pp) { return pp != NULL && pp->mcache != NULL; }
 bool procresize(mheap *h, int32_t nprocs); // false: out of memory, the number of Ps is as before
 

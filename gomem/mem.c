@@ -214,20 +214,21 @@ bool sysHugePageCollapse(gomem_env *env, void *v, uintptr_t n) {
 	return env->os->hugePageCollapse(env->os, v, n);
 }
 
+static void populate(gomem_env *env, memCall call, void *v, uintptr_t n) {
+	checkCall(env, call, v, n);
+	if (env->os->populate != NULL) {
+		env->os->populate(env->os, v, n, call == MEM_SYSPOPULATE);
+	}
+}
+
 void sysPopulate(gomem_env *env, void *v, uintptr_t n) {
 	needAligned(env, (uintptr_t)v, "unaligned sysPopulate");
-	checkCall(env, MEM_SYSPOPULATE, v, n);
-	if (env->os->populate != NULL) {
-		env->os->populate(env->os, v, n, true);
-	}
+	populate(env, MEM_SYSPOPULATE, v, n);
 }
 
 void sysUnpopulate(gomem_env *env, void *v, uintptr_t n) {
 	needAligned(env, (uintptr_t)v, "unaligned sysUnpopulate");
-	checkCall(env, MEM_SYSUNPOPULATE, v, n);
-	if (env->os->populate != NULL) {
-		env->os->populate(env->os, v, n, false);
-	}
+	populate(env, MEM_SYSUNPOPULATE, v, n);
 }
 
 // osFree returns [v, v+n) to the OS. The state goes first: once the OS has the range, another thread may be given it.

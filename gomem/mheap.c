@@ -778,30 +778,6 @@ static void mheap_populate(mheap *h, gomem_p *p, uintptr_t base, uintptr_t nbyte
 	sysPopulate(&h->env, (void *)base, p->populatedTo - base);
 }
 
-// p_unpopulate gives back, run by run, what was made ahead and not taken.
-static void p_unpopulate(mheap *h, const gomem_p *p) {
-	const uintptr_t shift = layout_get(&h->env)->pageShift;
-	const pageCache *c = &p->pcache;
-	const uintptr_t made = p->populatedTo > c->base ? (p->populatedTo - c->base) >> shift : 0;
-	uint64_t pages = c->cache & c->scav & lowBits64(made);
-	while (pages != 0) {
-		const unsigned first = ctz64(pages), n = ctz64(~(pages >> first));
-		sysUnpopulate(&h->env, (void *)(c->base + ((uintptr_t)first << shift)), (uintptr_t)n << shift);
-		pages &= ~(lowBits64(n) << first);
-	}
-}
-
-void p_flushPages(mheap *h, gomem_p *pp) {
-	gomem_env *env = &h->env;
-	if (pageCache_empty(&pp->pcache)) {
-		return;
-	}
-	p_unpopulate(h, pp);
-	lockTurn(env, &h->lock, EV_PCFLUSH);
-	pageCache_flush(env, &pp->pcache, &h->pages, pp->id);
-	unlock(env, &h->lock);
-}
-
 // mheap_commit makes the scav released bytes of pages just taken Ready. false: the OS refuses; then the pages are not handed out again.
 static bool mheap_commit(mheap *h, gomem_p *p, uintptr_t base, uintptr_t nbytes, uintptr_t scav) {
 	if (scav == 0) {

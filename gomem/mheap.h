@@ -333,7 +333,6 @@ mspan *spanOf(mheap *h, uintptr_t p);          // any span whose pages cover p, 
 mspan *spanOfUnchecked(mheap *h, uintptr_t p); // p is known to lie in the heap
 mspan *spanOfHeap(mheap *h, uintptr_t p);      // a span in use with base <= p < limit
 heapArena *heapArenaOf(mheap *h, uintptr_t p);
-void p_flushPages(mheap *h, gomem_p *pp); // gives the pages of its cache back. Not under the heap lock
 heapArena *mheap_arenaAt(mheap *h, arenaIdx ai);
 void spanHasSpecials(mheap *h, mspan *s);
 void spanHasNoSpecials(mheap *h, mspan *s);

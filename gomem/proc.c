@@ -4,6 +4,7 @@
 // the first procresize ends; the P of a destroyed id stays and is used again.
 #include <stdlib.h>
 
+#include "gomem/mbitmap.h"
 #include "gomem/mcache.h"
 
 static bool growAllp(mheap *h, int32_t n) {
@@ -69,6 +70,30 @@ static void mergeStats(heapStatsDelta *to, heapStatsDelta *from) {
 		atomic_fetch_add_explicit(
 			&t[i], atomic_exchange_explicit(&f[i], 0, memory_order_relaxed), memory_order_relaxed);
 	}
+}
+
+// p_unpopulate gives back, run by run, what was made ahead and not taken.
+static void p_unpopulate(mheap *h, const gomem_p *p) {
+	const uintptr_t shift = layout_get(&h->env)->pageShift;
+	const pageCache *c = &p->pcache;
+	const uintptr_t made = p->populatedTo > c->base ? (p->populatedTo - c->base) >> shift : 0;
+	uint64_t pages = c->cache & c->scav & lowBits64(made);
+	while (pages != 0) {
+		const unsigned first = ctz64(pages), n = ctz64(~(pages >> first));
+		sysUnpopulate(&h->env, (void *)(c->base + ((uintptr_t)first << shift)), (uintptr_t)n << shift);
+		pages &= ~(lowBits64(n) << first);
+	}
+}
+
+void p_flushPages(mheap *h, gomem_p *pp) {
+	gomem_env *env = &h->env;
+	if (pageCache_empty(&pp->pcache)) {
+		return;
+	}
+	p_unpopulate(h, pp);
+	lockTurn(env, &h->lock, EV_PCFLUSH);
+	pageCache_flush(env, &pp->pcache, &h->pages, pp->id);
+	unlock(env, &h->lock);
 }
 
 void p_destroy(mheap *h, gomem_p *running, gomem_p *pp) {

@@ -568,13 +568,6 @@ static void test_populateFlush(void **state) {
 	heapFix_done(&f);
 }
 
-// freeSmall frees spans that growBySmall made.
-static void freeSmall(heapFix *f, mspan *const *spans, unsigned n) {
-	for (unsigned i = 0; i < n; i++) {
-		mheap_freeSpan(f->h, f->p, spans[i]);
-	}
-}
-
 // A cache of pages that were used has nothing that was made ahead, though it is where the last one was.
 static void test_populateUsedUp(void **state) {
 	(void)state;
@@ -591,7 +584,9 @@ static void test_populateUsedUp(void **state) {
 	}
 	assert_true(pageCache_empty(&f.p->pcache) && f.p->populatedTo != 0);
 	const uintptr_t base = mspan_base(spans[0]);
-	freeSmall(&f, spans, n);
+	for (unsigned i = 0; i < n; i++) {
+		mheap_freeSpan(f.h, f.p, spans[i]);
+	}
 	assert_int_equal(mspan_base(growBySmall(&f, 0)), base);
 	assert_int_equal(f.p->pcache.base, base);
 	p_flushPages(f.h, f.p);
@@ -616,7 +611,7 @@ static void test_populateHalfResized(void **state) {
 	heapFix_done(&f);
 }
 
-// populateWanted: what a heap over such a system has made toldAhead.
+// populateWanted: what a heap over such a system has made ahead.
 static uintptr_t populateWanted(bool can, bool backed, uintptr_t physPageSize, int64_t bytes) {
 	gomem_os *os = mem_sim_new(&(memSimConfig){.physPageSize = physPageSize, .backed = backed});
 	assert_non_null(os);

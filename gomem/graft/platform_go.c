@@ -20,13 +20,8 @@ void sysHugePage(gomem_env *env, void *v, uintptr_t n) { graft_call(env)->sysHug
 void sysNoHugePage(gomem_env *env, void *v, uintptr_t n) { graft_call(env)->sysNoHugePage(v, n); }
 void sysUnreserve(gomem_env *env, void *v, uintptr_t n) { graft_call(env)->sysUnreserve(v, n); }
 
-// Go has no such calls.
+// Go has no such call.
 void sysPopulate(gomem_env *env, void *v, uintptr_t n) {
-	(void)env;
-	(void)v;
-	(void)n;
-}
-void sysUnpopulate(gomem_env *env, void *v, uintptr_t n) {
 	(void)env;
 	(void)v;
 	(void)n;
