@@ -49,12 +49,6 @@ static inline __attribute__((always_inline)) void zeroSmall(uintptr_t x, uintptr
 	}
 }
 
-// zeroLarge clears n bytes by memset, and gives back x. Of a constant gcc would make an instruction that begins slowly.
-static inline __attribute__((always_inline)) uintptr_t zeroLarge(uintptr_t x, uintptr_t n) {
-	__asm__("" : "+r"(n));
-	return (uintptr_t)memset((void *)x, 0, n);
-}
-
 // clearSlot clears n bytes of a slot and gives back x.
 static inline __attribute__((always_inline)) uintptr_t clearSlot(const gomem_env *env, uintptr_t x, uintptr_t n) {
 	if (poisonForbids || GOMEM_LAB || n % 8 != 0) { // not a multiple: 32-bit platforms
@@ -62,7 +56,7 @@ static inline __attribute__((always_inline)) uintptr_t clearSlot(const gomem_env
 		return x;
 	}
 	if (n > zeroInlineMax) {
-		return zeroLarge(x, n);
+		return (uintptr_t)memset((void *)x, 0, unknown(n));
 	}
 	zeroSmall(x, n);
 	return x;
@@ -162,8 +156,8 @@ static inline uint16_t slotBehindCache(mheap *h, mspan *s) {
 	return (uint16_t)(index + 1);
 }
 
-// sizedLater is a way without its speed: once in 64 slots allocCache has to be filled.
-static __attribute__((noinline, cold)) uintptr_t sizedLater(
+// sizedLater is a way without its speed: once in 64 slots allocCache has to be filled. (Not cold: then gcc would prefer short instructions to fast ones.)
+static __attribute__((noinline)) uintptr_t sizedLater(
 	mheap *h, gomem_p *p, uintptr_t size, const gomem_type *typ, bool needzero) {
 	const gomem_layout *L = layout_get(&h->env);
 	mcache *c = p->mcache;
