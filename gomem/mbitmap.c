@@ -78,6 +78,9 @@ unsigned mspan_countAlloc(const gomem_env *env, const mspan *s) {
 	if (!env->hasPOPCNT) {
 		return countWithoutPOPCNT(bits, end);
 	}
+	if (s->nelems <= 64) { // most classes
+		return popcnt(loadBits64(bits));
+	}
 	unsigned count = 0;
 	for (; end - bits >= 32; bits += 32) {
 		count += popcnt(loadBits64(bits)) + popcnt(loadBits64(bits + 8)) + popcnt(loadBits64(bits + 16)) +
