@@ -320,8 +320,11 @@ def upstream(arguments, work):
         f.check(path.read_text())
     names = [name for f in files for name in f.run]
 
-    theirs = subprocess.Popen([go.command, "test", "-count=1", "-v", "-timeout", "300s", "-run", pattern(names), "runtime"], env=dict(go.env),
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+    # Into a file: nobody reads a pipe until gomem is built and has run, and `go test` does not wait that long for who must write to a full one.
+    go_log = work / "go.log"
+    with go_log.open("w") as log:
+        theirs = subprocess.Popen([go.command, "test", "-count=1", "-v", "-timeout", "300s", "-run", pattern(names), "runtime"], env=dict(go.env),
+                                  stdout=log, stderr=subprocess.STDOUT)
     try:
         taken = make_module(go, files, work / "module")
         library = work / "lib" / LIBRARY
@@ -330,7 +333,8 @@ def upstream(arguments, work):
         binary = go.build_ours(ROOT, library)
         code, said = run_ours(binary, library, names, work)
     finally:
-        go_said = theirs.communicate()[0]
+        theirs.wait()
+    go_said = go_log.read_text(errors="replace")
 
     ours = results(said)
     print("%s, linux/amd64; gomem: constant layout, checked build" % goroot.version(root))
