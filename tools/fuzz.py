@@ -299,8 +299,8 @@ def merge(chosen, most):
 
 
 def number(text):
-    if not re.fullmatch(r"[1-9]\d*", text):
-        raise argparse.ArgumentTypeError("%s is not a number above 0" % text)
+    if not re.fullmatch(r"[1-9][0-9]{0,8}", text):  # libFuzzer reads more as a few, or as none, which stands for ever
+        raise argparse.ArgumentTypeError("%s is not a number from 1 to 999999999" % text)
     return int(text)
 
 
@@ -320,8 +320,11 @@ def main():
     if args.hours:
         return hours()
     names, seconds = args.names, None
-    if names and names[-1].isdigit():
-        seconds = number(names.pop())
+    if names and re.fullmatch(r"[0-9]+", names[-1]):
+        try:
+            seconds = number(names.pop())
+        except argparse.ArgumentTypeError as e:
+            parser.error(str(e))
     chosen = targets(names)
     if args.list:
         table(["target", "", "what"], [[t.name, t.size, t.what] for t in chosen])
