@@ -8,7 +8,7 @@
 //
 // A peer frees an object where the recorded sweep found it dead. For the port the same object is only forgotten: at each recorded cycle what
 // lives is marked, by address, and spans are swept where the recording swept. What the program wrote is not in a recording: each object gets a
-// word at its start and one in each 4 KiB, by whoever serves it. Stacks are left out. All Ps of the recording are one thread, and one P.
+// few bytes at its start and one in each further 4 KiB, by whoever serves it. Stacks are left out. All Ps of the recording are one thread, and one P.
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>

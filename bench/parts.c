@@ -234,8 +234,11 @@ static void *heap_make(const bench_part *part) {
 		failed("out of memory");
 	}
 	// Always at the same place: one in 500 is aligned so that two calls of heap_scavenge release all there is, a huge page each.
-	s->h = gomem_heap_new(
-		&(gomem_config){.runtime_freegc = strncmp(part->name, "freegc", 6) == 0, .rand_seed = 0x9e3779b97f4a7c15});
+	gomem_config cfg = {.runtime_freegc = strncmp(part->name, "freegc", 6) == 0, .rand_seed = 0x9e3779b97f4a7c15};
+	if (strncmp(part->name, "sysUnused", 9) == 0) {
+		cfg.release_lag = -1; // or the OS would not hear of it
+	}
+	s->h = gomem_heap_new(&cfg);
 	s->addresses = calloc(addresses, sizeof(*s->addresses));
 	if (s->h == NULL || s->addresses == NULL) {
 		failed("out of memory");

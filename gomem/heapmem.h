@@ -51,7 +51,7 @@ static inline bool heapMem_store(gomem_env *env, heapMemSide *side, uintptr_t ad
 	return true;
 }
 
-// unknown gives n so that the compiler does not know what it is. For a memset of a known size gcc makes an instruction that begins slowly (rep stos).
+// unknown gives n so that the compiler does not know what it is. For a memset of many known sizes gcc makes an instruction that begins slowly (rep stos).
 static inline __attribute__((always_inline)) uintptr_t unknown(uintptr_t n) {
 	__asm__("" : "+r"(n));
 	return n;

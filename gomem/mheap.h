@@ -401,7 +401,7 @@ static inline bool cpu_hasPOPCNT(void) {
 	return false;
 #endif
 }
-unsigned mspan_countAlloc(const gomem_env *env, const mspan *s); // set bits of gcmarkBits
+unsigned mspan_countAlloc(const gomem_env *env, const mspan *s); // set bits of gcmarkBits; s is in use
 // isFreeOrNewlyAllocated: free slots, and slots taken since marking began. The latter were marked when they were taken.
 bool mspan_isFreeOrNewlyAllocated(const mspan *s, uintptr_t index);
 bool mspan_isMarked(mheap *h, mspan *s, uintptr_t objIndex);
