@@ -1,4 +1,5 @@
 // main.c: the command `gomem`.
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -62,6 +63,17 @@ static int unknown(const char *name) {
 	return EXIT_USAGE;
 }
 
+// finish: what nobody can read was not done. Who fails has said why.
+static int finish(const char *name, int code) {
+	errno = 0;
+	if ((fflush(stdout) == 0 && ferror(stdout) == 0) || code == EXIT_USAGE) {
+		return code;
+	}
+	(void)fprintf(stderr, "gomem%s%s: cannot write%s%s\n", *name == '-' ? "" : " ", *name == '-' ? "" : name,
+		errno != 0 ? ": " : "", errno != 0 ? strerror(errno) : "");
+	return EXIT_USAGE;
+}
+
 static int help(int argc, char **argv) {
 	if (argc < 2) {
 		usage(stdout);
@@ -76,11 +88,7 @@ static int help(int argc, char **argv) {
 	return c->run(2, args);
 }
 
-int main(int argc, char **argv) {
-	if (argc < 2) {
-		usage(stderr);
-		return EXIT_USAGE;
-	}
+static int run(int argc, char **argv) {
 	const char *name = argv[1];
 	if (strcmp(name, "help") == 0 || strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) {
 		return help(argc - 1, argv + 1);
@@ -91,4 +99,12 @@ int main(int argc, char **argv) {
 	}
 	const command *c = find(name);
 	return c == NULL ? unknown(name) : c->run(argc - 1, argv + 1);
+}
+
+int main(int argc, char **argv) {
+	if (argc < 2) {
+		usage(stderr);
+		return EXIT_USAGE;
+	}
+	return finish(argv[1], run(argc, argv));
 }

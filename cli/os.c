@@ -59,7 +59,7 @@ static int print_table(void) {
 		}
 		printf("\n");
 	}
-	return fflush(stdout) != 0 ? EXIT_BAD : 0;
+	return 0;
 }
 
 // ---- the child
@@ -445,7 +445,7 @@ static int watch(tracer *tr, bool sbrkOS) {
 	if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
 		return complain("the child", "it ended before its last step");
 	}
-	return fflush(stdout) != 0 ? complain("output", "cannot write") : 0;
+	return 0;
 }
 
 static int run(bool sbrkOS, uintptr_t n) {

@@ -229,9 +229,6 @@ int gomem_dump_main(int argc, char **argv) {
 	int result = from == 0 ? 0 : gmt_seek(r, from, &err);
 	result = result == 0 ? print_events(r, from, count, &err) : result;
 	gmt_close(r);
-	if (fflush(stdout) != 0 && result == 0) {
-		return complain("dump", "cannot write");
-	}
 	return result == 0 ? 0 : complain("dump", err.text);
 }
 
@@ -370,5 +367,5 @@ int gomem_info_main(int argc, char **argv) {
 		int bad = info_file(argv[i], &o);
 		result = bad != 0 ? bad : result;
 	}
-	return fflush(stdout) != 0 ? complain("info", "cannot write") : result;
+	return result;
 }

@@ -156,7 +156,8 @@ static int read_header(gmt_reader *r, uint64_t *first, gmt_error *err) {
 		return -1;
 	}
 	if (memcmp(buf, GMT_MAGIC, magic) != 0) {
-		return fail_at(r, 0, err, "not a recording nor a Go trace: it begins as neither does");
+		return fail_at(r, 0, err,
+			"not a recording nor a Go trace: it begins as neither does (of compressed files only Go traces are read)");
 	}
 	if (r->size < GMT_HEADER_FIXED + GMT_HASH) {
 		return fail_at(r, r->size, err, "the recording was cut in its header");

@@ -184,5 +184,10 @@ int gotrace_dump(const char *file, uint64_t from, uint64_t events, bool salvage,
 		show_left("dump", i, gotrace_salvaged(t));
 	}
 	gotrace_close(t);
+	if (got == 0 && from != 0 && from >= i) {
+		(void)snprintf(err->text, sizeof(err->text), "%.300s: there is no event %" PRIu64 ": the trace has %" PRIu64,
+			file, from, i);
+		return -1;
+	}
 	return got < 0 ? -1 : 0;
 }

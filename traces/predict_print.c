@@ -197,7 +197,7 @@ static void jsonMismatches(cJSON *o, const predict_result *r) {
 }
 
 static void printObject(cJSON *o) {
-	char *text = cJSON_PrintUnformatted(o);
+	char *text = show_json(o);
 	puts(text != NULL ? text : "{}");
 	cJSON_free(text);
 	cJSON_Delete(o);

@@ -24,11 +24,12 @@
 #include "cli/args.h"
 #include "cli/commands.h"
 #include "traces/gmt_format.h"
+#include "traces/output.h"
 #include "traces/record.h"
 
 static const char usageText[] =
 	"usage: gomem record [-o FILE.gmt] [-f] [--go PATH] [--test] [-v] [--keep-raw] [--] PACKAGE [ARGS...]\n"
-	"       gomem record [-o FILE.gmt] [-f] --raw FILE.raw\n"
+	"       gomem record -o FILE.gmt [-f] --raw FILE.raw\n"
 	"\n"
 	"Builds the Go program PACKAGE (a main package as `go build` names it) with a Go (1.24 to 1.27) and a recorder in its\n"
 	"runtime, runs it with ARGS, and writes what its memory allocator was asked and answered to a recording.\n"
@@ -45,7 +46,8 @@ static const char usageText[] =
 	"Build flags come from GOFLAGS (-race, -asan, -msan and -overlay are refused). Child processes of the program are not\n"
 	"recorded. SIGINT, SIGTERM, SIGHUP and SIGQUIT reach the program; a program that ends by a signal leaves a valid recording.\n"
 	"\n"
-	"Exit status: that of the program (128 + N after signal N); 2 if nothing could be recorded, or not to the program's end.\n";
+	"Exit status: that of the program (128 + N after signal N); 2 if nothing could be recorded, or not to the program's end.\n"
+	"With --raw: 0; 2 if nothing could be converted, or if the end of the log is missing.\n";
 
 enum {
 	EXIT_BAD = 2,
@@ -738,7 +740,28 @@ static int never_started(const recording *r) {
 		"nothing was recorded, %s: it ended before its runtime was up, or it could not open %s", how, r->raw);
 }
 
-// convert makes the recording. *whole: it reaches to the program's end. How the program of a log that was left behind ended is not known.
+// import converts the log. What -f says may be replaced stays until there is something to replace it.
+static int import(recording *r, const char *raw, const gmt_header *h, gmt_end_kind end, uint64_t value,
+	gmt_import *found, gmt_error *err) {
+	struct stat st;
+	if (!r->opt.force || lstat(r->out, &st) != 0) {
+		return gmt_import_raw(raw, r->out, h, end, value, found, err);
+	}
+	char made[PATH_MAX + 32];
+	(void)format(made, sizeof(made), "%s.new-%ld", r->out, (long)getpid());
+	if (gmt_import_raw(raw, made, h, end, value, found, err) != 0) {
+		return -1;
+	}
+	if (rename(made, r->out) != 0) {
+		(void)snprintf(err->text, sizeof(err->text), "cannot replace %.300s: %s", r->out, strerror(errno));
+		(void)unlink(made);
+		return -1;
+	}
+	return 0;
+}
+
+// convert makes the recording. *whole: it reaches to the end of the log, and, if the program was run just now, of the program. How the program of a log
+// that was left behind ended is not known.
 static int convert(recording *r, const char *raw, bool *whole) {
 	gmt_header h = make_header(r);
 	gmt_error err = {""};
@@ -749,10 +772,7 @@ static int convert(recording *r, const char *raw, bool *whole) {
 		end = GMT_END_ERROR;
 		value = EOWNERDEAD;
 	}
-	if (r->opt.force) {
-		(void)unlink(r->out);
-	}
-	if (gmt_import_raw(raw, r->out, &h, end, value, &found, &err) != 0) {
+	if (import(r, raw, &h, end, value, &found, &err) != 0) {
 		(void)complain("%s", err.text);
 		return r->opt.raw != NULL
 			? EXIT_BAD
@@ -776,7 +796,7 @@ static int convert(recording *r, const char *raw, bool *whole) {
 		(void)complain("the end of the log is missing: the recording holds %" PRIu64 " of %" PRIu64 " turns",
 			found.turns, found.turns_claimed);
 	}
-	*whole = end == GMT_END_EXIT || end == GMT_END_SIGNAL;
+	*whole = r->opt.raw != NULL ? !found.cut : end == GMT_END_EXIT || end == GMT_END_SIGNAL;
 	return 0;
 }
 
@@ -876,8 +896,12 @@ int gomem_record_main(int argc, char **argv) {
 	int result = 0;
 	if (r.opt.raw != NULL) {
 		result = check_out(&r);
+		if (result == 0 && output_is(r.out, r.opt.raw)) {
+			result = complain("%s would replace the log that is read", r.out);
+		}
 		bool whole = false;
 		result = result != 0 ? result : convert(&r, r.opt.raw, &whole);
+		result = result == 0 && !whole ? EXIT_BAD : result;
 	} else {
 		result = record(&r);
 	}

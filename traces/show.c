@@ -26,6 +26,41 @@ void show_text(FILE *out, const char *text, size_t n) {
 	}
 }
 
+// utf8Bytes: how many bytes the character at s has; 0: it is none. The second byte's range excludes long forms, surrogates and what is above U+10FFFF.
+static size_t utf8Bytes(const unsigned char *s) {
+	const unsigned first = s[0];
+	if (first < 0x80) {
+		return 1;
+	}
+	if (first < 0xc2 || first > 0xf4) {
+		return 0;
+	}
+	const unsigned least = first == 0xe0 ? 0xa0 : first == 0xf0 ? 0x90 : 0x80;
+	const unsigned most = first == 0xed ? 0x9f : first == 0xf4 ? 0x8f : 0xbf;
+	if (s[1] < least || s[1] > most) {
+		return 0;
+	}
+	const size_t n = first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
+	for (size_t i = 2; i < n; i++) {
+		if ((s[i] & 0xc0) != 0x80) {
+			return 0;
+		}
+	}
+	return n;
+}
+
+char *show_json(const cJSON *o) {
+	char *text = o == NULL ? NULL : cJSON_PrintUnformatted(o);
+	for (char *at = text; at != NULL && *at != 0;) {
+		const size_t n = utf8Bytes((const unsigned char *)at);
+		if (n == 0) {
+			*at = '?';
+		}
+		at += n == 0 ? 1 : n;
+	}
+	return text;
+}
+
 const char *show_salvaged(uint64_t events, const char *why, char buf[640]) {
 	char n[32];
 	(void)snprintf(buf, 640, "the first %s events, not what follows: %s", show_count(events, n), why);

@@ -8,6 +8,7 @@
 
 #include "cli/args.h"
 #include "cli/commands.h"
+#include "traces/output.h"
 #include "traces/report.h"
 #include "traces/show.h"
 
@@ -128,7 +129,7 @@ static bool parse(int argc, char **argv, stat_options *o, bool report) {
 // ---- stat
 
 static int print_json(const cJSON *json) {
-	char *text = cJSON_PrintUnformatted(json);
+	char *text = show_json(json);
 	if (text == NULL) {
 		return complain("stat", "out of memory");
 	}
@@ -151,9 +152,6 @@ static int stat_print(const stat_options *o, const census_source *s) {
 		stat_text(stdout, json, o->types, o->all);
 	}
 	cJSON_Delete(json);
-	if (fflush(stdout) != 0 || ferror(stdout) != 0) {
-		return complain("stat", "cannot write");
-	}
 	return result;
 }
 
@@ -180,8 +178,8 @@ int gomem_stat_main(int argc, char **argv) {
 		census_source_free(&s);
 		return complain("stat", args_only(o.file, "--types", false, err.text));
 	}
-	bool good = (o.pprof == NULL || stat_pprof(o.pprof, &s, &err)) &&
-		(o.perfetto == NULL || stat_perfetto(o.perfetto, &s, &err));
+	bool good = (o.pprof == NULL || stat_pprof(o.pprof, o.file, &s, &err)) &&
+		(o.perfetto == NULL || stat_perfetto(o.perfetto, o.file, &s, &err));
 	int result = good ? stat_print(&o, &s) : complain("stat", err.text);
 	census_source_free(&s);
 	return result;
@@ -238,25 +236,28 @@ static bool put_page(FILE *out, const report_file *page, const char *json) {
 static int report_write(const stat_options *o, const census_source *s) {
 	const char *path = o->out == NULL ? "report.html" : o->out;
 	cJSON *json = stat_json(o->file, s);
-	char *text = json == NULL ? NULL : cJSON_PrintUnformatted(json);
+	char *text = show_json(json);
 	cJSON_Delete(json);
 	if (text == NULL) {
 		return complain("report", "out of memory");
 	}
-	FILE *out = strcmp(path, "-") == 0 ? stdout : fopen(path, "we");
-	bool good = out != NULL && put_page(out, part("report.html"), text);
+	if (isDash(path)) {
+		(void)put_page(stdout, part("report.html"), text);
+		cJSON_free(text);
+		return 0;
+	}
+	output out;
+	gmt_error err;
+	bool good = output_open(&out, path, o->file, &err);
+	if (good) {
+		const bool put = put_page(out.f, part("report.html"), text);
+		good = output_close(&out, put, &err);
+	}
 	cJSON_free(text);
-	good = out != NULL && fflush(out) == 0 && !ferror(out) && good;
-	if (out != NULL && out != stdout) {
-		good = fclose(out) == 0 && good;
-	}
 	if (!good) {
-		(void)fprintf(stderr, "gomem report: cannot write %s: %s\n", path, strerror(errno));
-		return EXIT_BAD;
+		return complain("report", err.text);
 	}
-	if (out != stdout) {
-		(void)printf("%s\n", path);
-	}
+	(void)printf("%s\n", path);
 	return 0;
 }
 

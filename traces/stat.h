@@ -15,10 +15,11 @@ void stat_text(FILE *out, const cJSON *json, unsigned types, bool all);
 // stat_findings: an array of sentences, the weightiest first.
 cJSON *stat_findings(const census_source *s);
 
-// A profile for `go tool pprof`: groups as samples, type and size class as frames. In use: at the peak. false and err.
-bool stat_pprof(const char *path, const census_source *s, gmt_error *err);
+// A profile for `go tool pprof`: groups as samples, type and size class as frames. In use: at the peak. input: the file that s is of, and path must not be.
+// false and err.
+bool stat_pprof(const char *path, const char *input, const census_source *s, gmt_error *err);
 // A trace for ui.perfetto.dev: counters, and GC cycles as slices. false and err.
-bool stat_perfetto(const char *path, const census_source *s, gmt_error *err);
+bool stat_perfetto(const char *path, const char *input, const census_source *s, gmt_error *err);
 
 static inline double stat_percent(uint64_t part, uint64_t whole) {
 	return whole == 0 ? 0 : 100.0 * (double)part / (double)whole;

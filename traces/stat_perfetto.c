@@ -3,8 +3,10 @@
 // Its time is microseconds. A recording has no clock: there an event of the recording counts as a microsecond.
 #include "traces/stat.h"
 
-#include <errno.h>
 #include <string.h>
+
+#include "traces/output.h"
+#include "traces/show.h"
 
 static double micros(const census_source *s, uint64_t at) { return s->trace ? (double)at / 1e3 : (double)at; }
 
@@ -57,21 +59,25 @@ static void add_cycles(cJSON *all, const census_source *s) {
 	}
 }
 
-bool stat_perfetto(const char *path, const census_source *s, gmt_error *err) {
+bool stat_perfetto(const char *path, const char *input, const census_source *s, gmt_error *err) {
 	cJSON *root = cJSON_CreateObject(), *all = cJSON_AddArrayToObject(root, "traceEvents");
 	(void)cJSON_AddStringToObject(root, "displayTimeUnit", "ms");
 	named(all, "process_name", s->program[0] != 0 ? s->program : "Go program");
 	named(all, "thread_name", s->trace ? "GC" : "GC (1 us: one event of the recording)");
 	add_cycles(all, s);
 	add_counters(all, s);
-	char *text = cJSON_PrintUnformatted(root);
+	char *text = show_json(root);
 	cJSON_Delete(root);
-	FILE *out = text == NULL ? NULL : fopen(path, "we");
-	bool good = out != NULL && fputs(text, out) >= 0;
-	good = out != NULL && fclose(out) == 0 && good;
-	cJSON_free(text);
-	if (!good) {
-		(void)snprintf(err->text, sizeof(err->text), "cannot write %.300s: %s", path, strerror(errno));
+	output out;
+	if (text == NULL) {
+		(void)snprintf(err->text, sizeof(err->text), "out of memory");
+		return false;
 	}
+	bool good = output_open(&out, path, input, err);
+	if (good) {
+		const bool put = fputs(text, out.f) >= 0;
+		good = output_close(&out, put, err);
+	}
+	cJSON_free(text);
 	return good;
 }

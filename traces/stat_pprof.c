@@ -4,14 +4,16 @@
 // those of Go's heap profile, in its order; in use means at the peak. Sums over all samples == taken, taken_bytes, used, used_bytes.
 #include "traces/stat.h"
 
-#include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #if GOMEM_PPROF
 #include <zlib.h>
 
 #include "profile.pb-c.h"
+#include "traces/output.h"
 
 enum { VALUES = 4 };
 
@@ -136,22 +138,28 @@ static void add_samples(builder *b, const census_source *s) {
 	b->profile.sample = b->sampleList;
 }
 
-static bool write_gzip(const char *path, const uint8_t *p, size_t n, gmt_error *err) {
-	gzFile out = gzopen(path, "wbe");
+static bool write_gzip(const char *path, const char *input, const uint8_t *p, size_t n, gmt_error *err) {
+	output o;
+	if (!output_open(&o, path, input, err)) {
+		return false;
+	}
+	const int fd = fcntl(fileno(o.f), F_DUPFD_CLOEXEC, 0); // gzclose closes it
+	gzFile out = fd < 0 ? NULL : gzdopen(fd, "wb");
 	bool good = out != NULL;
 	for (size_t done = 0; good && done < n;) {
 		unsigned part = n - done > 1 << 20 ? 1 << 20 : (unsigned)(n - done);
 		good = gzwrite(out, p + done, part) == (int)part;
 		done += part;
 	}
-	good = (out == NULL || gzclose(out) == Z_OK) && good;
-	if (!good) {
-		(void)snprintf(err->text, sizeof(err->text), "cannot write %.300s: %s", path, strerror(errno));
+	if (out != NULL) {
+		good = gzclose(out) == Z_OK && good;
+	} else if (fd >= 0) {
+		(void)close(fd);
 	}
-	return good;
+	return output_close(&o, good, err);
 }
 
-static bool write_profile(const char *path, const builder *b, gmt_error *err) {
+static bool write_profile(const char *path, const char *input, const builder *b, gmt_error *err) {
 	size_t n = perftools__profiles__profile__get_packed_size(&b->profile);
 	uint8_t *packed = malloc(n + 1);
 	if (packed == NULL) {
@@ -159,12 +167,12 @@ static bool write_profile(const char *path, const builder *b, gmt_error *err) {
 		return false;
 	}
 	(void)perftools__profiles__profile__pack(&b->profile, packed);
-	bool good = write_gzip(path, packed, n, err);
+	bool good = write_gzip(path, input, packed, n, err);
 	free(packed);
 	return good;
 }
 
-bool stat_pprof(const char *path, const census_source *s, gmt_error *err) {
+bool stat_pprof(const char *path, const char *input, const census_source *s, gmt_error *err) {
 	builder b = {.samples = NULL};
 	perftools__profiles__profile__init(&b.profile);
 	if (!builder_make(&b, s)) {
@@ -178,15 +186,16 @@ bool stat_pprof(const char *path, const census_source *s, gmt_error *err) {
 	if (s->trace) {
 		b.profile.duration_nanos = (int64_t)s->plan.end;
 	}
-	bool good = write_profile(path, &b, err);
+	bool good = write_profile(path, input, &b, err);
 	builder_free(&b);
 	return good;
 }
 
 #else
 
-bool stat_pprof(const char *path, const census_source *s, gmt_error *err) {
+bool stat_pprof(const char *path, const char *input, const census_source *s, gmt_error *err) {
 	(void)s;
+	(void)input;
 	(void)snprintf(err->text, sizeof(err->text), "cannot write %.300s: this gomem was built without protobuf-c", path);
 	return false;
 }

@@ -3,10 +3,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/args.h"
 #include "cli/commands.h"
 #include "traces/gotrace.h"
+#include "traces/output.h"
 #include "traces/show.h"
 #include "traces/whatif_print.h"
 
@@ -401,15 +403,22 @@ static int parse_args(whatif_args *args, int argc, char **argv) {
 	return args->file != NULL ? OK : say_bad("no recording or trace given (gomem whatif --help)");
 }
 
-static bool can_write(const char *path) {
-	char why[WHATIF_WHY];
-	FILE *f = fopen(path, "w");
-	if (f == NULL) {
-		snprintf(why, sizeof(why), "--plot %.300s: %s", path, strerror(errno));
-		(void)say_bad(why);
-		return false;
+// can_write: nothing is written where there is something, and the file that is read is kept.
+static bool can_write(const char *path, const char *input) {
+	const bool there = access(path, F_OK) == 0;
+	char why[WHATIF_WHY] = "";
+	if (output_is(path, input)) {
+		snprintf(why, sizeof(why), "--plot %.300s would replace the file that is read", path);
+	} else {
+		FILE *f = fopen(path, "ae");
+		if (f == NULL || fclose(f) != 0) {
+			snprintf(why, sizeof(why), "--plot %.300s: %s", path, strerror(errno));
+		}
 	}
-	return fclose(f) == 0;
+	if (!there) {
+		(void)unlink(path);
+	}
+	return why[0] == 0 || say_bad(why) == OK;
 }
 
 // said prints a reader's message, that may name the file or not.
@@ -440,7 +449,7 @@ static int check_args(session *s) {
 	if (s->args->plot != NULL && strcmp(s->args->plot, "-") == 0) {
 		return say_bad("--plot -: name a file; the comparison goes to standard output");
 	}
-	return s->args->plot == NULL || can_write(s->args->plot) ? OK : BAD;
+	return s->args->plot == NULL || can_write(s->args->plot, s->args->file) ? OK : BAD;
 }
 
 static int do_runs(session *s) {
@@ -530,9 +539,5 @@ int gomem_whatif_main(int argc, char **argv) {
 	whatif_trace_free(&s->trace);
 	gmt_close(s->r);
 	free(s);
-	if (fflush(stdout) != 0 || ferror(stdout) != 0) {
-		(void)fprintf(stderr, "gomem whatif: cannot write: %s\n", strerror(errno));
-		return BAD;
-	}
 	return status;
 }

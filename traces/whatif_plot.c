@@ -1,10 +1,10 @@
 // whatif_plot.c: see whatif.h: a plot with lines and a scale of bytes from 0, as an SVG file.
 //
 // Invariants: each line of the scale is a whole number of KiB, MiB or GiB; nothing is drawn above it
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "traces/output.h"
 #include "traces/show.h"
 #include "traces/whatif.h"
 
@@ -139,11 +139,13 @@ static void put_line(FILE *f, const whatif_plot *p, const scale *s, unsigned k) 
 }
 
 const char *whatif_draw(const whatif_plot *p, const char *path, char why[WHATIF_WHY]) {
-	FILE *f = fopen(path, "w");
-	if (f == NULL) {
-		snprintf(why, WHATIF_WHY, "--plot %.300s: %s", path, strerror(errno));
+	output out;
+	gmt_error err;
+	if (!output_open(&out, path, NULL, &err)) {
+		snprintf(why, WHATIF_WHY, "--plot: %.300s", err.text);
 		return why;
 	}
+	FILE *f = out.f;
 	const scale s = scale_of(p);
 	(void)fprintf(f,
 		"<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\" font-family=\"sans-serif\" font-size=\"12\">\n"
@@ -154,9 +156,8 @@ const char *whatif_draw(const whatif_plot *p, const char *path, char why[WHATIF_
 		put_line(f, p, &s, k);
 	}
 	(void)fputs("</svg>\n", f);
-	const bool bad = ferror(f) != 0;
-	if (fclose(f) != 0 || bad) {
-		snprintf(why, WHATIF_WHY, "--plot %.300s: cannot write", path);
+	if (!output_close(&out, true, &err)) {
+		snprintf(why, WHATIF_WHY, "--plot: %.300s", err.text);
 		return why;
 	}
 	return NULL;

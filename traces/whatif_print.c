@@ -440,7 +440,7 @@ cJSON *whatif_json_head(const whatif_args *args, const whatif_input *in, const w
 }
 
 void whatif_json_print(cJSON *o) {
-	char *json = cJSON_PrintUnformatted(o);
+	char *json = show_json(o);
 	puts(json != NULL ? json : "{}");
 	cJSON_free(json);
 	cJSON_Delete(o);
