@@ -47,6 +47,7 @@ typedef struct gomem_type {
 
 // How a heap is made. Zero is a good value for every field.
 typedef struct gomem_config {
+	// os, lab and layout are for programs that are built with the source, whose mem.h, lab.h and layout.h are not installed.
 	struct gomem_os *os;               // memory system; NULL: the process's own (the heap owns it then)
 	const struct gomem_policy *policy; // when things happen (gomem/policy.h); NULL: from the heap's own state
 	const struct gomem_lab *lab;       // hooks of a lab build
@@ -166,8 +167,9 @@ GOMEM_API uintptr_t gomem_sweepone(gomem_heap *h, gomem_p *p);
 // gomem_freeStackSpans gives unused stack spans back (Go: freeStackSpans).
 GOMEM_API void gomem_freeStackSpans(gomem_heap *h, gomem_p *p);
 
-// gomem_scavenge returns nbytes of free memory to the OS, if there is that much (Go: pageAlloc.scavenge). Returns bytes released. force: also from chunks
-// that are mostly in use, and at once what release_lag would keep.
+// gomem_scavenge returns nbytes of free memory to the OS, if there is that much (Go: pageAlloc.scavenge). Returns bytes released, of which the last
+// release_lag stay where they are for a while. Chunks of 4 MiB that are mostly in use, or were so when the last cycle began, are left: what a cycle frees can be given
+// back after the next one. force: from these, too, and at once what release_lag would keep.
 GOMEM_API uintptr_t gomem_scavenge(gomem_heap *h, gomem_p *p, uintptr_t nbytes, bool force);
 
 // What the heap knows about an address.

@@ -517,6 +517,10 @@ static bool growPs(gomem_world *w, int n) {
 }
 
 static bool setProcs(gomem_world *w, int n) {
+	if (n <= 0 || n > numPsMax) {
+		errno = EINVAL;
+		return false;
+	}
 	if (!growPs(w, n) || !gomem_procresize(w->h, n)) {
 		return false;
 	}
@@ -579,12 +583,14 @@ gomem_world *gomem_world_new(const gomem_world_config *cfg) {
 	if (w == NULL) {
 		return NULL;
 	}
-	w->cfg = *cfg;
+	w->cfg = cfg != NULL ? *cfg : (gomem_world_config){0};
 	w->lastGC = world_now();
 	initLocks(w);
+	errno = 0;
 	if (!makeHeap(w) || !startWorkers(w)) {
+		const int why = errno != 0 ? errno : ENOMEM; // pthread_create does not set it
 		gomem_world_destroy(w);
-		errno = ENOMEM;
+		errno = why;
 		return NULL;
 	}
 	return w;

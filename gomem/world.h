@@ -26,7 +26,7 @@ extern "C" {
 typedef struct gomem_world gomem_world;   // a heap with threads
 typedef struct gomem_thread gomem_thread; // one of them
 
-// How a world is made. Zero is a good value for every field.
+// How a world is made. Zero is a good value for every field; NULL stands for zeros.
 typedef struct gomem_world_config {
 	gomem_config heap;         // its policy is the world's own
 	int procs;                 // Ps; 0: one
@@ -39,7 +39,7 @@ typedef struct gomem_world_config {
 	size_t nglobals;           // how many
 } gomem_world_config;
 
-// NULL and errno on failure, also where a thread cannot be made.
+// NULL and errno on failure: EINVAL for more Ps than gomem_procresize takes, or a bad heap; ENOMEM, also where a thread cannot be made.
 GOMEM_API gomem_world *gomem_world_new(const gomem_world_config *cfg);
 // gomem_world_destroy: all threads have left.
 GOMEM_API void gomem_world_destroy(gomem_world *w);

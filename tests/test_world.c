@@ -1,6 +1,7 @@
 // Threads and what runs beside them (gomem/world.h): programs that lose an object without one half of the write barrier, the order of locks
 // and Ps, metrics, memory given back.
 #include <errno.h>
+#include <limits.h>
 #include <pthread.h>
 #include <sched.h>
 #include <sys/wait.h>
@@ -531,8 +532,23 @@ static void test_faults(void **state) {
 	assert_true(count[USED] > 0 && count[NOT_MADE] > 0);
 }
 
+// NULL stands for zeros, and what is refused says why.
+static void test_configs(void **state) {
+	(void)state;
+	gomem_world *w = gomem_world_new(NULL);
+	assert_non_null(w);
+	gomem_world_destroy(w);
+	const int bad[] = {(1 << 15) + 1, INT_MAX};
+	for (unsigned i = 0; i < 2; i++) {
+		errno = 0;
+		assert_null(gomem_world_new(&(gomem_world_config){.procs = bad[i]}));
+		assert_int_equal(errno, EINVAL);
+	}
+}
+
 int main(void) {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_configs),
 		cmocka_unit_test(test_insertion),
 		cmocka_unit_test(test_deletion),
 		cmocka_unit_test(test_freshObjects),
