@@ -1,7 +1,8 @@
 // mcentral.c (layer 4): the spans of one span class. Ports mcentral.go.
 //
-// A span is in at most one of the four sets, or cached by a P. After sweepgen grows by 2 the swept sets are the unswept ones.
-// cacheSpan looks at most at 100 unswept spans before it asks the page heap for a fresh one.
+// A span that is swept is in at most one of the two swept sets, or cached by a P. An unswept set may still name a span that is not its own any more, for
+// somebody else has swept it: whoever pops it fails to acquire it, and drops it. After sweepgen grows by 2 the swept sets are the unswept ones.
+// cacheSpan looks at most at 101 unswept spans (a budget of 100, spent to below zero, as in Go) before it asks the page heap for a fresh one.
 #include "gomem/mheap.h"
 
 static unsigned sweptIndex(uint32_t sweepgen) { return sweepgen / 2 % 2; }

@@ -16,6 +16,7 @@ import os
 import re
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -71,7 +72,8 @@ def targets(names):
         names = sorted(p.name.removeprefix("fuzz_") for p in BINARIES.glob("fuzz_*") if os.access(p, os.X_OK))
     for name in names:
         if not (BINARIES / ("fuzz_" + name)).exists():
-            sys.exit("fuzz: there is no target %s; ./dev fuzz --list" % name)
+            print("fuzz: there is no target %s; ./dev fuzz --list" % name, file=sys.stderr)
+            sys.exit(2)
     return [Target(name) for name in names]
 
 
@@ -298,6 +300,10 @@ def merge(chosen, most):
     table(["target", "inputs", "kept", "bytes", "reached"], rows)
 
 
+def interrupt(*_):
+    raise KeyboardInterrupt  # as Ctrl-C: sessions of libFuzzer are ended
+
+
 def number(text):
     if not re.fullmatch(r"[1-9][0-9]{0,8}", text):  # libFuzzer reads more as a few, or as none, which stands for ever
         raise argparse.ArgumentTypeError("%s is not a number from 1 to 999999999" % text)
@@ -314,6 +320,7 @@ def main():
     parser.add_argument("--max", type=number, default=120)
     parser.add_argument("names", nargs="*")
     args = parser.parse_args()
+    signal.signal(signal.SIGTERM, interrupt)
     if args.help:
         print(__doc__.split("\n\n", 1)[1].replace("fuzz.py", "./dev fuzz"))
         return 0
@@ -336,4 +343,7 @@ def main():
     return fuzz(chosen, seconds or 60)
 
 
-sys.exit(1 if main() else 0)
+try:
+    sys.exit(1 if main() else 0)
+except BrokenPipeError:  # whoever reads has seen enough
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
