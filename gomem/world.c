@@ -532,19 +532,23 @@ static bool setProcs(gomem_world *w, int n) {
 	return true;
 }
 
-static bool makeHeap(gomem_world *w) {
+// makeHeap: 0, or which errno.
+static int makeHeap(gomem_world *w) {
+	if (w->cfg.procs > numPsMax) {
+		return EINVAL;
+	}
 	const gomem_policy policy = {
 		.ctx = w, .gcTrigger = onTrigger, .assist = gcAssistHook, .scavengeAssist = scavengeAssist};
 	w->cfg.heap.policy = &policy;
 	w->h = gomem_heap_new(&w->cfg.heap);
 	w->cfg.heap.policy = NULL;
 	if (w->h == NULL) {
-		return false;
+		return errno;
 	}
 	w->limiter.env = &w->h->env;
 	atomic_store(&w->limiter.lastUpdate, world_now());
 	if (!setProcs(w, w->cfg.procs > 0 ? w->cfg.procs : 1)) {
-		return false;
+		return ENOMEM;
 	}
 	const int32_t gogc = w->cfg.gogc == 0 ? 100 : w->cfg.gogc;
 	gcController_init(
@@ -553,7 +557,7 @@ static bool makeHeap(gomem_world *w) {
 	world_paceScavenger(w);
 	const scavengerHooks hooks = {w, scavSleep, scavScavenge, scavShouldStop, scavProcs};
 	scavenger_init(&w->scav, &w->h->env, w->h->env.physPageSize, hooks);
-	return true;
+	return 0;
 }
 
 static bool startWorkers(gomem_world *w) {
@@ -586,9 +590,11 @@ gomem_world *gomem_world_new(const gomem_world_config *cfg) {
 	w->cfg = cfg != NULL ? *cfg : (gomem_world_config){0};
 	w->lastGC = world_now();
 	initLocks(w);
-	errno = 0;
-	if (!makeHeap(w) || !startWorkers(w)) {
-		const int why = errno != 0 ? errno : ENOMEM; // pthread_create does not set it
+	int why = makeHeap(w);
+	if (why == 0 && !startWorkers(w)) {
+		why = ENOMEM;
+	}
+	if (why != 0) {
 		gomem_world_destroy(w);
 		errno = why;
 		return NULL;

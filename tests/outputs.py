@@ -20,6 +20,10 @@ RECORDING, TRACE = Path("tests/controls/goroutines-p4.gmt"), Path("traces/data/g
 WRITERS = (("report", "-o"), ("stat", "--perfetto"), ("stat", "--pprof"), ("whatif", "--plot", "--page-size", "16KiB"))
 
 
+def refused(got):
+    return "would replace the file that is read" in got.stderr or "protobuf-c" in got.stderr
+
+
 def digest(path):
     return hashlib.sha256(path.read_bytes()).digest()
 
@@ -35,13 +39,51 @@ def keeps_input(folder):
             for out in (file, link, hard):
                 got = run(GOMEM, command, option, out, *more, file)
                 check("%s %s %s of %s: refused, and nothing lost" % (command, option, out.name, file.name),
-                      got.returncode == 2 and got.stderr and digest(file) == before and sorted(os.listdir(folder)) == names, got)
-        for f in (file, link, hard):
-            f.unlink()
+                      got.returncode == 2 and refused(got) and digest(file) == before and sorted(os.listdir(folder)) == names, got)
+        hard.unlink()
+        for command, option, *more in WRITERS:
+            got = run(GOMEM, command, option, file, *more, file)
+            check("%s %s %s, the only name: refused" % (command, option, file.name), got.returncode == 2 and refused(got) and digest(file) == before, got)
+        file.unlink()
+        link.unlink()
+
+
+def through_links(folder):
+    """What a link leads to is written, and the link stays."""
+    link, target = folder / "link", folder / "target"
+    link.symlink_to("target")
+    for command, option, *more in WRITERS:
+        got = run(GOMEM, command, option, link, *more, RECORDING)
+        check("%s %s to a link to nothing" % (command, option), got.returncode == 0 and link.is_symlink() and target.stat().st_size > 0 or "protobuf-c" in got.stderr, got)
+        target.unlink(missing_ok=True)
+    link.unlink()
+    link.symlink_to("nowhere/target")
+    for command, option, *more in WRITERS:
+        got = run(GOMEM, command, option, link, *more, RECORDING)
+        check("%s %s to a link to no folder" % (command, option), got.returncode == 2 and got.stderr and link.is_symlink(), got)
+    link.unlink()
+    got = run(GOMEM, "stat", "--pprof", "x", "--perfetto", "x", RECORDING)
+    check("two outputs in one file are refused", got.returncode == 2 and "the same file" in got.stderr and not Path("x").exists(), got)
+
+
+def killed(folder):
+    """Nothing is left of what was being made."""
+    for sig in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for _ in range(20):
+            process = subprocess.Popen([GOMEM, "report", "-o", folder / "r.html", RECORDING], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            while process.poll() is None and not os.listdir(folder):
+                pass
+            process.send_signal(sig)
+            process.wait()
+            left = set(os.listdir(folder)) - {"r.html"}
+            if left or process.returncode == -sig:
+                break
+            (folder / "r.html").unlink(missing_ok=True)
+        check("report ended by %s leaves nothing half made" % sig.name, not left, (left, process.returncode))
+        (folder / "r.html").unlink(missing_ok=True)
 
 
 def small_files():
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (512, 512))
 
 
@@ -124,7 +166,7 @@ def is_utf8(folder):
 
 def main():
     with tempfile.TemporaryDirectory() as folder:
-        for part in (keeps_input, keeps_old, raw_logs, is_utf8):
+        for part in (keeps_input, keeps_old, through_links, killed, raw_logs, is_utf8):
             part(Path(folder))
     unread()
     return end()

@@ -203,8 +203,8 @@ def fuzz(chosen, seconds):
     if terminal:
         print("\r\033[K", end="")
     done.sort(key=lambda s: s.target.name)
-    table(["target", "executions", "a second", "edges", "corpus", "found"], [s.row() for s in done])
     account(done)
+    table(["target", "executions", "a second", "edges", "corpus", "found"], [s.row() for s in done])
     for session in [s for s in done if s.failed()]:
         tell(session)
     return any(s.failed() for s in done)
@@ -343,7 +343,12 @@ def main():
     return fuzz(chosen, seconds or 60)
 
 
+found = True
 try:
-    sys.exit(1 if main() else 0)
+    found = main()
+    sys.stdout.flush()
 except BrokenPipeError:  # whoever reads has seen enough
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+except KeyboardInterrupt:
+    sys.exit(130)
+sys.exit(1 if found else 0)

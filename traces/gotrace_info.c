@@ -174,6 +174,7 @@ int gotrace_dump(const char *file, uint64_t from, uint64_t events, bool salvage,
 	gotrace_event e;
 	int got = 0;
 	uint64_t i = 0;
+	const bool any = events > 0;
 	for (; events > 0 && !ferror(stdout) && (got = gotrace_next(t, &e, err)) > 0; i++) {
 		if (i >= from) {
 			print_event(t, i, &e);
@@ -184,7 +185,7 @@ int gotrace_dump(const char *file, uint64_t from, uint64_t events, bool salvage,
 		show_left("dump", i, gotrace_salvaged(t));
 	}
 	gotrace_close(t);
-	if (got == 0 && from != 0 && from >= i) {
+	if (any && got == 0 && from != 0 && from >= i) {
 		(void)snprintf(err->text, sizeof(err->text), "%.300s: there is no event %" PRIu64 ": the trace has %" PRIu64,
 			file, from, i);
 		return -1;

@@ -1,4 +1,5 @@
-// output.h: a file that a command writes. It has another name beside its place until it is whole, so that what was there is not lost if that fails.
+// output.h: a file that a command writes. It has another name beside its place until it is whole, so that what was there is not lost if that fails; it is
+// written in its place if that is no regular file, somebody else's, a link, has several names, or nothing can be made beside it. One at a time.
 #ifndef GOMEM_TRACES_OUTPUT_H
 #define GOMEM_TRACES_OUTPUT_H
 

@@ -576,6 +576,9 @@ static int check_out(recording *r) {
 	if (lstat(r->out, &st) == 0 && !S_ISREG(st.st_mode)) {
 		return complain("%s is not a regular file", r->out);
 	}
+	if (r->opt.package != NULL && output_is(r->out, r->opt.package)) {
+		return complain("%s is the program itself", r->out);
+	}
 	return 0;
 }
 
@@ -747,8 +750,10 @@ static int import(recording *r, const char *raw, const gmt_header *h, gmt_end_ki
 	if (!r->opt.force || lstat(r->out, &st) != 0) {
 		return gmt_import_raw(raw, r->out, h, end, value, found, err);
 	}
-	char made[PATH_MAX + 32];
-	(void)format(made, sizeof(made), "%s.new-%ld", r->out, (long)getpid());
+	char dir[PATH_MAX], made[PATH_MAX + 32];
+	(void)format(dir, sizeof(dir), "%s", r->out);
+	(void)format(made, sizeof(made), "%s/.gomem-record-%ld", dirname(dir), (long)getpid());
+	(void)unlink(made); // a process of that number was killed
 	if (gmt_import_raw(raw, made, h, end, value, found, err) != 0) {
 		return -1;
 	}
@@ -760,8 +765,8 @@ static int import(recording *r, const char *raw, const gmt_header *h, gmt_end_ki
 	return 0;
 }
 
-// convert makes the recording. *whole: it reaches to the end of the log, and, if the program was run just now, of the program. How the program of a log
-// that was left behind ended is not known.
+// convert makes the recording. *whole: of a program that was run just now: how it ended is known (its end may have cut a thread short in its last
+// step, which is told); of a log that was left behind: nothing is missing at its end.
 static int convert(recording *r, const char *raw, bool *whole) {
 	gmt_header h = make_header(r);
 	gmt_error err = {""};

@@ -169,6 +169,9 @@ int gomem_stat_main(int argc, char **argv) {
 	if (isDash(o.pprof) || isDash(o.perfetto)) {
 		return complain("stat", "-: name a file; the tables go to standard output");
 	}
+	if (o.pprof != NULL && o.perfetto != NULL && strcmp(o.pprof, o.perfetto) == 0) {
+		return complain("stat", "--pprof and --perfetto name the same file");
+	}
 	gmt_error err;
 	census_source s;
 	if (!read_file(&o, &s, &err)) {
@@ -242,7 +245,7 @@ static int report_write(const stat_options *o, const census_source *s) {
 		return complain("report", "out of memory");
 	}
 	if (isDash(path)) {
-		(void)put_page(stdout, part("report.html"), text);
+		(void)put_page(stdout, part("report.html"), text); // if it can't be written, the command's end says so
 		cJSON_free(text);
 		return 0;
 	}

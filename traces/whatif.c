@@ -1,8 +1,10 @@
 // whatif.c: `gomem whatif`: a recording or a trace with its own constants and with others, side by side; tables and plots over values of one option.
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cli/args.h"
@@ -405,20 +407,26 @@ static int parse_args(whatif_args *args, int argc, char **argv) {
 
 // can_write: nothing is written where there is something, and the file that is read is kept.
 static bool can_write(const char *path, const char *input) {
-	const bool there = access(path, F_OK) == 0;
-	char why[WHATIF_WHY] = "";
+	char why[WHATIF_WHY];
 	if (output_is(path, input)) {
 		snprintf(why, sizeof(why), "--plot %.300s would replace the file that is read", path);
-	} else {
-		FILE *f = fopen(path, "ae");
-		if (f == NULL || fclose(f) != 0) {
-			snprintf(why, sizeof(why), "--plot %.300s: %s", path, strerror(errno));
-		}
+		return say_bad(why) == OK;
 	}
-	if (!there) {
-		(void)unlink(path);
+	struct stat st;
+	int fd = -1;
+	bool good = lstat(path, &st) == 0; // a link to nothing will show
+	if (!good) {
+		fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+		good = fd >= 0 && close(fd) == 0 && unlink(path) == 0;
+	} else if (stat(path, &st) == 0) {
+		good = !S_ISDIR(st.st_mode) && access(path, W_OK) == 0;
+		errno = S_ISDIR(st.st_mode) ? EISDIR : errno;
 	}
-	return why[0] == 0 || say_bad(why) == OK;
+	if (!good) {
+		snprintf(why, sizeof(why), "--plot %.300s: %s", path, strerror(errno));
+		(void)say_bad(why);
+	}
+	return good;
 }
 
 // said prints a reader's message, that may name the file or not.

@@ -142,7 +142,7 @@ const char *whatif_draw(const whatif_plot *p, const char *path, char why[WHATIF_
 	output out;
 	gmt_error err;
 	if (!output_open(&out, path, NULL, &err)) {
-		snprintf(why, WHATIF_WHY, "--plot: %.300s", err.text);
+		snprintf(why, WHATIF_WHY, "--plot: %.480s", err.text);
 		return why;
 	}
 	FILE *f = out.f;
@@ -157,7 +157,7 @@ const char *whatif_draw(const whatif_plot *p, const char *path, char why[WHATIF_
 	}
 	(void)fputs("</svg>\n", f);
 	if (!output_close(&out, true, &err)) {
-		snprintf(why, WHATIF_WHY, "--plot: %.300s", err.text);
+		snprintf(why, WHATIF_WHY, "--plot: %.480s", err.text);
 		return why;
 	}
 	return NULL;
