@@ -227,17 +227,13 @@ static void collect(heap *s, bool sweep) {
 	}
 }
 
-static void *heap_make(const bench_part *part) {
-	(void)part;
+static void *heap_makeWith(gomem_config cfg) {
 	heap *s = calloc(1, sizeof(*s));
 	if (s == NULL) {
 		failed("out of memory");
 	}
 	// Always at the same place: one in 500 is aligned so that two calls of heap_scavenge release all there is, a huge page each.
-	gomem_config cfg = {.runtime_freegc = strncmp(part->name, "freegc", 6) == 0, .rand_seed = 0x9e3779b97f4a7c15};
-	if (strncmp(part->name, "sysUnused", 9) == 0) {
-		cfg.release_lag = -1; // or the OS would not hear of it
-	}
+	cfg.rand_seed = 0x9e3779b97f4a7c15;
 	s->h = gomem_heap_new(&cfg);
 	s->addresses = calloc(addresses, sizeof(*s->addresses));
 	if (s->h == NULL || s->addresses == NULL) {
@@ -245,6 +241,16 @@ static void *heap_make(const bench_part *part) {
 	}
 	s->p = gomem_heap_p(s->h, 0);
 	return s;
+}
+
+static void *heap_make(const bench_part *part) {
+	(void)part;
+	return heap_makeWith((gomem_config){0});
+}
+
+static void *heap_makeReusing(const bench_part *part) {
+	(void)part;
+	return heap_makeWith((gomem_config){.runtime_freegc = true});
 }
 
 static void heap_end(void *ctx) {
@@ -386,7 +392,8 @@ static void heap_mark(void *ctx, unsigned calls) {
 static const uintptr_t regionBytes = 64 << 10;
 
 static void *heap_makeRegion(const bench_part *part) {
-	heap *s = heap_make(part);
+	(void)part;
+	heap *s = heap_makeWith((gomem_config){.release_lag = -1}); // or the OS would not hear of what is unused
 	if (s == NULL) {
 		failed("out of memory");
 	}
@@ -505,7 +512,7 @@ const bench_part *bench_parts(unsigned *n) {
 		HEAP("spanOf", heap_makeAddresses, addresses, heap_spanOf, NULL),
 		HEAP("heapBits_write_64B", heap_makeObject, 1000, heap_setType, NULL),
 		HEAP("heapBits_isPointer", heap_makeObject, 1000, heap_isPointer, NULL),
-		HEAP("freegc_malloc_64B", heap_make, 1000, heap_freegc, NULL),
+		HEAP("freegc_malloc_64B", heap_makeReusing, 1000, heap_freegc, NULL),
 		{"sysUnused_sysUsed_touch_64KB", heap_makeRegion, heap_region, NULL, heap_endRegion, 0, 4, false},
 		HEAP("sysAlloc_sysFree_64KB", heap_make, 4, heap_sysAlloc, NULL),
 		{"sysHugePage_sysNoHugePage_64KB", heap_makeRegion, heap_hugePage, NULL, heap_endRegion, 0, 4, false},

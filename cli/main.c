@@ -69,8 +69,7 @@ static int finish(const char *name, int code) {
 	if ((fflush(stdout) == 0 && ferror(stdout) == 0) || code == EXIT_USAGE) {
 		return code;
 	}
-	(void)fprintf(stderr, "gomem%s%s: cannot write%s%s\n", *name == '-' ? "" : " ", *name == '-' ? "" : name,
-		errno != 0 ? ": " : "", errno != 0 ? strerror(errno) : "");
+	(void)fprintf(stderr, "gomem %s: cannot write: %s\n", name, strerror(errno != 0 ? errno : EIO));
 	return EXIT_USAGE;
 }
 

@@ -534,9 +534,6 @@ static bool setProcs(gomem_world *w, int n) {
 
 // makeHeap: 0, or which errno.
 static int makeHeap(gomem_world *w) {
-	if (w->cfg.procs > numPsMax) {
-		return EINVAL;
-	}
 	const gomem_policy policy = {
 		.ctx = w, .gcTrigger = onTrigger, .assist = gcAssistHook, .scavengeAssist = scavengeAssist};
 	w->cfg.heap.policy = &policy;
@@ -548,7 +545,7 @@ static int makeHeap(gomem_world *w) {
 	w->limiter.env = &w->h->env;
 	atomic_store(&w->limiter.lastUpdate, world_now());
 	if (!setProcs(w, w->cfg.procs > 0 ? w->cfg.procs : 1)) {
-		return ENOMEM;
+		return errno;
 	}
 	const int32_t gogc = w->cfg.gogc == 0 ? 100 : w->cfg.gogc;
 	gcController_init(

@@ -158,8 +158,8 @@ def is_utf8(folder):
                 text = out.read()
             try:
                 good = shown in (text.decode() if command == "report" else os.path.basename(json.loads(text.decode())["file"]))
-            except (UnicodeDecodeError, ValueError) as e:
-                good = "%s" % e == ""
+            except ValueError:  # no UTF-8, or no JSON
+                good = False
             check("%s %s of %r" % (command, " ".join(more), name), code == 0 and good, text[:300])
         os.unlink(file)
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "traces/gmt_format.h"
 #include "traces/gotrace.h"
 #include "traces/gotrace_info.h"
 #include "traces/show.h"
@@ -186,9 +187,7 @@ int gotrace_dump(const char *file, uint64_t from, uint64_t events, bool salvage,
 	}
 	gotrace_close(t);
 	if (any && got == 0 && from != 0 && from >= i) {
-		(void)snprintf(err->text, sizeof(err->text), "%.300s: there is no event %" PRIu64 ": the trace has %" PRIu64,
-			file, from, i);
-		return -1;
+		return gmt_fail(err, file, GMT_NO_OFFSET, "there is no event %" PRIu64 ": the trace has %" PRIu64, from, i);
 	}
 	return got < 0 ? -1 : 0;
 }
