@@ -20,6 +20,14 @@ bool output_is(const char *path, const char *input) {
 		a.st_ino == b.st_ino;
 }
 
+bool output_keeps(const char *path, const char *input, gmt_error *err) {
+	if (input == NULL || !output_is(path, input)) {
+		return true;
+	}
+	(void)snprintf(err->text, sizeof(err->text), "%.300s would replace the file that is read", path);
+	return false;
+}
+
 // ---- what is left if the command is killed: nothing
 
 static char unfinished[PATH_MAX]; // the one file that is being made; a handler can't be told of it otherwise
@@ -105,8 +113,7 @@ static FILE *openBeside(output *o) {
 
 bool output_open(output *o, const char *path, const char *input, gmt_error *err) {
 	*o = (output){.path = path};
-	if (input != NULL && output_is(path, input)) {
-		(void)snprintf(err->text, sizeof(err->text), "%.300s would replace the file that is read", path);
+	if (!output_keeps(path, input, err)) {
 		return false;
 	}
 	o->f = openBeside(o);

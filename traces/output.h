@@ -18,7 +18,9 @@ typedef struct output {
 
 // output_is: is path the file that is read from input? Both may be links.
 bool output_is(const char *path, const char *input);
-// output_open opens path for writing; input, which may be NULL, is a file that must not be lost. false and err.
+// output_keeps: to write path does not destroy the file that is read from input, which may be NULL. false and err.
+bool output_keeps(const char *path, const char *input, gmt_error *err);
+// output_open opens path for writing, if output_keeps. false and err.
 bool output_open(output *o, const char *path, const char *input, gmt_error *err);
 // output_close ends the file, and puts it into place if it was written well. false and err.
 bool output_close(output *o, bool good, gmt_error *err);

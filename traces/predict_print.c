@@ -196,13 +196,6 @@ static void jsonMismatches(cJSON *o, const predict_result *r) {
 	}
 }
 
-static void printObject(cJSON *o) {
-	char *text = show_json(o);
-	puts(text != NULL ? text : "{}");
-	cJSON_free(text);
-	cJSON_Delete(o);
-}
-
 static void printJson(const char *path, const predict_result *r, const gotrace *t, double seconds) {
 	cJSON *o = cJSON_CreateObject();
 	cJSON_AddStringToObject(o, "file", path);
@@ -232,7 +225,7 @@ static void printJson(const char *path, const predict_result *r, const gotrace *
 	}
 	cJSON_AddNumberToObject(o, "seconds", seconds);
 	cJSON_AddNumberToObject(o, "peak_kib", (double)show_peak_kib());
-	printObject(o);
+	show_object(o);
 }
 
 // ---- one file
@@ -243,7 +236,7 @@ static int bad(const char *path, const char *why, bool json) {
 		cJSON_AddStringToObject(o, "file", path);
 		cJSON_AddStringToObject(o, "status", "bad input");
 		cJSON_AddStringToObject(o, "error", why);
-		printObject(o);
+		show_object(o);
 	}
 	const bool named = strstr(why, path) != NULL;
 	(void)fprintf(stderr, "gomem replay: %s%s%s\n", named ? "" : path, named ? "" : ": ", why);

@@ -901,8 +901,9 @@ int gomem_record_main(int argc, char **argv) {
 	int result = 0;
 	if (r.opt.raw != NULL) {
 		result = check_out(&r);
-		if (result == 0 && output_is(r.out, r.opt.raw)) {
-			result = complain("%s would replace the log that is read", r.out);
+		gmt_error err;
+		if (result == 0 && !output_keeps(r.out, r.opt.raw, &err)) {
+			result = complain("%s", err.text);
 		}
 		bool whole = false;
 		result = result != 0 ? result : convert(&r, r.opt.raw, &whole);

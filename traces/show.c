@@ -61,6 +61,13 @@ char *show_json(const cJSON *o) {
 	return text;
 }
 
+void show_object(cJSON *o) {
+	char *text = show_json(o);
+	puts(text != NULL ? text : "{}");
+	cJSON_free(text);
+	cJSON_Delete(o);
+}
+
 const char *show_salvaged(uint64_t events, const char *why, char buf[640]) {
 	char n[32];
 	(void)snprintf(buf, 640, "the first %s events, not what follows: %s", show_count(events, n), why);

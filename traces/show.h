@@ -16,6 +16,8 @@ void show_text(FILE *out, const char *text, size_t n);
 // show_json: o in one line, for cJSON_free; NULL: out of memory. JSON is UTF-8, but names of files and arguments of programs need not be: of what is not,
 // each byte becomes '?'.
 char *show_json(const cJSON *o);
+// show_object prints it, and frees o.
+void show_object(cJSON *o);
 // show_salvaged: how much is left of a damaged file, and why no more.
 const char *show_salvaged(uint64_t events, const char *why, char buf[640]);
 // show_left says it on stderr, for a command whose output are events.

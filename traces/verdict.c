@@ -345,10 +345,7 @@ static void print_json(const verdict_options *opt, const char *path, const gmt_r
 	}
 	cJSON_AddNumberToObject(o, "seconds", res->seconds);
 	cJSON_AddNumberToObject(o, "peak_kib", (double)show_peak_kib());
-	char *text = show_json(o);
-	puts(text != NULL ? text : "{}");
-	cJSON_free(text);
-	cJSON_Delete(o);
+	show_object(o);
 }
 
 // ---- one file

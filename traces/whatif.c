@@ -155,7 +155,7 @@ static void print_pair(session *s) {
 	if (s->args->json) {
 		cJSON *o = whatif_json_head(s->args, &s->in, &s->recorded);
 		cJSON_AddItemToObject(o, "changed", whatif_json_outcome(&s->changed));
-		whatif_json_print(o);
+		show_object(o);
 		return;
 	}
 	whatif_print_pair(s->args, &s->in, &s->recorded, &s->changed);
@@ -314,7 +314,7 @@ static int do_sweep(session *s) {
 	cJSON *o = sweep_begin(s, &s->sweep, &list);
 	int status = sweep_run(s, &s->sweep, list, p);
 	if (status == OK && o != NULL) {
-		whatif_json_print(o);
+		show_object(o);
 	} else {
 		cJSON_Delete(o);
 	}
@@ -408,15 +408,15 @@ static int parse_args(whatif_args *args, int argc, char **argv) {
 // can_write: nothing is written where there is something, and the file that is read is kept.
 static bool can_write(const char *path, const char *input) {
 	char why[WHATIF_WHY];
-	if (output_is(path, input)) {
-		snprintf(why, sizeof(why), "--plot %.300s would replace the file that is read", path);
+	gmt_error err;
+	if (!output_keeps(path, input, &err)) {
+		snprintf(why, sizeof(why), "--plot %.480s", err.text);
 		return say_bad(why) == OK;
 	}
 	struct stat st;
-	int fd = -1;
 	bool good = lstat(path, &st) == 0; // a link to nothing will show
 	if (!good) {
-		fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+		const int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 		good = fd >= 0 && close(fd) == 0 && unlink(path) == 0;
 	} else if (stat(path, &st) == 0) {
 		good = !S_ISDIR(st.st_mode) && access(path, W_OK) == 0;

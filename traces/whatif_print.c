@@ -438,10 +438,3 @@ cJSON *whatif_json_head(const whatif_args *args, const whatif_input *in, const w
 	cJSON_AddItemToObject(o, "recorded", whatif_json_outcome(recorded));
 	return o;
 }
-
-void whatif_json_print(cJSON *o) {
-	char *json = show_json(o);
-	puts(json != NULL ? json : "{}");
-	cJSON_free(json);
-	cJSON_Delete(o);
-}

@@ -44,7 +44,5 @@ void whatif_print_line(int width, const char *value, const whatif_outcome *o, co
 // whatif_json_head has what was read, and the results of the recorded constants. The caller owns it.
 cJSON *whatif_json_head(const whatif_args *args, const whatif_input *in, const whatif_outcome *recorded);
 cJSON *whatif_json_outcome(const whatif_outcome *o);
-// whatif_json_print prints o and frees it.
-void whatif_json_print(cJSON *o);
 
 #endif
